@@ -1,0 +1,47 @@
+# Everything happens inside the checkout: the environment is .venv, runs go to runs/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint fmt
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.dev ## Create .venv with everything, for development.
+
+demo: $(VENV)/.demo ## Run the whole method on the embedded model; opens nothing, writes runs/demo/report.html.
+	$(BIN)/pixelreasoner demo $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests (two processes, one thread each).
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, formatting, types and import contracts.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## Format the code and apply the safe fixes.
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+# A stamp file per set of extras: pip runs again only after a change of the two files that decide what is installed.
+# torch goes first and by its pin alone, so that a machine with a CPU build at hand takes that one.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and \
+		f"pixelreasoner needs Python 3.11 or newer, and $(PYTHON) is {v}. Choose another: make PYTHON=python3.12 setup")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+		{ $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; } || \
+		{ echo "Could not create $(VENV). On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PIP) install -c constraints.txt $(TORCH)
+	$(PIP) install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) install -c constraints.txt -e '.[demo,dev]'
+	@touch $@

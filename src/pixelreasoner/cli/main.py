@@ -1,0 +1,71 @@
+"""The command `pixelreasoner`: reads the command line, then imports what the command needs.
+
+Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from pixelreasoner import __version__
+from pixelreasoner.cli.ask import ask
+from pixelreasoner.cli.demo import demo
+from pixelreasoner.cli.eval import evaluate
+from pixelreasoner.cli.pretrain import pretrain
+from pixelreasoner.cli.rl import rl
+from pixelreasoner.cli.sft import sft
+from pixelreasoner.cli.show import show
+from pixelreasoner.cli.synth import synth
+from pixelreasoner.core.errors import PixelReasonerError
+
+COMMANDS = {
+    "demo": demo,
+    "ask": ask,
+    "show": show,
+    "synth": synth,
+    "pretrain": pretrain,
+    "sft": sft,
+    "rl": rl,
+    "eval": evaluate,
+}
+RESUMABLE = ("pretrain", "sft", "rl")
+DESCRIPTION = """Vision-language models that reason in pixel space: crop, select frames, look again.
+
+Options of all commands: --debug shows the traceback of an error, --version the version."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args == ["--version"]:
+        sys.stdout.write(f"pixelreasoner {__version__}\n")
+        return 0
+    debug = "--debug" in args
+    args = [a for a in args if a != "--debug"]
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="pixelreasoner",
+            description=DESCRIPTION,
+            args=args or ["--help"],
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except PixelReasonerError as e:
+        if debug:
+            raise
+        _say(f"error: {e}", "red")
+        return 2
+    except KeyboardInterrupt:
+        resumable = bool(args) and args[0] in RESUMABLE
+        _say(f"Interrupted.{' The same command with --resume goes on.' if resumable else ''}", "yellow")
+        return 130
+    return 0
+
+
+def _say(text: str, style: str) -> None:
+    Console(stderr=True).print(Text(text, style=style), soft_wrap=True)

@@ -1,0 +1,45 @@
+"""The errors a user can meet.
+
+Three kinds of fault are kept apart everywhere in this project:
+
+* a **user's** mistake is a `PixelReasonerError` whose message names the thing and the remedy;
+* a **model's** mistake is an `OperationError`, which `ops.Toolbox` turns into an observation the
+  model can read; it never leaves a rollout;
+* a **bug** is any other exception, and propagates.
+"""
+
+from __future__ import annotations
+
+
+class PixelReasonerError(ValueError):
+    """Something the user can put right; the message says what and how."""
+
+
+class MediaError(PixelReasonerError):
+    """An image or a video that cannot be used (missing, corrupt, empty, too large)."""
+
+
+class ConfigError(PixelReasonerError):
+    """A recipe or an override that cannot be used."""
+
+
+class RecordError(PixelReasonerError):
+    """A trajectory or task file that cannot be read."""
+
+
+class CheckpointError(PixelReasonerError):
+    """A model checkpoint or a training state that cannot be loaded."""
+
+
+class MissingExtraError(PixelReasonerError):
+    """An optional dependency that is needed now and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'pixelreasoner[{extra}]'"
+        )
+
+
+class OperationError(Exception):
+    """The model asked for something impossible; the text is written for the model to read."""

@@ -1,0 +1,149 @@
+"""Recipes: one TOML file and a few overrides become one frozen configuration, saved with the run.
+
+Precedence is defaults < file < overrides. Everything is checked when the recipe is loaded, and every
+error says where the value came from and what is allowed there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
+
+import tomli_w
+from pydantic import ValidationError
+
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
+
+C = TypeVar("C", bound=Config)
+Table = dict[str, Any]
+Loc = tuple[int | str, ...]
+
+RESOLVED_FILE = "config.toml"
+
+
+def load_recipe(cls: type[C], path: Path | None = None, overrides: Sequence[str] = ()) -> C:
+    """The configuration a TOML file and `section.key=value` overrides describe.
+
+    An override's value is read as TOML (`lr=1e-5`, `kinds=["count"]`, `shuffle=false`), and as plain text
+    where it is not TOML (`out=runs/mine`).
+
+    Args:
+        cls: what to load; unknown keys are refused.
+        path: the recipe, or None for the defaults.
+        overrides: applied over the file, in order.
+
+    Raises:
+        ConfigError: naming the file or the override, the key, and what is allowed there.
+    """
+    table = _read(path) if path is not None else {}
+    for text in overrides:
+        _override(table, text)
+    try:
+        return cls.model_validate(table)
+    except ValidationError as e:
+        lines = [_explain(cls, path, overrides, error["loc"], error) for error in e.errors()]
+        raise ConfigError("\n".join(lines)) from e
+
+
+def save_resolved(config: Config, folder: Path) -> Path:
+    """Write `config` as config.toml in `folder`, every default spelled out.
+
+    `load_recipe` reads it back to an equal configuration. TOML has no null: a field that is None is left
+    out, so a field that may be None must have None for its default.
+    """
+    table = config.model_dump(mode="json", exclude_none=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RESOLVED_FILE
+    path.write_text(tomli_w.dumps(table), encoding="utf-8")
+    assert load_recipe(type(config), path) == config, f"{type(config).__name__} does not survive TOML"
+    return path
+
+
+def _read(path: Path) -> Table:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        near = _near(path.name, [p.name for p in path.parent.glob("*.toml")])
+        raise ConfigError(f"{path}: no such recipe.{near}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path} is not valid TOML: {e}") from e
+    except OSError as e:
+        raise ConfigError(f"{path} cannot be read: {e.strerror}") from e
+
+
+def _override(table: Table, text: str) -> None:
+    """Set one value in `table`, in place."""
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError(f"override '{text}' is not of the form key=value or section.key=value")
+    for depth, name in enumerate(names[:-1], start=1):
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"override '{text}': '{'.'.join(names[:depth])}' is a value, not a section")
+        table = cast(Table, inner)
+    table[names[-1]] = _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(
+    cls: type[Config], path: Path | None, overrides: Sequence[str], loc: Loc, error: Mapping[str, Any]
+) -> str:
+    """One line about one validation error."""
+    key = ".".join(str(part) for part in loc)
+    where = _origin(path, overrides, loc)
+    if error["type"] == "extra_forbidden":
+        allowed = _keys_at(cls, loc[:-1])
+        near = _near(str(loc[-1]), allowed)
+        section = f"in section '{'.'.join(map(str, loc[:-1]))}'" if loc[:-1] else "at the top level"
+        return f"{where}: unknown key '{key}'.{near} Allowed {section}: {', '.join(allowed) or 'nothing'}"
+    if error["type"] == "missing":
+        return f"{where}: '{key}' is required and not set"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not loc:
+        return f"{where}: {message}"
+    return f"{where}: '{key}' cannot be {error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _origin(path: Path | None, overrides: Sequence[str], loc: Loc) -> str:
+    """The last override that set the value at `loc`, else the file."""
+    for text in reversed(overrides):
+        names = tuple(text.partition("=")[0].strip().split("."))
+        if loc and names == tuple(map(str, loc[: len(names)])):
+            return f"override '{text}'"
+    return str(path) if path is not None else "configuration"
+
+
+def _near(name: str, choices: Sequence[str]) -> str:
+    """A question that names the closest choices, to be appended; empty when none is close."""
+    matches = difflib.get_close_matches(name, choices, n=3)
+    return f" Did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""
+
+
+def _keys_at(cls: type[Config], loc: Loc) -> list[str]:
+    """The keys allowed in the section at `loc`, sorted; of every alternative where there are several."""
+    sections = [cls]
+    for part in loc:
+        fields = [s.model_fields[part] for s in sections if isinstance(part, str) and part in s.model_fields]
+        # A list index or a union's tag leads to no field of its own: the section stays.
+        if fields:
+            sections = [inner for f in fields for inner in _configs_in(f.annotation)]
+    return sorted({name for s in sections for name in s.model_fields})
+
+
+def _configs_in(annotation: Any) -> list[type[Config]]:
+    """The configuration classes a field's type mentions: `A`, `A | None`, `tuple[A, ...]`, `dict[str, A]`."""
+    if get_origin(annotation) in (Union, UnionType, tuple, list, dict):
+        return [c for arg in get_args(annotation) if arg is not NoneType for c in _configs_in(arg)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Config) else []

@@ -1,0 +1,338 @@
+"""Trajectories and tasks on disk: JSON lines, with the pictures beside them.
+
+One record is one line; its pictures are PNG files in the folder `media/` next to it, named by their content,
+so that a picture which occurs a thousand times is stored once::
+
+    runs/today/rollouts.jsonl    {"schema": "pixelreasoner.trajectory/1", "task": {...}, "turns": [...], ...}
+    runs/today/media/            5f0c...e1.png ...
+
+A line mirrors the dataclasses of `core` field by field: a picture is its digest, a tuple is a list, and a
+field at its default is left out. What was written comes back equal, floats to the last bit. (Arguments of a
+call are JSON by nature: tuples put in them come back as lists.) NaN and infinities are written the way
+Python's `json` does, as `NaN` and `Infinity`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import types
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from weakref import WeakValueDictionary
+
+from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.media_io import load_image, save_image
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Trajectory
+
+SCHEMA_VERSION = 1
+"""Rises when a line written before could no longer be read; a new field with a default does not count."""
+
+_NAMES: Mapping[type, str] = {Trajectory: "pixelreasoner.trajectory", Task: "pixelreasoner.task"}
+_LINE_START = b'{"schema": "pixelreasoner.'
+
+Record = TypeVar("Record", Trajectory, Task)
+GetPicture = Callable[[str], Picture]
+"""From the digest of a picture to the picture."""
+
+
+class MediaFolder:
+    """Pictures on disk, one PNG file per content.
+
+    While a picture that was read here is in use anywhere, reading it again gives the same object.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._written: set[str] = set()
+        self._read: WeakValueDictionary[str, Picture] = WeakValueDictionary()
+
+    def put(self, picture: Picture) -> None:
+        """Stores the picture, unless it is there already.
+
+        Raises:
+            MediaError: the folder cannot be written to.
+        """
+        digest = picture.digest
+        if digest in self._written:
+            return
+        path = self._path(digest)
+        if not path.exists():
+            save_image(picture, path)
+        self._written.add(digest)
+
+    def get(self, digest: str) -> Picture:
+        """The picture with this content.
+
+        Raises:
+            MediaError: its file is missing, damaged, or holds other pixels than its name says.
+        """
+        picture = self._read.get(digest)
+        if picture is None:
+            # A digest comes from a file, and becomes part of a path.
+            if re.fullmatch(r"[0-9a-f]{32}", digest) is None:
+                raise MediaError(f"'{digest}' is not the digest of a picture")
+            picture = load_image(self._path(digest))
+            if picture.digest != digest:
+                raise MediaError(f"{self._path(digest)} was changed after it was written; restore it")
+            self._read[digest] = picture
+        return picture
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.png"
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory], *, append: bool = False) -> None:
+    """Writes trajectories to a JSONL file, and their pictures to `media/` beside it.
+
+    Without `append` the file appears whole at the end, or not at all. With it, lines are added as they come;
+    a last line that an earlier writer was killed in is dropped first.
+
+    Raises:
+        RecordError: `append` to a file that does not hold records.
+        MediaError: a picture cannot be written.
+    """
+    _write(Path(path), trajectories, append)
+
+
+def write_tasks(path: str | Path, tasks: Iterable[Task], *, append: bool = False) -> None:
+    """Writes tasks as `write_trajectories` writes trajectories."""
+    _write(Path(path), tasks, append)
+
+
+def read_trajectories(path: str | Path, *, tolerate_truncation: bool = False) -> Iterator[Trajectory]:
+    """The trajectories in a file, one at a time; equal pictures are one object.
+
+    `tolerate_truncation` passes over a last line that its writer was killed in.
+
+    Raises:
+        RecordError: names the file, the line, and what is wrong there.
+    """
+    return _read(Path(path), Trajectory, tolerate_truncation)
+
+
+def read_tasks(path: str | Path, *, tolerate_truncation: bool = False) -> Iterator[Task]:
+    """The tasks in a file, as `read_trajectories` reads trajectories."""
+    return _read(Path(path), Task, tolerate_truncation)
+
+
+def _write(path: Path, records: Iterable[Trajectory] | Iterable[Task], append: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    media = MediaFolder(path.parent / "media")
+    if append:
+        _drop_cut_line(path)
+        with path.open("ab") as file:
+            _write_lines(file, records, media)
+        return
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("wb") as file:
+            _write_lines(file, records, media)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_lines(file: IO[bytes], records: Iterable[Trajectory] | Iterable[Task], media: MediaFolder) -> None:
+    for record in records:
+        # Pictures first: a line that can be read never names a picture that is not there.
+        line = json.dumps(_to_json(record, media.put))
+        file.write(line.encode() + b"\n")
+        file.flush()
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Makes a file end at the end of a line, as a killed writer may not have."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return
+        file.seek(0)
+        whole, _, last = file.read().rpartition(b"\n")
+        if not last.startswith(_LINE_START[: len(last)]):
+            raise RecordError(f"{path} does not end like a file of records; give another path to append to")
+        if _is_json(last):
+            file.write(b"\n")
+        else:
+            file.truncate(len(whole) + 1 if whole else 0)
+
+
+def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Iterator[Record]:
+    if not path.is_file():
+        raise RecordError(f"{path} does not exist or is not a file; check the path")
+    media = MediaFolder(path.parent / "media")
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            if not line.endswith(b"\n") and not _is_json(line):
+                if tolerate_truncation:
+                    return
+                raise RecordError(
+                    f"{path}, line {number}: the line is cut short (its writer was stopped). "
+                    f"Read with tolerate_truncation=True to go without it"
+                )
+            try:
+                yield _from_json(json.loads(line), kind, media.get)
+            except (json.JSONDecodeError, UnicodeDecodeError) as e:
+                raise RecordError(f"{path}, line {number}: not JSON ({e})") from e
+            except (RecordError, MediaError) as e:
+                raise RecordError(f"{path}, line {number}: {e}") from e
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+# ----------------------------------------------------------------------------------------- one record
+
+
+def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:
+    """A trajectory as JSON values, pictures by their digests."""
+    return _to_json(trajectory, lambda picture: None)
+
+
+def trajectory_from_json(data: Mapping[str, Any], get_picture: GetPicture) -> Trajectory:
+    """The trajectory that `trajectory_to_json` was given.
+
+    Raises:
+        RecordError: it is no trajectory, or was written by another version; the place is named.
+    """
+    return _from_json(data, Trajectory, get_picture)
+
+
+def task_to_json(task: Task) -> dict[str, Any]:
+    """A task as JSON values, pictures by their digests."""
+    return _to_json(task, lambda picture: None)
+
+
+def task_from_json(data: Mapping[str, Any], get_picture: GetPicture) -> Task:
+    """The task that `task_to_json` was given.
+
+    Raises:
+        RecordError: it is no task, or was written by another version; the place is named.
+    """
+    return _from_json(data, Task, get_picture)
+
+
+def _to_json(record: Trajectory | Task, put: Callable[[Picture], None]) -> dict[str, Any]:
+    return {"schema": f"{_NAMES[type(record)]}/{SCHEMA_VERSION}", **_encode(record, put)}
+
+
+def _from_json(data: object, kind: type[Record], get_picture: GetPicture) -> Record:
+    if not isinstance(data, Mapping):
+        raise RecordError("a record is a JSON object")
+    body = dict(cast(Mapping[str, Any], data))
+    schema, expected = body.pop("schema", None), f"{_NAMES[kind]}/{SCHEMA_VERSION}"
+    if schema != expected:
+        raise RecordError(
+            f"this is {schema!r} where {expected!r} is needed; "
+            f"check that it is the right file, and was written by this version of pixelreasoner"
+        )
+    return _decode_dataclass(kind, body, get_picture, kind.__name__.lower())
+
+
+# ------------------------------------------------------------------------------------- field by field
+
+
+def _encode(value: Any, put: Callable[[Picture], None]) -> Any:
+    if isinstance(value, Picture):
+        put(value)
+        return value.digest
+    if is_dataclass(value):
+        return {
+            f.name: _encode(getattr(value, f.name), put)
+            for f in fields(value)
+            if not _is_default(f, getattr(value, f.name))
+        }
+    if isinstance(value, Mapping):
+        return {key: _encode(item, put) for key, item in cast(Mapping[str, Any], value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item, put) for item in cast(tuple[Any, ...], value)]
+    return value
+
+
+def _is_default(f: Field[Any], value: Any) -> bool:
+    default = f.default if f.default_factory is MISSING else f.default_factory()
+    return type(value) is type(default) and value == default
+
+
+def _decode(hint: Any, value: Any, get_picture: GetPicture, place: str) -> Any:
+    """`value` as the type of a field; `place` is where it stands in the record, for messages."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _decode(_choose(arguments, value), value, get_picture, place)
+    if hint is Picture:
+        return get_picture(_checked(value, str, place))
+    if is_dataclass(hint):
+        return _decode_dataclass(cast(type[Any], hint), value, get_picture, place)
+    if origin is tuple:
+        return _decode_tuple(arguments[0], value, get_picture, place)
+    if origin is Mapping:
+        items = cast(dict[str, Any], _checked(value, dict, place)).items()
+        return {key: _decode(arguments[1], item, get_picture, f"{place}.{key}") for key, item in items}
+    if issubclass(hint, StrEnum):
+        if value not in list(hint):
+            raise RecordError(f"{place}: {value!r} is none of {', '.join(hint)}")
+        return hint(value)
+    return _checked(value, hint, place)
+
+
+def _choose(options: tuple[Any, ...], value: Any) -> Any:
+    """The member of a union that a JSON value stands for."""
+    if value is None and types.NoneType in options:
+        return types.NoneType
+    if isinstance(value, str) and Picture in options:
+        return Picture
+    return next(o for o in options if o not in (types.NoneType, Picture))
+
+
+def _decode_dataclass(kind: type[Any], value: Any, get_picture: GetPicture, place: str) -> Any:
+    data = cast(dict[str, Any], _checked(value, dict, place))
+    hints = _hints(kind)
+    required = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    if missing := required - data.keys():
+        raise RecordError(f"{place}: no {', '.join(sorted(missing))}")
+    if unknown := data.keys() - hints.keys():
+        raise RecordError(f"{place}: unknown {', '.join(sorted(unknown))}")
+    return kind(**{k: _decode(hints[k], v, get_picture, f"{place}.{k}") for k, v in data.items()})
+
+
+def _decode_tuple(item: Any, value: Any, get_picture: GetPicture, place: str) -> tuple[Any, ...]:
+    values = cast(list[Any], _checked(value, list, place))
+    # Token ids and log-probabilities are most of a record; one look at their types is enough.
+    if item in (int, float, str) and {type(v) for v in values} <= {item}:
+        return tuple(values)
+    return tuple(_decode(item, v, get_picture, f"{place}[{i}]") for i, v in enumerate(values))
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _checked(value: Any, kind: type, place: str) -> Any:
+    # JSON does not tell 2.0 from 2 in every writer's hands, so an int stands for a float; a bool never does.
+    fits = isinstance(value, (int, float) if kind is float else kind)
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise RecordError(f"{place}: {type(value).__name__} where {kind.__name__} is needed")
+    return value

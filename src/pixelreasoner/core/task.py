@@ -1,0 +1,39 @@
+"""A question about images or a video, with what is known about its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Media
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Where the visual evidence for a task lies: a box in an image, or frames of a video."""
+
+    box: Box | None = None
+    """In pixels of the media item `target`; for a video, the box within the cue frames."""
+    frames: tuple[int, ...] = ()
+    """1-based indices of the frames that hold the evidence; empty for an image."""
+    target: int = 1
+    """1-based index of the media item in `Task.media`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question. Immutable; everything that happens to it is a `Trajectory`."""
+
+    id: str
+    question: str
+    media: tuple[Media, ...]
+    answers: tuple[str, ...]
+    """Acceptable answers, without markup; empty when unknown (a user's own question)."""
+    kind: str = "open"
+    """What is asked: a PixelWorld kind or a benchmark's name. Tables are broken down by it."""
+    cue: Cue | None = None
+    needs_operation: bool | None = None
+    """Whether the overview is not enough; None when nobody knows."""
+    split: str = "test"
+    subject: str = ""
+    """What the question is about ("the red card"), for a teacher that writes about it."""

@@ -1,0 +1,174 @@
+"""The one record everything reads: an attempt at a task, turn by turn, token by token.
+
+A trajectory is written once, by a rollout (tokens sampled by a policy) or by synthesis (text written by
+a teacher), and is read by rewards, objectives, evaluation and the viewer. Nothing downstream renders or
+tokenises again: what the policy saw and said is in `prompt` and in each turn's `sampled` and `observed`
+segments; what a person wants to read is in each turn's `text`, `call` and `observation`.
+
+Example: one zoom, then the answer::
+
+    prompt    <system> <user: image 1, question>                     never learned
+    turn 1    sampled:  "The sign is tiny. <tool_call>...</tool_call>"  learned
+              observed: <user: "Image 2:" image 2>                    never learned
+    turn 2    sampled:  "It reads K. \\boxed{K}"                       learned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Media, Picture
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.task import Task
+
+SAVE_SUFFIXES = (".html", ".jsonl")
+"""What `Trajectory.save` can write."""
+
+
+class StopReason(StrEnum):
+    """Why an attempt ended."""
+
+    ANSWER = "answer"
+    """The model gave an answer, or ended its message without asking for an operation."""
+    TURN_LIMIT = "turn_limit"
+    """It asked for another operation when none was left."""
+    TOKEN_LIMIT = "token_limit"
+    """A message, or the whole conversation, reached its length limit."""
+    IMAGE_LIMIT = "image_limit"
+    """More images came back than the conversation may hold."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of tokens from one source, with the media its placeholders stand for.
+
+    Each image (or each temporal patch of a video) is ONE placeholder token here; a renderer expands it
+    to as many as the model needs.
+    """
+
+    ids: tuple[int, ...]
+    media: tuple[Media, ...] = ()
+    """In the order of the placeholders; a video owns one placeholder per temporal patch."""
+    logprobs: tuple[float, ...] = ()
+    """log p of each token under the policy that sampled it, or empty when nothing was sampled."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an operation returned: images and a line of text, or an error the model can read."""
+
+    text: str
+    images: tuple[Picture, ...] = ()
+    valid: bool = True
+    """False when the call could not be carried out; `text` then says why."""
+    box: Box | None = None
+    """For a crop: the region in pixels of the media item it was finally cut from."""
+    frames: tuple[int, ...] = ()
+    """For a selection: the 1-based frame indices."""
+    source: int = 1
+    """For a crop: the 1-based index of the image it was asked from."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One model message and, when it asked for an operation, what came back."""
+
+    text: str
+    """The message as a person reads it, special tokens removed."""
+    call: ToolCall | None = None
+    observation: Observation | None = None
+    sampled: Segment | None = None
+    """The message's tokens, ending with the stop token; None until a renderer has written them."""
+    observed: Segment | None = None
+    """The tokens that carry the observation and open the next model message."""
+    learn: bool = True
+    """False for a deliberately wrong operation in a synthesised trajectory: kept in view, never imitated."""
+
+    @property
+    def asked_operation(self) -> bool:
+        """Whether the message asked for an operation, readable or not."""
+        return self.observation is not None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One whole attempt at a task."""
+
+    task: Task
+    turns: tuple[Turn, ...]
+    stop: StopReason
+    answer: str | None = None
+    """The content of the last box in the last message; None when there was none."""
+    prompt: Segment | None = None
+    source: str = "policy"
+    """Who wrote it: "policy", or the synthesis template."""
+    weight_version: int = 0
+    """Which update of the policy sampled it."""
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Scores given later (reward terms, correctness), kept with the record."""
+
+    @property
+    def n_operations(self) -> int:
+        """n_vo(y): operations carried out (paper section 4.2); failed calls are not operations."""
+        return sum(t.observation is not None and t.observation.valid for t in self.turns)
+
+    @property
+    def n_invalid_operations(self) -> int:
+        """Calls that could not be carried out."""
+        return sum(t.observation is not None and not t.observation.valid for t in self.turns)
+
+    @property
+    def used_pixel_space(self) -> bool:
+        """1_PR(y): the attempt used at least one valid operation."""
+        return self.n_operations > 0
+
+    @property
+    def n_sampled_tokens(self) -> int:
+        return sum(len(t.sampled.ids) for t in self.turns if t.sampled is not None)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The conversation's tokens in order: the prompt, then each turn's sampled and observed runs."""
+        if self.prompt is None:
+            return ()
+        out = [self.prompt]
+        for turn in self.turns:
+            out += [s for s in (turn.sampled, turn.observed) if s is not None]
+        return tuple(out)
+
+    def save(self, path: str | Path) -> None:
+        """Write the attempt to a file: `.html` for a page to look at, `.jsonl` for a record to read back.
+
+        Raises:
+            RecordError: the name ends in neither.
+        """
+        # Late imports: a record needs neither a page nor a file until somebody asks for one.
+        match Path(path).suffix:
+            case ".html":
+                from pixelreasoner.viewer.html import save_html
+
+                save_html([self], Path(path), title=self.task.question)
+            case ".jsonl":
+                from pixelreasoner.core.records import write_trajectories
+
+                write_trajectories(path, [self])
+            case _:
+                raise RecordError(
+                    f"{path}: cannot tell what to write; end the name in {' or '.join(SAVE_SUFFIXES)}"
+                )
+
+
+Group = tuple[Trajectory, ...]
+"""The G attempts at one task."""
+
+
+def rapr(trajectories: tuple[Trajectory, ...] | list[Trajectory]) -> float:
+    """RaPR: the share of attempts that used at least one valid operation (paper section 4.1)."""
+    if not trajectories:
+        return 0.0
+    return sum(t.used_pixel_space for t in trajectories) / len(trajectories)

@@ -1,0 +1,172 @@
+"""Lessons for a model that has yet to learn to see: dense questions about pictures, never an operation.
+
+One scene gives the overview with questions about where things are and what the legible ones show, then a
+few close-ups, each with its own questions. This is what a general vision-language model already knows
+before the warm start: grounding, reading, counting, and looking at the picture a question came with.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.chat.pixels import fit
+from pixelreasoner.core.geometry import Box, Size, Unit
+from pixelreasoner.core.media import Media, Picture, Video
+from pixelreasoner.data.pixelworld import questions
+from pixelreasoner.data.pixelworld.things import Scene, Thing
+
+COORDINATE_STEP = 20
+"""Boxes are spoken in thousandths, rounded outward to this step."""
+LEGIBLE_GLYPH_PX = 9.0
+LEGIBLE_DOT_PX = 3.2
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question with its answer, and the picture it brings along, if any."""
+
+    question: str
+    answer: str
+    media: Media | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture at the size a model sees it, with the things in it in pixels of that size."""
+
+    picture: Picture
+    things: tuple[Thing, ...]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A conversation about one scene; the first exchange brings the overview."""
+
+    exchanges: tuple[Exchange, ...]
+    views: tuple[View, ...]
+    """The still pictures of the lesson, for dense supervision of the vision tower."""
+
+
+def view_of(picture: Picture, things: tuple[Thing, ...], region: Box, budget: PixelBudget, factor: int) -> View:
+    """The `region` of a picture (in pixels) as it is shown, with the things that lie mostly inside it."""
+    left, top, right, bottom = region.pixel_bounds(picture.size)
+    size = fit(Size(right - left, bottom - top), budget, factor=factor)
+    crop = Image.fromarray(picture.pixels[top:bottom, left:right])
+    shown = Picture(np.asarray(crop.resize(size, Image.Resampling.BICUBIC)))
+    sx, sy = size.width / (right - left), size.height / (bottom - top)
+
+    def moved(box: Box) -> Box:
+        return Box((box.x1 - left) * sx, (box.y1 - top) * sy, (box.x2 - left) * sx, (box.y2 - top) * sy)
+
+    kept = [
+        replace(
+            t,
+            box=moved(t.box),
+            detail_px=t.detail_px * min(sx, sy),
+            dots=tuple(replace(d, box=moved(d.box)) for d in t.dots),
+        )
+        for t in things
+        if region.coverage_of(t.box) > 0.9
+    ]
+    return View(shown, tuple(kept))
+
+
+def legible(thing: Thing) -> bool:
+    """Whether its detail can be read at the size of its view."""
+    return thing.detail_px >= (LEGIBLE_DOT_PX if thing.noun == "board" else LEGIBLE_GLYPH_PX)
+
+
+def spoken_box(box: Box, size: Size) -> list[int]:
+    """A box as the lessons say it: thousandths of the picture, rounded outward."""
+    b = box.clip(size).to(Unit.PERMILLE, size)
+    step = COORDINATE_STEP
+    low = [int(v // step * step) for v in (b.x1, b.y1)]
+    high = [int(-(-v // step) * step) for v in (b.x2, b.y2)]
+    return [*low, *(min(v, 1000) for v in high)]
+
+
+def locate(thing: Thing, size: Size) -> Exchange:
+    """Grounding: the box of a thing."""
+    return Exchange(f"Locate {thing.name}.", json.dumps({"bbox_2d": spoken_box(thing.box, size)}))
+
+
+def boxed(question: questions.Question) -> Exchange:
+    return Exchange(question.text, f"\\boxed{{{question.answer}}}")
+
+
+def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
+    """A region around a thing, up to four times its size, not centred."""
+    side = max(thing.box.width, thing.box.height)
+    half = side * float(rng.uniform(0.55, 1.7))
+    cx, cy = thing.box.center
+    slack = max(0.0, half - side / 2)
+    cx, cy = cx + float(rng.uniform(-slack, slack)), cy + float(rng.uniform(-slack, slack))
+    return Box(cx - half, cy - half, cx + half, cy + half).clip(size)
+
+
+def lesson(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int) -> Lesson:
+    """One lesson about a scene; everything in it is drawn from `rng`."""
+    if isinstance(scene.media, Video):
+        return _clip_lesson(scene, scene.media, rng, dialect, factor)
+    picture, size = scene.media, scene.media.size
+    overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
+    asked = _questions_on(overview, rng, n_places=4)
+    exchanges = [replace(asked[0], media=overview.picture), *asked[1:]]
+    views = [overview]
+    for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
+        region = close_up(rng, scene.things[index], size)
+        view = view_of(picture, scene.things, region, dialect.crop, factor)
+        about = _questions_on(view, rng, n_places=1)
+        if about:
+            exchanges += [replace(about[0], media=view.picture), *about[1:]]
+            views.append(view)
+    return Lesson(tuple(exchanges), tuple(views))
+
+
+def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> list[Exchange]:
+    """In random order: where some things are, and what the legible ones show."""
+    out: list[Exchange] = []
+    for rank, index in enumerate(rng.permutation(len(view.things)).tolist()):
+        thing = view.things[index]
+        if rank < n_places:
+            out.append(locate(thing, view.picture.size))
+        if legible(thing):
+            out += [boxed(q) for q in questions.questions_about(thing, rng)]
+    return [out[i] for i in rng.permutation(len(out))]
+
+
+def _clip_lesson(
+    scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int
+) -> Lesson:
+    """Which frames show a card, what a large card shows, then single frames as pictures."""
+    size = fit(video.size, dialect.video_frame, factor=factor)
+    small = Video(
+        tuple(
+            Picture(np.asarray(Image.fromarray(f.pixels).resize(size, Image.Resampling.BICUBIC)))
+            for f in video.frames
+        ),
+        video.times_s,
+    )
+    scale = size.width / video.size.width
+    asked: list[Exchange] = []
+    for thing in scene.things:
+        frames = json.dumps({"target_frames": list(thing.frames)})
+        asked.append(Exchange(f"Find the frames with {thing.name}.", frames))
+        if legible(replace(thing, detail_px=thing.detail_px * scale)):
+            asked.append(boxed(questions.read_glyph(thing)))
+    asked = [asked[i] for i in rng.permutation(len(asked))]
+    exchanges = [replace(asked[0], media=small), *asked[1:]]
+    views = []
+    for index in rng.permutation(len(scene.things))[:2].tolist():
+        thing = scene.things[index]
+        frame = video.frames[int(rng.choice(thing.frames)) - 1]
+        view = view_of(frame, (thing,), Box(0, 0, *video.size), dialect.crop, factor)
+        about = _questions_on(view, rng, n_places=1)
+        exchanges += [replace(about[0], media=view.picture), *about[1:]]
+        views.append(view)
+    return Lesson(tuple(exchanges), tuple(views))

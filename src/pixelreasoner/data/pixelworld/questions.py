@@ -1,0 +1,63 @@
+"""Questions about things, with their answers. One place, so that tasks and lessons ask alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pixelreasoner.data.pixelworld.things import Dot, Thing
+
+
+class Question(NamedTuple):
+    text: str
+    answer: str
+
+
+def read_glyph(thing: Thing) -> Question:
+    """`attribute`, `clip` and `page`: the character on a card, or the figure in a row."""
+    if thing.noun == "row":
+        return Question(f"What is the value in {thing.name}?", thing.glyph)
+    what = "digit" if thing.glyph.isdigit() else "letter"
+    return Question(f"Which {what} is on {thing.name}?", thing.glyph)
+
+
+def side_of(a: Dot, b: Dot) -> str:
+    """Where `a` lies as seen from `b`."""
+    (ax, ay), (bx, by) = a.box.center, b.box.center
+    if abs(ax - bx) > abs(ay - by):
+        return "left" if ax < bx else "right"
+    return "above" if ay < by else "below"
+
+
+def relation(thing: Thing, *, swapped: bool = False) -> Question:
+    """`relation`: left, right, above or below, for a board with two dots."""
+    a, b = reversed(thing.dots) if swapped else thing.dots
+    return Question(
+        f"On {thing.name}, where is the {a.colour} dot relative to the {b.colour} dot?", side_of(a, b)
+    )
+
+
+def count(thing: Thing, colour: str) -> Question:
+    """`count`: the dots of one colour on a board."""
+    n = sum(d.colour == colour for d in thing.dots)
+    return Question(f"How many {colour} dots are on {thing.name}?", str(n))
+
+
+def holds_pair(thing: Thing) -> bool:
+    """Whether a relation can be asked of it: exactly two dots, of two colours."""
+    return len(thing.dots) == 2 and thing.dots[0].colour != thing.dots[1].colour and (
+        max(abs(a - b) for a, b in zip(*(d.box.center for d in thing.dots), strict=True)) > thing.box.width / 3
+    )  # fmt: skip
+
+
+def questions_about(thing: Thing, rng: np.random.Generator) -> Sequence[Question]:
+    """Everything that can be asked about one thing; the reading first."""
+    if thing.noun != "board":
+        return [read_glyph(thing)]
+    colours = sorted({d.colour for d in thing.dots})
+    out = [count(thing, colours[int(rng.integers(len(colours)))])]
+    if holds_pair(thing):
+        out.insert(0, relation(thing, swapped=bool(rng.random() < 0.5)))
+    return out

@@ -1,0 +1,137 @@
+r"""GRPO: the clipped policy gradient with group advantages, on a flat row of loss tokens.
+
+For the loss tokens t of a batch, each with its attempt's advantage A_t::
+
+    rho_t  = pi_theta(t) / pi_behaviour(t)
+    rho'_t = min(rho_t, C)                                              truncated importance sampling
+    L      = - sum_t  w_t * min( rho'_t * A_t,  clip(rho_t, 1 - eps_low, 1 + eps_high) * A_t )
+
+On the first update after sampling rho = 1, and the gradient is that of REINFORCE:
+-sum_t w_t * A_t * grad log pi(t). C only matters where A_t < 0, which the clip leaves unbounded: with it, one
+token that became likely since it was sampled cannot outweigh the batch. There is no KL term and no reference
+model, as in the authors' scripts.
+
+w_t carries the normalisation (`sample_weights`), so L is a plain sum and the losses of micro-batches add up
+to that of the batch.
+
+Shapes: T loss tokens of all samples of the (micro-)batch, one after the other. Prompts, observations and
+padding are not in T: there is nothing to mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from pixelreasoner.core.config import Config
+
+_MAX_LOG_RATIO = 20.0
+"""Keeps exp() finite. No gradient passes beyond it: clip or cap stop the token there, or its ratio is 0."""
+
+
+class GrpoConfig(Config):
+    """The paper names GRPO and gives no clip range; its authors' released code uses 0.2 and 0.35."""
+
+    clip_low: float = Field(default=0.2, ge=0, lt=1)
+    """eps_low."""
+    clip_high: float = Field(default=0.2, ge=0)
+    """eps_high; above eps_low it lets rare tokens grow faster (DAPO's clip-higher)."""
+    importance_cap: float | None = 2.0
+    """C; None leaves the ratio of bad tokens unbounded, as plain PPO does. Above 1 + clip_high."""
+    normalization: Literal["token", "sequence", "constant"] = "token"
+    """Mean over all tokens of the batch; mean over samples of each one's token mean (the GRPO paper); or mean
+    over samples of each one's token sum over `constant_length` (Dr. GRPO; the released code uses 200)."""
+    constant_length: int = Field(default=200, ge=1)
+    """Tokens; only read with normalization = "constant"."""
+
+    @model_validator(mode="after")
+    def _cap_above_clip(self) -> GrpoConfig:
+        if self.importance_cap is not None and self.importance_cap <= 1 + self.clip_high:
+            raise ValueError(
+                f"importance_cap = {self.importance_cap} must be above 1 + clip_high = {1 + self.clip_high}: "
+                "below it, the cap would silently replace the clip"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """The loss tokens of one micro-batch."""
+
+    logp_T: Tensor
+    """[T] log pi_theta, with gradient."""
+    behaviour_logp_T: Tensor
+    """[T] log pi_behaviour, recorded when the token was sampled."""
+    advantage_T: Tensor
+    """[T] A of the attempt each token belongs to."""
+    weight_T: Tensor
+    """[T] w, from `sample_weights` over the whole batch."""
+    entropy_T: Tensor | None = None
+    """[T] entropy of pi_theta at each token, if it was computed; only reported."""
+
+
+@dataclass(frozen=True)
+class LossOutputs:
+    loss: Tensor
+    """Scalar, to be minimised; losses of micro-batches add up."""
+    metrics: Mapping[str, Tensor]
+    """Detached scalars, each a plain mean over the T tokens of this call (weigh by T to combine calls):
+    `ratio`, `clip_fraction` (tokens without gradient because of clip or cap), `approx_kl`
+    (KL(behaviour || theta), Schulman's k3 estimator), and `entropy` if it was given."""
+
+
+def grpo_loss(inputs: LossInputs, config: GrpoConfig) -> LossOutputs:
+    """The equation at the top of this file."""
+    advantage_T = inputs.advantage_T
+    log_ratio_T = (inputs.logp_T - inputs.behaviour_logp_T).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    ratio_T = log_ratio_T.exp()
+    truncated_T = ratio_T if config.importance_cap is None else ratio_T.clamp(max=config.importance_cap)
+    clipped_T = ratio_T.clamp(1 - config.clip_low, 1 + config.clip_high)
+    gain_T = torch.minimum(truncated_T * advantage_T, clipped_T * advantage_T)
+    loss = -(inputs.weight_T * gain_T).sum()
+    return LossOutputs(loss=loss, metrics=_metrics(inputs, ratio_T, log_ratio_T, config))
+
+
+def sample_weights(n_loss_tokens: Sequence[int], config: GrpoConfig) -> list[float]:
+    """The w of each sample's tokens, given the loss-token counts of ALL samples of the batch.
+
+    With "token" and "sequence" the weights of all tokens sum to 1 (samples without loss tokens are left out).
+    """
+    n_samples = sum(n > 0 for n in n_loss_tokens)
+    if n_samples == 0:
+        return [0.0] * len(n_loss_tokens)
+    match config.normalization:
+        case "token":
+            return [1.0 / sum(n_loss_tokens)] * len(n_loss_tokens)
+        case "sequence":
+            return [1.0 / (n_samples * n) if n > 0 else 0.0 for n in n_loss_tokens]
+        case "constant":
+            return [1.0 / (n_samples * config.constant_length)] * len(n_loss_tokens)
+
+
+@torch.no_grad()
+def _metrics(
+    inputs: LossInputs, ratio_T: Tensor, log_ratio_T: Tensor, config: GrpoConfig
+) -> dict[str, Tensor]:
+    good_T, bad_T = inputs.advantage_T > 0, inputs.advantage_T < 0
+    stopped_T = (good_T & (ratio_T > 1 + config.clip_high)) | (bad_T & (ratio_T < 1 - config.clip_low))
+    if config.importance_cap is not None:
+        stopped_T |= bad_T & (ratio_T > config.importance_cap)
+    metrics = {
+        "ratio": _mean(ratio_T),
+        "clip_fraction": _mean(stopped_T.to(ratio_T.dtype)),
+        "approx_kl": _mean(ratio_T - 1 - log_ratio_T),
+    }
+    if inputs.entropy_T is not None:
+        metrics["entropy"] = _mean(inputs.entropy_T)
+    return metrics
+
+
+def _mean(values_T: Tensor) -> Tensor:
+    """The mean; 0 of no tokens."""
+    return values_T.sum() / max(values_T.numel(), 1)

@@ -1,0 +1,76 @@
+"""Selective Sample Replay: fill the batch with groups that still teach something (VL-Rethinker, 2504.08837).
+
+As training goes on, more and more tasks are solved by all attempts or by none; their advantages, and so
+their gradients, vanish, and the batch that remains shrinks and grows noisy. SSR drops those groups and fills
+their places with informative groups from earlier steps, preferring large advantages.
+
+The buffer lives for one episode, the span in which the behaviour policy is fixed, and is then cleared
+(paper section 5: 512 queries), so that nothing replayed is far off policy.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pixelreasoner.objectives.samples import ScoredGroup
+
+
+class ReplayBuffer:
+    """The informative groups of the current episode; whole groups, whose attempts can share a prompt."""
+
+    def __init__(self, capacity: int, generator: np.random.Generator, *, power: float = 1.0) -> None:
+        """An empty buffer.
+
+        Args:
+            capacity: groups held; the oldest leave first.
+            generator: draws the replayed groups.
+            power: a group is drawn with probability proportional to (sum of |A| over its attempts)**power;
+                0 draws evenly.
+        """
+        self._groups: deque[ScoredGroup] = deque(maxlen=capacity)
+        self._generator = generator
+        self._power = power
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def add(self, groups: Sequence[ScoredGroup]) -> None:
+        """Keep the informative ones; a group whose advantages are all zero is never stored."""
+        self._groups.extend(group for group in groups if group.informative)
+
+    def sample(self, n: int) -> list[ScoredGroup]:
+        """At most `n` different groups, drawn without replacement by their weight."""
+        n = min(n, len(self._groups))
+        if n <= 0:
+            return []
+        weights = np.array([np.abs(group.advantages).sum() for group in self._groups]) ** self._power
+        drawn = self._generator.choice(len(weights), size=n, replace=False, p=weights / weights.sum())
+        return [self._groups[i] for i in drawn]
+
+    def refill(self, fresh: Sequence[ScoredGroup], *, size: int) -> list[ScoredGroup]:
+        """One step of SSR: the informative groups of `fresh`, filled up to `size` from earlier steps.
+
+        The fresh ones are stored afterwards, so a step never replays its own groups. Fewer than `size` come
+        back while the buffer is short; more never, unless `fresh` alone has more.
+        """
+        informative = [group for group in fresh if group.informative]
+        replayed = self.sample(size - len(informative))
+        self.add(informative)
+        return informative + replayed
+
+    def clear(self) -> None:
+        """Forget everything: the episode is over."""
+        self._groups.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact resume needs, the generator's state included; picklable."""
+        return {"groups": list(self._groups), "generator": self._generator.bit_generator.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._groups.clear()
+        self._groups.extend(state["groups"])
+        self._generator.bit_generator.state = state["generator"]

@@ -1,0 +1,154 @@
+"""crop_image: a closer look at a region of an image (paper, appendix C.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from pixelreasoner.core.errors import OperationError
+from pixelreasoner.core.geometry import Box, Size, Unit
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.trajectory import Observation
+from pixelreasoner.ops.operation import (
+    ToolSchema,
+    brief,
+    check_index,
+    check_names,
+    check_template,
+    function_schema,
+    json_kind,
+)
+from pixelreasoner.ops.scene import Scene, Shown
+
+MIN_SIDE_PX = 4
+"""The shortest side of a crop, in original pixels: below it there is nothing to see."""
+
+_ARGUMENTS = ("bbox_2d", "target_image")
+_CORNERS = ("x1", "y1", "x2", "y2")
+_UNIT_WORDS = {
+    Unit.PIXEL: "in pixels of the image as shown",
+    Unit.FRACTION: "as fractions of the image's width and height, from 0 to 1",
+    Unit.PERMILLE: "in thousandths of the image's width and height, from 0 to 1000",
+}
+# A box may pass the edge by one step of its scale, as a rounded coordinate does. The step of a fraction is
+# its third decimal.
+_STEP = {Unit.PIXEL: 1.0, Unit.FRACTION: 0.001, Unit.PERMILLE: 1.0}
+
+
+@dataclass(frozen=True)
+class CropImage:
+    """Cuts a box out of an image of the conversation, from its ORIGINAL pixels.
+
+    The model gives the box in `unit`, relative to the image it names; pixel coordinates refer to the size it
+    was shown at. Bounds are rounded outward. A crop is an image like any other: cropping it again cuts
+    from original pixels too.
+    """
+
+    unit: Unit
+    """What the numbers of `bbox_2d` mean: a property of the model family, never guessed."""
+    reply: str
+    """The line before the crop. Fields: index (the number the crop gets), width, height (its original
+    pixels), target."""
+    min_side_px: int = MIN_SIDE_PX
+    """Crops with a shorter side are refused, in original pixels."""
+    name: str = "crop_image"
+
+    def __post_init__(self) -> None:
+        check_template(self.reply, "the reply to a crop", index=2, width=8, height=8, target=1)
+
+    @property
+    def schema(self) -> ToolSchema:
+        corners = f"The box as [x1, y1, x2, y2], left, top, right and bottom, {_UNIT_WORDS[self.unit]}."
+        return function_schema(
+            self.name,
+            "Cut a region out of an image and show it at a higher resolution.",
+            {
+                "bbox_2d": {
+                    "type": "array",
+                    "items": {"type": "number"},
+                    "minItems": 4,
+                    "maxItems": 4,
+                    "description": corners,
+                },
+                "target_image": {
+                    "type": "integer",
+                    "description": "The number of the image to cut from, counted from 1 as they appear.",
+                },
+            },
+        )
+
+    def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+        """The crop; `box` is its region in pixels of the target image, `source` the target's number.
+
+        Raises:
+            OperationError: there is no such image, or no such box in it.
+        """
+        check_names(arguments, _ARGUMENTS)
+        if not scene.images:
+            hint = " yet; select frames of the video first" if scene.video else ""
+            raise OperationError(f"there is no image to crop{hint}")
+        target = check_index(arguments["target_image"], "target_image", len(scene.images))
+        shown = scene.images[target - 1]
+        left, top, right, bottom = self._bounds(arguments["bbox_2d"], shown)
+        crop = Picture(np.ascontiguousarray(shown.picture.pixels[top:bottom, left:right]))
+        width, height = crop.size
+        return Observation(
+            self.reply.format(index=len(scene.images) + 1, width=width, height=height, target=target),
+            images=(crop,),
+            box=Box(left, top, right, bottom),
+            source=target,
+        )
+
+    def _bounds(self, bbox: object, shown: Shown) -> tuple[int, int, int, int]:
+        """The original pixels a box asks for: left, top, right, bottom."""
+        box = _read_box(bbox, self.unit, shown.view)
+        size = shown.picture.size
+        # The box speaks of the image as shown; fractions are what the shown and the original image share.
+        left, top, right, bottom = box.to(Unit.FRACTION, shown.view).pixel_bounds(size)
+        # An image that is itself smaller than the least crop can still be seen whole.
+        least = Size(min(self.min_side_px, size.width), min(self.min_side_px, size.height))
+        if right - left < least.width or bottom - top < least.height:
+            raise OperationError(
+                f"the box holds only {right - left}x{bottom - top} pixels of the image; "
+                f"a crop needs at least {least.width}x{least.height}: give a larger box"
+            )
+        return left, top, right, bottom
+
+
+def _read_box(value: object, unit: Unit, view: Size) -> Box:
+    """The box a model wrote, inside the image.
+
+    Raises:
+        OperationError: it is not four numbers, reaches out of the image, or has no area.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise OperationError(f"bbox_2d must be a list of 4 numbers [x1, y1, x2, y2], not {json_kind(value)}")
+    numbers = cast(list[object], value)
+    if len(numbers) != 4:
+        raise OperationError(f"bbox_2d must have 4 numbers [x1, y1, x2, y2], not {len(numbers)}")
+    edge = Box(0, 0, 1, 1, Unit.FRACTION).to(unit, view)
+    x1, y1, x2, y2 = (
+        _read_coordinate(v, corner, limit, _STEP[unit])
+        for v, corner, limit in zip(numbers, _CORNERS, (edge.x2, edge.y2) * 2, strict=True)
+    )
+    for low, high, axis in ((x1, x2, "x"), (y1, y2, "y")):
+        if low >= high:
+            raise OperationError(
+                f"the box has no area: {axis}1 ({brief(low)}) must be less than {axis}2 ({brief(high)})"
+            )
+    return Box(x1, y1, x2, y2, unit)
+
+
+def _read_coordinate(value: object, corner: str, limit: float, step: float) -> float:
+    """One number of a box, from 0 to `limit`; up to one `step` beyond is taken as the edge."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OperationError(f"{corner} of bbox_2d must be a number, not {json_kind(value)}")
+    if not -step <= value <= limit + step:
+        raise OperationError(
+            f"{corner} of bbox_2d is outside the image: it must be from 0 to {brief(limit)}, "
+            f"not {brief(value)}"
+        )
+    return min(max(float(value), 0.0), limit)

@@ -1,0 +1,88 @@
+"""select_frames: a closer look at some frames of a video (paper, appendix C.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pixelreasoner.core.errors import OperationError
+from pixelreasoner.core.media import Video
+from pixelreasoner.core.trajectory import Observation
+from pixelreasoner.ops.operation import (
+    ToolSchema,
+    check_index,
+    check_names,
+    check_template,
+    function_schema,
+    json_kind,
+)
+from pixelreasoner.ops.scene import Scene
+
+MAX_FRAMES = 8
+"""How many frames one call may ask for (paper, appendix C.1)."""
+
+_ARGUMENTS = ("target_frames",)
+
+
+@dataclass(frozen=True)
+class SelectFrames:
+    """Shows frames of the conversation's video as images, in the order asked for, at their original size."""
+
+    reply: str
+    """The line before the frames. Fields: first, last (the numbers the images get), frames (1-based numbers
+    of the frames, separated by commas)."""
+    max_frames: int = MAX_FRAMES
+    """The most frames one call may ask for."""
+    name: str = "select_frames"
+
+    def __post_init__(self) -> None:
+        check_template(self.reply, "the reply to a selection of frames", first=1, last=2, frames="3, 4")
+
+    @property
+    def schema(self) -> ToolSchema:
+        return function_schema(
+            self.name,
+            "Show some frames of the video as images, at a higher resolution.",
+            {
+                "target_frames": {
+                    "type": "array",
+                    "items": {"type": "integer"},
+                    "minItems": 1,
+                    "maxItems": self.max_frames,
+                    "description": f"The numbers of the frames, at most {self.max_frames}; 1 is the first.",
+                },
+            },
+        )
+
+    def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+        """The selected frames as images, with their numbers in `frames`.
+
+        Raises:
+            OperationError: there is no video, no such frame, or too many are asked for.
+        """
+        check_names(arguments, _ARGUMENTS)
+        if scene.video is None:
+            raise OperationError("there is no video to select frames from")
+        frames = self._read_frames(arguments["target_frames"], scene.video)
+        first = len(scene.images) + 1
+        text = self.reply.format(
+            first=first, last=first + len(frames) - 1, frames=", ".join(map(str, frames))
+        )
+        return Observation(text, images=tuple(scene.video.frames[i - 1] for i in frames), frames=frames)
+
+    def _read_frames(self, value: object, video: Video) -> tuple[int, ...]:
+        count = len(video.frames)
+        if not isinstance(value, (list, tuple)):
+            raise OperationError(f"target_frames must be a list of frame numbers, not {json_kind(value)}")
+        numbers = cast(list[object], value)
+        if not numbers:
+            raise OperationError(
+                f"target_frames is empty; give up to {self.max_frames} numbers from 1 to {count}"
+            )
+        if len(numbers) > self.max_frames:
+            raise OperationError(f"at most {self.max_frames} frames can be selected, not {len(numbers)}")
+        frames = tuple(check_index(n, "each of target_frames", count) for n in numbers)
+        if len(set(frames)) < len(frames):
+            raise OperationError("target_frames names a frame twice; name each frame once")
+        return frames

@@ -1,0 +1,53 @@
+"""Optimiser and learning-rate schedule: AdamW, linear warm-up, cosine to a floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from pixelreasoner.core.config import Config
+
+
+class OptimConfig(Config):
+    lr: float = 1e-6
+    """Peak learning rate."""
+    warmup: float = 0.03
+    """Share of the steps over which the rate rises from zero."""
+    final: float = 0.1
+    """The rate at the last step, as a share of the peak."""
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
+    max_grad_norm: float = 1.0
+
+
+def adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over the parameters that take gradients; decay only on matrices."""
+    trained = [p for p in parameters if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+
+
+def rate(step: int, total: int, config: OptimConfig) -> float:
+    """Learning rate of 0-based `step` out of `total`."""
+    warm = max(1, round(total * config.warmup))
+    if step < warm:
+        return config.lr * (step + 1) / warm
+    progress = (step - warm) / max(1, total - warm)
+    return config.lr * (config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def descend(optimizer: torch.optim.Optimizer, *, step: int, total: int, config: OptimConfig) -> float:
+    """Clip, step and clear; returns the gradient norm before clipping."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate(step, total, config)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(norm)

@@ -1,0 +1,244 @@
+"""From a trajectory to what a page shows of it: every picture numbered, every box where it was cut."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.task import Cue
+from pixelreasoner.core.trajectory import Observation, Trajectory, Turn
+from pixelreasoner.viewer.pictures import Figure, Mark, figure, mark
+
+INPUT_SIDE, CROP_SIDE, LOCATOR_SIDE, FRAME_SIDE, SELECTED_SIDE = 720, 380, 260, 150, 220
+"""The longest side, in CSS pixels, of each sort of figure."""
+CORRECT_METRIC = "correct"
+"""The trajectory metric that says whether the answer is right: 1 or 0."""
+
+_CALL_MARKUP = re.compile(r"<tool_call>.*?(</tool_call>|$)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """An image of the conversation, and where its pixels come from."""
+
+    picture: Picture
+    root: int
+    """The image it was finally cut from; itself when it was not cut."""
+    box: Box | None = None
+    """Where in the root, in pixels of the root."""
+
+
+@dataclass(frozen=True)
+class TurnView:
+    number: int
+    text: str
+    call: str
+    """The operation as a function call; empty when there was none, or none could be read."""
+    status: str
+    """"none", "valid" or "invalid"."""
+    reply: str
+    learned: bool
+    locator: Figure | None
+    """For a crop: the image it was asked from, with the box."""
+    images: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class TrajectoryView:
+    question: str
+    kind: str
+    facts: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    strips: tuple[tuple[Figure, ...], ...]
+    """One strip of frames per video."""
+    turns: tuple[TurnView, ...]
+    answer: str | None
+    references: tuple[str, ...]
+    correct: bool | None
+    """None when nobody has scored the answer."""
+    metrics: tuple[tuple[str, str], ...]
+    legend: tuple[tuple[str, str], ...]
+    """(kind of mark, what it means) for the marks there are."""
+
+
+def view(trajectory: Trajectory) -> TrajectoryView:
+    """All that a page shows of `trajectory`; pictures are inlined here."""
+    task = trajectory.task
+    images = _numbered(trajectory)
+    correct = trajectory.metrics.get(CORRECT_METRIC)
+    return TrajectoryView(
+        question=task.question,
+        kind=task.kind,
+        facts=_facts(trajectory),
+        figures=_inputs(trajectory, images),
+        strips=tuple(
+            _strip(item, trajectory, task.cue if task.cue and task.cue.target == index else None)
+            for index, item in enumerate(task.media, start=1)
+            if isinstance(item, Video)
+        ),
+        turns=_turns(trajectory, images),
+        answer=trajectory.answer,
+        references=task.answers,
+        correct=None if correct is None else correct > 0.5,
+        metrics=tuple((name.replace("_", " "), f"{value:.4g}") for name, value in trajectory.metrics.items()),
+        legend=_legend(trajectory),
+    )
+
+
+def call_text(call: ToolCall) -> str:
+    """A call as one would write it: `crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)`."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
+    return f"{call.name}({arguments})"
+
+
+def spoken(turn: Turn) -> str:
+    """The words of a turn; the markup of a call that is shown in its own right is left out."""
+    return (_CALL_MARKUP.sub("", turn.text) if turn.call is not None else turn.text).strip()
+
+
+def _numbered(trajectory: Trajectory) -> list[Numbered]:
+    """The images in order of appearance: image 1 is the first."""
+    pictures = [item for item in trajectory.task.media if isinstance(item, Picture)]
+    images = [Numbered(picture, root=i) for i, picture in enumerate(pictures, start=1)]
+    for turn in trajectory.turns:
+        seen = turn.observation
+        for picture in seen.images if seen is not None else ():
+            if seen is not None and seen.box is not None and 1 <= seen.source <= len(images):
+                images.append(Numbered(picture, root=images[seen.source - 1].root, box=seen.box))
+            else:
+                images.append(Numbered(picture, root=len(images) + 1))
+    return images
+
+
+def _inputs(trajectory: Trajectory, images: list[Numbered]) -> tuple[Figure, ...]:
+    """The pictures of the question, with the cue and every crop drawn."""
+    figures: list[Figure] = []
+    cue = trajectory.task.cue
+    for target, item in enumerate(trajectory.task.media, start=1):
+        if not isinstance(item, Picture):
+            continue
+        index = len(figures) + 1
+        marks = [
+            mark("crop", str(i), image.box, item.size)
+            for i, image in enumerate(images, start=1)
+            if image.root == index and image.box is not None
+        ]
+        if cue is not None and cue.target == target and cue.box is not None:
+            marks.append(mark("cue", "", cue.box, item.size))
+        figures.append(
+            figure(
+                item, longest=INPUT_SIDE, label=f"Image {index}", note=_dimensions(item), marks=tuple(marks)
+            )
+        )
+    return tuple(figures)
+
+
+def _strip(video: Video, trajectory: Trajectory, cue: Cue | None) -> tuple[Figure, ...]:
+    """Every frame of a video, those selected in any turn highlighted, the cue drawn."""
+    chosen = {i for t in trajectory.turns if t.observation is not None for i in t.observation.frames}
+    frames: list[Figure] = []
+    for i, (frame, time_s) in enumerate(zip(video.frames, video.times_s, strict=True), start=1):
+        marks: tuple[Mark, ...] = ()
+        if cue is not None and i in cue.frames:
+            marks = (mark("cue", "", cue.box or Box(0, 0, *frame.size), frame.size),)
+        frames.append(
+            figure(
+                frame,
+                longest=FRAME_SIDE,
+                label=str(i),
+                note=f"{time_s:.1f} s",
+                marks=marks,
+                selected=i in chosen,
+            )
+        )
+    return tuple(frames)
+
+
+def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ...]:
+    views: list[TurnView] = []
+    shown = sum(isinstance(item, Picture) for item in trajectory.task.media)
+    for number, turn in enumerate(trajectory.turns, start=1):
+        seen = turn.observation
+        views.append(
+            TurnView(
+                number=number,
+                text=spoken(turn),
+                call=call_text(turn.call) if turn.call is not None else "",
+                status="none" if seen is None else "valid" if seen.valid else "invalid",
+                reply=seen.text.strip() if seen is not None else "",
+                learned=turn.learn,
+                locator=_locator(seen, images, shown + 1) if seen is not None else None,
+                images=_returned(seen, shown + 1) if seen is not None else (),
+            )
+        )
+        shown += len(seen.images) if seen is not None else 0
+    return tuple(views)
+
+
+def _locator(seen: Observation, images: list[Numbered], index: int) -> Figure | None:
+    """The image a crop was asked from with the box on it: a crop of a crop is shown on the first crop."""
+    if seen.box is None or not seen.images or not 1 <= seen.source < index:
+        return None
+    source = images[seen.source - 1]
+    # The box is in pixels of the root; a source that is itself a crop starts at its own corner.
+    corner = (
+        source.box.pixel_bounds(images[source.root - 1].picture.size) if source.box is not None else (0, 0)
+    )
+    dx, dy = corner[0], corner[1]
+    box = replace(
+        seen.box, x1=seen.box.x1 - dx, y1=seen.box.y1 - dy, x2=seen.box.x2 - dx, y2=seen.box.y2 - dy
+    )
+    marks = (mark("crop", str(index), box, source.picture.size),)
+    return figure(source.picture, longest=LOCATOR_SIDE, label=f"in image {seen.source}", marks=marks)
+
+
+def _returned(seen: Observation, first: int) -> tuple[Figure, ...]:
+    """The images that came back, numbered from `first`."""
+    frames = seen.frames if len(seen.frames) == len(seen.images) else (0,) * len(seen.images)
+    longest = SELECTED_SIDE if len(seen.images) > 1 else CROP_SIDE
+    return tuple(
+        figure(
+            picture,
+            longest=longest,
+            label=f"Image {first + i}",
+            note=f"frame {frame}" if frame else _dimensions(picture),
+        )
+        for i, (picture, frame) in enumerate(zip(seen.images, frames, strict=True))
+    )
+
+
+def _facts(trajectory: Trajectory) -> tuple[str, ...]:
+    """The short things to know about an attempt."""
+    task = trajectory.task
+    need = {None: "", True: "needs an operation", False: "the overview is enough"}[task.needs_operation]
+    bad = trajectory.n_invalid_operations
+    facts = (
+        need,
+        _count(trajectory.n_operations, "operation"),
+        _count(bad, "invalid call") if bad else "",
+        f"{trajectory.n_sampled_tokens} tokens" if trajectory.n_sampled_tokens else "",
+        f"stopped by {trajectory.stop.replace('_', ' ')}" if trajectory.stop != "answer" else "",
+        f"written by {trajectory.source.replace('_', ' ')}" if trajectory.source != "policy" else "",
+    )
+    return tuple(f for f in facts if f)
+
+
+def _legend(trajectory: Trajectory) -> tuple[tuple[str, str], ...]:
+    cropped = any(t.observation is not None and t.observation.box is not None for t in trajectory.turns)
+    selected = any(t.observation is not None and t.observation.frames for t in trajectory.turns)
+    legend = (
+        ("crop", "cut out by the model" if cropped else "selected by the model" if selected else ""),
+        ("cue", "where the evidence is" if trajectory.task.cue is not None else ""),
+    )
+    return tuple((kind, text) for kind, text in legend if text)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n or 'no'} {noun}{'' if n == 1 else 's'}"
+
+
+def _dimensions(picture: Picture) -> str:
+    return f"{picture.size.width}\u2009×\u2009{picture.size.height}"

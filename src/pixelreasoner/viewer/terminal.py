@@ -1,0 +1,85 @@
+"""Trajectories on a terminal: what was asked, what was said, what came back."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Observation, Trajectory
+from pixelreasoner.viewer.scenes import CORRECT_METRIC, call_text, spoken
+
+
+def print_trajectory(console: Console, trajectory: Trajectory) -> None:
+    """The whole attempt, in reading order."""
+    print_task(console, trajectory.task)
+    for turn in trajectory.turns:
+        if words := spoken(turn):
+            console.print(Text(words))
+        if turn.call is not None:
+            print_call(console, turn.call)
+        if turn.observation is not None:
+            print_observation(console, turn.observation)
+        if not turn.learn:
+            console.print(Padding("[dim](deliberately wrong, not learned)[/]", (0, 0, 0, 2)))
+    print_outcome(console, trajectory)
+
+
+def print_task(console: Console, task: Task) -> None:
+    """The question, and what it is about."""
+    console.print(Rule(style="dim"))
+    console.print(Text(task.question, style="bold"))
+    media = ", ".join(
+        f"image {item.size.width}×{item.size.height}"
+        if isinstance(item, Picture)
+        else f"video of {len(item.frames)} frames {item.size.width}×{item.size.height}"
+        for item in task.media
+    )
+    console.print(
+        Text(
+            " · ".join(part for part in (task.kind if task.kind != "open" else "", media) if part),
+            style="dim",
+        )
+    )
+    console.print()
+
+
+def print_call(console: Console, call: ToolCall) -> None:
+    """An operation the model asked for."""
+    console.print(Text("  ▸ ", style="bold yellow") + Text(call_text(call), style="yellow"))
+
+
+def print_observation(console: Console, seen: Observation) -> None:
+    """What an operation returned, or why it could not be carried out."""
+    if not seen.valid:
+        console.print(Text(f"  ✗ {seen.text.strip()}", style="red"))
+        return
+    parts = [seen.text.strip().rstrip(":")]
+    if seen.box is not None:
+        b = seen.box
+        parts.append(f"pixels {b.x1:.0f}, {b.y1:.0f} to {b.x2:.0f}, {b.y2:.0f}")
+    console.print(Text(f"  ✓ {' · '.join(p for p in parts if p)}", style="green"))
+
+
+def print_outcome(console: Console, trajectory: Trajectory) -> None:
+    """The answer, how it compares, and the scores there are."""
+    answer = trajectory.answer
+    line = (
+        f"\n[bold]Answer[/] {'[red]none given[/]' if answer is None else f'[bold cyan]{escape(answer)}[/]'}"
+    )
+    if trajectory.stop != "answer":
+        line += f" [dim](stopped by {trajectory.stop.replace('_', ' ')})[/]"
+    if trajectory.task.answers:
+        line += f"   [dim]reference[/] {escape(' or '.join(trajectory.task.answers))}"
+    if (correct := trajectory.metrics.get(CORRECT_METRIC)) is not None:
+        line += "   [green]✓ right[/]" if correct > 0.5 else "   [red]✗ wrong[/]"
+    console.print(line, highlight=False)
+    if trajectory.metrics:
+        scores = "  ".join(f"{name} {value:.4g}" for name, value in trajectory.metrics.items())
+        console.print(Text(scores, style="dim"))
+    console.print()

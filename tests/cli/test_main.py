@@ -1,0 +1,117 @@
+"""Rules of the command line: exit codes, one-line errors, what each command hands over."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pixelreasoner.cli.main import main
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import CheckpointError
+
+
+class FakeConfig(Config):
+    out: Path = Path("runs/rl")
+    steps: int = 10
+
+
+def fake_trainer(
+    monkeypatch: pytest.MonkeyPatch, run, name: str = "train.rl", config: str = "RLConfig"
+) -> None:
+    """Put `run` where the command finds its trainer."""
+    module = ModuleType(f"pixelreasoner.{name}")
+    vars(module).update({config: FakeConfig, "run": run})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text("steps = 20\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "config"),
+    [
+        ("rl", "train.rl", "RLConfig"),
+        ("sft", "train.sft", "SFTConfig"),
+        ("pretrain", "train.pretrain", "PretrainConfig"),
+    ],
+)
+def test_a_trainer_gets_the_recipe_the_overrides_and_out(monkeypatch, recipe, command, name, config):
+    calls = []
+    fake_trainer(monkeypatch, lambda c, *, resume: calls.append((c, resume)), name, config)
+    assert main([command, str(recipe), "steps=30", "--out", "7", "--resume"]) == 0
+    assert main([command, str(recipe)]) == 0
+    assert calls == [(FakeConfig(out=Path("7"), steps=30), True), (FakeConfig(steps=20), False)]
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "config"),
+    [("synth", "synth.run", "SynthConfig"), ("eval", "evals.run", "EvalConfig")],
+)
+def test_synth_and_eval_get_a_configuration(monkeypatch, recipe, command, name, config):
+    calls = []
+    fake_trainer(monkeypatch, calls.append, name, config)
+    assert main([command, str(recipe), "steps=3"]) == 0
+    assert calls == [FakeConfig(steps=3)]
+
+
+def test_demo_has_its_defaults(monkeypatch):
+    calls = []
+    module = ModuleType("pixelreasoner.cli.demo_run")
+    vars(module)["run"] = lambda **options: calls.append(options)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert main(["demo"]) == 0
+    assert main(["demo", "--seed", "3", "--photos", "mine", "--ablations", "--out", "x"]) == 0
+    assert calls == [
+        {"out": Path("runs/demo"), "seed": 0, "photos": None, "ablations": False},
+        {"out": Path("x"), "seed": 3, "photos": Path("mine"), "ablations": True},
+    ]
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(monkeypatch, recipe, capsys):
+    def run(config, *, resume):
+        raise CheckpointError("runs/rl holds no checkpoint; run without --resume first")
+
+    fake_trainer(monkeypatch, run)
+    assert main(["rl", str(recipe)]) == 2
+    assert capsys.readouterr().err == "error: runs/rl holds no checkpoint; run without --resume first\n"
+    with pytest.raises(CheckpointError):
+        main(["rl", str(recipe), "--debug"])
+
+
+def test_a_wrong_key_and_a_wrong_recipe_say_what_is_there(monkeypatch, recipe, capsys):
+    fake_trainer(monkeypatch, lambda c, *, resume: None)
+    assert main(["rl", str(recipe), "step=1"]) == 2
+    assert "Did you mean 'steps'" in capsys.readouterr().err
+    assert main(["rl", "nowhere/none"]) == 2
+    assert "nowhere/none: no such recipe" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch, recipe):
+    fake_trainer(monkeypatch, lambda c, *, resume: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["rl", str(recipe)])
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch, recipe, capsys):
+    def run(config, *, resume):
+        raise KeyboardInterrupt
+
+    fake_trainer(monkeypatch, run)
+    assert main(["rl", str(recipe)]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("pixelreasoner 0.")
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(SystemExit) as e:
+        main(["show", "x.jsonl", "--colour", "red"])
+    assert e.value.code == 2

@@ -1,0 +1,60 @@
+"""Rules of the page: nothing is loaded from elsewhere, nothing a model says is markup, all of it is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.viewer.html import save_html, trajectory_html
+
+
+def test_the_page_loads_nothing(zoomed: Trajectory, clip: Trajectory):
+    for page in (trajectory_html(zoomed), trajectory_html(clip)):
+        sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+        assert sources
+        assert all(s.startswith("data:image/") for s in sources)
+        assert "http" not in re.sub(r'src="[^"]*"', "", page)
+        assert "<script" not in page
+
+
+def test_what_a_model_says_is_text(zoomed: Trajectory):
+    page = trajectory_html(zoomed)
+    assert "Which &lt;b&gt;letter&lt;/b&gt;?" in page
+    assert "Too small &lt;to read&gt;." in page
+
+
+def test_the_page_shows_calls_results_answer_and_scores(zoomed: Trajectory):
+    page = trajectory_html(zoomed)
+    for words in (
+        "crop_image(bbox_2d=[100, 20, 180, 80], target_image=1)", "there is no image 9", "deliberately wrong",
+        "✓ right", "curiosity <b>0.0875</b>", "where the evidence is", "cut out by the model",
+    ):  # fmt: skip
+        assert words in page
+    assert page.count("<img") == 1 + 2 + 2
+
+
+def test_selected_frames_are_highlighted(clip: Trajectory):
+    page = trajectory_html(clip)
+    assert page.count('selected" style') == 2
+    assert "✗ wrong" in page
+
+
+def test_several_trajectories_are_folded_but_the_first(zoomed: Trajectory, clip: Trajectory, tmp_path: Path):
+    path = tmp_path / "new" / "page.html"
+    save_html([zoomed, clip], path, title="A & B")
+    page = path.read_text()
+    assert "<title>A &amp; B</title>" in page
+    assert page.count("<details") == 2
+    assert page.count(" open>") == 1
+
+
+def test_a_trajectory_saves_itself_by_suffix(zoomed: Trajectory, tmp_path: Path):
+    zoomed.save(tmp_path / "trace.html")
+    assert "✓ right" in (tmp_path / "trace.html").read_text()
+    zoomed.save(str(tmp_path / "trace.jsonl"))
+    assert list(read_trajectories(tmp_path / "trace.jsonl")) == [zoomed]
+    with pytest.raises(RecordError, match=r"\.html or \.jsonl"):
+        zoomed.save(tmp_path / "trace.pdf")

@@ -1,0 +1,81 @@
+"""Rules of the view: which image a crop belongs to, where its box is drawn, which frames are marked."""
+
+from dataclasses import replace
+
+import pytest
+
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
+from pixelreasoner.viewer.pictures import Mark
+from pixelreasoner.viewer.scenes import call_text, spoken, view
+
+
+def test_every_crop_and_the_cue_are_drawn_on_the_original(zoomed: Trajectory):
+    (photo,) = view(zoomed).figures
+    # The photo is 200 x 100 pixels, so a pixel is half a percent across and one percent down.
+    assert photo.marks == (
+        Mark("crop", "2", left=50, top=20, width=40, height=60),
+        Mark("crop", "3", left=60, top=40, width=10, height=20),
+        Mark("cue", "", left=62.5, top=45, width=5, height=10),
+    )
+
+
+def test_a_crop_of_a_crop_is_located_on_the_first_crop(zoomed: Trajectory):
+    first, failed, second, last = view(zoomed).turns
+    assert first.locator is not None
+    assert (first.locator.label, first.locator.marks[0].left) == ("in image 1", 50)
+    # Its box starts 20 pixels right of and 20 below the corner of image 2, which is 80 x 60 pixels.
+    assert second.locator is not None
+    assert second.locator.label == "in image 2"
+    assert second.locator.marks == (Mark("crop", "3", left=25, top=33.333, width=25, height=33.333),)
+    assert failed.locator is None
+    assert last.locator is None
+
+
+def test_images_are_numbered_in_order_of_appearance(zoomed: Trajectory, clip: Trajectory):
+    assert [f.label for t in view(zoomed).turns for f in t.images] == ["Image 2", "Image 3"]
+    assert [(f.label, f.note) for f in view(clip).turns[0].images] == [
+        ("Image 1", "frame 2"),
+        ("Image 2", "frame 3"),
+    ]
+
+
+def test_selected_frames_and_cue_frames_are_marked(clip: Trajectory):
+    (strip,) = view(clip).strips
+    assert [f.selected for f in strip] == [False, True, True, False]
+    assert [bool(f.marks) for f in strip] == [False, False, True, False]
+    assert [f.note for f in strip] == ["0.0 s", "0.5 s", "1.0 s", "1.5 s"]
+
+
+def test_a_turn_says_how_its_call_went(zoomed: Trajectory):
+    turns = view(zoomed).turns
+    assert [t.status for t in turns] == ["valid", "invalid", "valid", "none"]
+    assert [t.learned for t in turns] == [True, False, True, True]
+    assert turns[0].text == "Too small <to read>."
+
+
+@pytest.mark.parametrize(
+    ("metrics", "correct"), [({"correct": 1}, True), ({"correct": 0}, False), ({}, None)]
+)
+def test_the_verdict_is_the_recorded_one(zoomed: Trajectory, metrics, correct):
+    assert view(replace(zoomed, metrics=metrics)).correct is correct
+
+
+def test_facts_name_what_is_out_of_the_ordinary(zoomed: Trajectory):
+    assert view(zoomed).facts == ("needs an operation", "2 operations", "1 invalid call")
+    cut_off = replace(zoomed, turns=(), stop=StopReason.TOKEN_LIMIT, source="recrop_once")
+    assert view(cut_off).facts == (
+        "needs an operation", "no operations", "stopped by token limit", "written by recrop once",
+    )  # fmt: skip
+
+
+def test_the_markup_of_a_call_that_was_not_read_stays_in_view():
+    broken = Turn("Look <tool_call>{oops", observation=Observation("not JSON", valid=False))
+    assert spoken(broken) == "Look <tool_call>{oops"
+    cut = Turn("Look <tool_call>{}", ToolCall("crop_image"), Observation("done"))
+    assert spoken(cut) == "Look"
+
+
+def test_a_call_reads_like_a_call():
+    call = ToolCall("crop_image", {"bbox_2d": [1, 2, 3, 4], "target_image": 1})
+    assert call_text(call) == "crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)"
