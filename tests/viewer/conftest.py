@@ -32,7 +32,7 @@ def zoomed() -> Trajectory:
         Turn(
             "Closer.",
             ToolCall("crop_image", {"bbox_2d": [20, 20, 40, 40], "target_image": 2}),
-            Observation("Image 3:", (cut(photo, narrow),), box=narrow, source=2),
+            Observation("Image 3:", (cut(photo, narrow),), box=Box(20, 20, 40, 40), source=2),
         ),
         Turn("It reads K."),
     )

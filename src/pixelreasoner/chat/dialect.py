@@ -32,16 +32,22 @@ class Dialect(Config):
     unit: Unit | None = None
     """What the numbers of a box mean; None takes the family's own convention."""
     system: str = "You are a helpful assistant."
-    """The system message; the tools are listed by the chat template."""
+    """The system message; the chat template adds the tools to it."""
+    tools: str = (
+        "\n\n# Tools\n\nVisual operations you may use, one JSON description per line:\n"
+        "<tools>\n{tools}\n</tools>\n\n"
+        "To use one, write its name and its arguments as JSON between tags:\n<tool_call>\n"
+        '{"name": <name>, "arguments": <arguments>}\n</tool_call>'
+    )
+    """Added to the system message where the chat template knows nothing of tools, as that of Qwen2.5-VL;
+    `{tools}` in it stands for them, one JSON object per line."""
     guideline: str = (
         "\n\nStudy the visual input and the question. Where a closer look would help, use a visual "
         "operation: `crop_image` enlarges a region of an image, `select_frames` shows frames of a video. "
         "Think step by step about what you see, and give the final answer within \\boxed{}."
     )
     """Appended to the question when operations are offered."""
-    guideline_without_tools: str = (
-        "\n\nThink step by step, and give the final answer within \\boxed{}."
-    )
+    guideline_without_tools: str = "\n\nThink step by step, and give the final answer within \\boxed{}."
     """Appended to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] = "user"
     """Who speaks an operation's result; the paper's data uses a user turn."""
@@ -52,7 +58,11 @@ class Dialect(Config):
     error_reply: str = "The operation failed: {error}"
     """Fields: error."""
     frame_marker: str = "<{seconds:.1f} seconds>"
-    """Written before each temporal patch of a video. Fields: first, last (1-based frames), seconds."""
+    """Written before each temporal patch of a video. Fields: first, last (1-based frames), seconds.
+    Qwen3-VL only: Qwen2.5-VL has the time in its positions."""
+    video_brackets: bool = False
+    """Whether the marked patches stand in a pair of vision brackets of their own. Qwen3-VL was trained
+    without; the processor of transformers 5.10 to 5.19 leaves the pair in. Qwen3-VL only."""
     image: PixelBudget = PixelBudget(min_pixels=256 * 28 * 28, max_pixels=5120 * 28 * 28)
     """Images of the question."""
     crop: PixelBudget = PixelBudget(min_pixels=256 * 28 * 28, max_pixels=1280 * 28 * 28)

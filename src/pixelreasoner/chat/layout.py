@@ -1,11 +1,12 @@
 """A conversation laid out for a model: every placeholder expanded, every token with its M-RoPE position.
 
-Shape legend: T expanded tokens; H, W pixels; F frames of one block.
+Shape legend: T expanded tokens; H, W pixels; F frames of one block; N tokens of one block.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -18,17 +19,22 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class VisualBlock:
-    """What one placeholder stands for: an image, or one temporal patch of a video, at its final size."""
+    """What one placeholder stands for, at its final size.
+
+    An image, one temporal patch of a video (Qwen3-VL), or a whole video (Qwen2.5-VL).
+    """
 
     key: str
     """Content digest and size: equal keys are equal pixels, so features can be shared."""
     kind: Literal["image", "video"]
     frames: Pixels
-    """uint8 [F, H, W, 3]; F is 1 for an image, the temporal patch size for a video."""
+    """uint8 [F, H, W, 3]; F is 1 for an image, a multiple of the temporal patch size for a video."""
     grid_thw: tuple[int, int, int]
     """Patches along time, height and width, before merging."""
     n_tokens: int
     """Language-model tokens it takes, after merging."""
+    time_step: float = 1.0
+    """Positions from one temporal patch to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,27 +66,43 @@ def expand(
 ) -> Layout:
     """Replace each placeholder by its block's tokens, and number the positions.
 
-    Text advances all three coordinates together; a block starts at the next free position, spans its
-    merged grid in height and width, and the text after it starts past its longer side (Qwen2-VL,
-    arXiv 2409.12191, section 2.1, as revised by Qwen3-VL, where each temporal patch is a block).
+    Text advances all three coordinates together. A block starts at the next free position and spans its
+    merged grid; the text after it starts one past the largest position so far (Qwen2-VL, arXiv 2409.12191,
+    section 2.1). Without time steps (images, and Qwen3-VL) this is what `get_rope_index` of transformers
+    gives. After a Qwen2.5-VL video that lasts longer than it is wide, transformers 5.3 to 5.19 let the text
+    start within the video's own time span; this is the rule the models were trained with, and the one that
+    sampling goes by.
     """
     ids_a = np.asarray(ids, dtype=np.int64)
-    is_block = np.isin(ids_a, list(placeholders))
-    assert int(is_block.sum()) == len(blocks), f"{int(is_block.sum())} placeholders, {len(blocks)} blocks"
+    at_block = np.flatnonzero(np.logical_or.reduce([ids_a == placeholder for placeholder in placeholders]))
+    assert len(at_block) == len(blocks), f"{len(at_block)} placeholders, {len(blocks)} blocks"
     repeats = np.ones(len(ids_a), dtype=np.int64)
-    repeats[is_block] = [b.n_tokens for b in blocks]
+    repeats[at_block] = [b.n_tokens for b in blocks]
     owner = np.repeat(np.arange(len(ids_a)), repeats)
     kind_by_token = np.zeros(len(ids_a), dtype=np.int8)
-    kind_by_token[is_block] = [1 if b.kind == "image" else 2 for b in blocks]
+    kind_by_token[at_block] = [1 if b.kind == "image" else 2 for b in blocks]
+    # Text steps by one from token to token; what a block takes more or less than that shifts all after it.
     position = np.empty((3, len(owner)), dtype=np.int64)
-    at, nxt, start = 0, 0, 0
-    for index, block in zip(np.flatnonzero(is_block).tolist(), blocks, strict=True):
-        n_text = index - start
-        position[:, at : at + n_text] = nxt + np.arange(n_text)
-        at, nxt = at + n_text, nxt + n_text
-        t, h, w = block.grid_thw[0], block.grid_thw[1] // merge, block.grid_thw[2] // merge
-        grid = np.stack(np.meshgrid(np.arange(t), np.arange(h), np.arange(w), indexing="ij")).reshape(3, -1)
-        position[:, at : at + block.n_tokens] = grid + nxt
-        at, nxt, start = at + block.n_tokens, nxt + max(h, w, t if t > 1 else 0), index + 1
-    position[:, at:] = nxt + np.arange(len(owner) - at)
+    position[:] = np.arange(len(owner))
+    at = shift = done = 0
+    for index, block in zip(at_block.tolist(), blocks, strict=True):
+        start = at + index - done
+        position[:, at:start] += shift
+        end = start + block.n_tokens
+        grid_3N, span = _grid(block.grid_thw, merge, block.time_step)
+        position[:, start:end] = grid_3N + (start + shift)
+        shift += span - block.n_tokens
+        at, done = end, index + 1
+    position[:, at:] += shift
     return Layout(ids_a[owner], kind_by_token[owner], owner, position, blocks)
+
+
+@lru_cache(maxsize=1024)
+def _grid(grid_thw: tuple[int, int, int], merge: int, time_step: float) -> tuple[IntArray, int]:
+    """Positions [3, N] of a block that starts at 0, and how far the text after it starts."""
+    t, h, w = grid_thw[0], grid_thw[1] // merge, grid_thw[2] // merge
+    # In float32 and rounded down after the product, as transformers does it.
+    time_t = (np.arange(t, dtype=np.float32) * np.float32(time_step)).astype(np.int64)
+    grid_3N = np.stack(np.meshgrid(time_t, np.arange(h), np.arange(w), indexing="ij")).reshape(3, -1)
+    grid_3N.flags.writeable = False
+    return grid_3N, int(grid_3N.max()) + 1

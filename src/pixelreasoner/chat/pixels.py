@@ -2,52 +2,116 @@
 
 from __future__ import annotations
 
+import json
 import math
-from functools import lru_cache
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from pixelreasoner.chat.dialect import PixelBudget
-from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture, Pixels
 
 MAX_ASPECT_RATIO = 200
-CACHED_VIEWS = 512
+CACHED_BYTES = 256 * 2**20
 """Resized pictures kept in memory: a rollout shows the same picture to G attempts and to the trainer."""
+PREPROCESSOR_FILE, PROCESSOR_FILE = "preprocessor_config.json", "processor_config.json"
+"""Where checkpoints say how pixels become numbers: most of them, and those saved by transformers 5."""
 
 
 def fit(size: Size, budget: PixelBudget, *, factor: int) -> Size:
     """The size a picture is shown at: sides are multiples of `factor`, pixels within the budget.
 
-    The rule of the Qwen-VL processors (round to the factor, then scale into the budget), so that a
-    released processor would leave the result as it is.
-
-    Raises:
-        MediaError: one side is more than 200 times the other.
+    The rule of the Qwen-VL image processors (round to the factor, then scale into the budget), so that a
+    released processor would leave the result as it is. They refuse a picture with one side more than 200
+    times the other; here it is shown squeezed to that ratio, since a model may well crop a single line.
     """
     width, height = size
-    if max(width, height) / min(width, height) > MAX_ASPECT_RATIO:
-        raise MediaError(
-            f"an image of {width}x{height} pixels is too elongated (more than {MAX_ASPECT_RATIO}:1); crop it"
-        )
-    w, h = max(factor, round(width / factor) * factor), max(factor, round(height / factor) * factor)
+    width, height = min(width, MAX_ASPECT_RATIO * height), min(height, MAX_ASPECT_RATIO * width)
+    w, h = round(width / factor) * factor, round(height / factor) * factor
     if w * h > budget.max_pixels:
         shrink = math.sqrt(width * height / budget.max_pixels)
-        w = max(factor, math.floor(width / shrink / factor) * factor)
-        h = max(factor, math.floor(height / shrink / factor) * factor)
+        w, h = math.floor(width / shrink / factor) * factor, math.floor(height / shrink / factor) * factor
     elif w * h < budget.min_pixels:
         grow = math.sqrt(budget.min_pixels / (width * height))
         w, h = math.ceil(width * grow / factor) * factor, math.ceil(height * grow / factor) * factor
-    return Size(w, h)
+    return Size(max(w, factor), max(h, factor))
 
 
-@lru_cache(maxsize=CACHED_VIEWS)
+class _Cache:
+    """Resized pictures by content and size; the least recently shown leave first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._kept: OrderedDict[tuple[str, Size], Pixels] = OrderedDict()
+        self._free = capacity
+        self._lock = Lock()
+
+    def get(self, key: tuple[str, Size]) -> Pixels | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: tuple[str, Size], pixels: Pixels) -> None:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = pixels
+                self._free -= pixels.nbytes
+            while self._free < 0:
+                self._free += self._kept.popitem(last=False)[1].nbytes
+
+
+_cache = _Cache(CACHED_BYTES)
+
+
 def resized(picture: Picture, size: Size) -> Pixels:
     """`picture` at `size`, uint8 [H, W, 3], bicubic with antialiasing; read-only and shared."""
     if picture.size == size:
         return picture.pixels
-    out = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC))
-    out.flags.writeable = False
-    return out
+    key = (picture.digest, size)
+    pixels = _cache.get(key)
+    if pixels is None:
+        pixels = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC))
+        pixels.flags.writeable = False
+        _cache.put(key, pixels)
+    return pixels
+
+
+class Normalization(NamedTuple):
+    """How a vision tower reads a colour channel of 0 to 1: (value - mean) / std, for red, green and blue."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def load(cls, folder: Path, default: Normalization) -> Normalization:
+        """What the processor file of a checkpoint says, or `default` where there is none.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        for name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
+            path = folder / name
+            if not path.exists():
+                continue
+            try:
+                config = json.loads(path.read_text())
+                config = config.get("image_processor", config)
+                mean, std = (
+                    config.get(field, value)
+                    for field, value in (("image_mean", default.mean), ("image_std", default.std))
+                )
+                return cls(_rgb(mean), _rgb(std))
+            except (OSError, ValueError, TypeError, AttributeError) as e:
+                raise CheckpointError(f"{path} is not a processor file: {e}") from e
+        return default
+
+
+def _rgb(values: list[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

@@ -2,24 +2,27 @@
 
 A conversation is rendered once, piece by piece, and never again: the prompt through the checkpoint's own
 chat template, and each operation's result through the text the template puts around a later message.
-Both families write `<|vision_start|>placeholder<|vision_end|>` around an image; they differ in how a
-video is written and in what the numbers of a box mean.
+All families write `<|vision_start|>placeholder<|vision_end|>` around an image; they differ in how a video
+is written, in how pixels become numbers, and in what the numbers of a box mean.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from pixelreasoner.chat.dialect import Dialect
 from pixelreasoner.chat.layout import Layout, VisualBlock, expand
 from pixelreasoner.chat.parsing import parse_message
-from pixelreasoner.chat.pixels import fit, resized
+from pixelreasoner.chat.pixels import Normalization, fit, resized
 from pixelreasoner.chat.renderer import ToolSchema
+from pixelreasoner.chat.tokens import Piece, Slots, TextCodec
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Size, Unit
 from pixelreasoner.core.media import Media, Picture, Video
@@ -27,34 +30,81 @@ from pixelreasoner.core.messages import Parsed
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 
-IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
-VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
-SLOT = "\u241f"
-"""A character no template writes, to find where content goes."""
+START, END, STOP = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
+IMAGE, VIDEO = VISION_START + IMAGE_PAD + VISION_END, VISION_START + VIDEO_PAD + VISION_END
 
 
-class Qwen3VLRenderer:
-    """Qwen3-VL: boxes in thousandths, and a video as one block per pair of frames, each with its marker."""
+class QwenVLRenderer(ABC):
+    """What the families share."""
 
-    default_unit: ClassVar[Unit] = Unit.PERMILLE
+    default_unit: ClassVar[Unit]
+    """What the numbers of a box mean where the dialect does not say."""
+    default_normalization: ClassVar[Normalization]
+    """Where the checkpoint does not say."""
+    processor_types: ClassVar[tuple[str, str]]
+    """What transformers calls the family's processor and its video processor."""
 
     def __init__(
-        self, tokenizer: Any, dialect: Dialect, *, patch: int, merge: int, temporal_patch: int
+        self,
+        tokenizer: Any,
+        dialect: Dialect,
+        *,
+        patch: int,
+        merge: int,
+        temporal_patch: int,
+        normalization: Normalization | None = None,
     ) -> None:
+        """A renderer.
+
+        Args:
+            tokenizer: the checkpoint's, a fast one, with its chat template.
+            dialect: wording and pixel budgets.
+            patch: side of a patch in pixels.
+            merge: patches along one side of a language-model token.
+            temporal_patch: frames that one token of a video spans.
+            normalization: how the vision tower reads colours; None takes the family's.
+
+        Raises:
+            CheckpointError: the tokenizer is not one of a Qwen-VL checkpoint.
+        """
+        if tokenizer.chat_template is None:
+            raise CheckpointError(
+                "the tokenizer has no chat template; save one as chat_template.jinja beside it"
+            )
         self.tokenizer = tokenizer
         self.dialect = dialect
         self.unit = dialect.unit or self.default_unit
         self.patch, self.merge, self.temporal_patch = patch, merge, temporal_patch
-        self.image_id, self.video_id = self._id("<|image_pad|>"), self._id("<|video_pad|>")
-        self.stop_ids = frozenset({self._id("<|im_end|>"), self._id("<|endoftext|>")})
-        brackets = {self._id("<|vision_start|>"), self._id("<|vision_end|>"), self._id("<|im_start|>")}
+        self.normalization = normalization or self.default_normalization
+        self.codec = TextCodec(tokenizer)
+        ids = self.codec.control_id
+        self.image_id, self.video_id, self._end_id = ids(IMAGE_PAD), ids(VIDEO_PAD), ids(END)
+        self.stop_ids = frozenset({self._end_id, ids(STOP)})
+        brackets = {ids(VISION_START), ids(VISION_END), ids(START)}
         self.forbidden_ids = frozenset({self.image_id, self.video_id}) | brackets
 
-    def _id(self, token: str) -> int:
-        found = self.tokenizer.convert_tokens_to_ids(token)
-        if found is None or found == self.tokenizer.unk_token_id:
-            raise CheckpointError(f"the tokenizer has no {token}; is this a Qwen-VL checkpoint?")
-        return int(found)
+    @classmethod
+    def load(cls, folder: Path, tokenizer: Any, vision: Any) -> Self:
+        """The renderer of a checkpoint folder, whose config has `vision` as its vision part.
+
+        Raises:
+            CheckpointError: the dialect, the tokenizer or the processor file cannot be used.
+        """
+        return cls(
+            tokenizer,
+            Dialect.load(folder),
+            patch=vision.patch_size,
+            merge=vision.spatial_merge_size,
+            temporal_patch=vision.temporal_patch_size,
+            normalization=Normalization.load(folder, cls.default_normalization),
+            **cls._family_options(vision),
+        )
+
+    @classmethod
+    def _family_options(cls, vision: Any) -> dict[str, Any]:
+        return {}
 
     @property
     def factor(self) -> int:
@@ -64,71 +114,86 @@ class Qwen3VLRenderer:
     # Writing
 
     def prompt(self, task: Task, tools: Sequence[ToolSchema]) -> Segment:
-        """System message with the tools, the task's media, the question and the guideline."""
+        """System message with the tools, the task's media, the question and the guideline.
+
+        Raises:
+            CheckpointError: the chat template leaves out media, or writes them in an unknown way.
+        """
+        slots = Slots(self.codec)
         guideline = self.dialect.guideline if tools else self.dialect.guideline_without_tools
         content = [{"type": "image" if isinstance(m, Picture) else "video"} for m in task.media]
-        messages: list[dict[str, Any]] = [
-            {"role": "user", "content": [*content, {"type": "text", "text": task.question + guideline}]}
-        ]
-        if self.dialect.system:
-            messages.insert(0, {"role": "system", "content": self.dialect.system})
-        text = self.tokenizer.apply_chat_template(
-            messages, tools=list(tools) or None, add_generation_prompt=True, tokenize=False
-        )
-        for media in task.media:
-            if isinstance(media, Video):
-                text = text.replace(VIDEO, self._video_text(media).replace("video_pad", SLOT), 1)
-        return Segment(self._tokens(text.replace(SLOT, "video_pad")), task.media)
+        content.append({"type": "text", "text": slots.hold(task.question + guideline)})
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if system := self._system(tools):
+            messages.insert(0, {"role": "system", "content": slots.hold(system)})
+        markup = self._template(messages, tools=slots.guard(tools) or None, add_generation_prompt=True)
+        videos = [m for m in task.media if isinstance(m, Video)]
+        before, *parts = markup.split(VIDEO)
+        if len(parts) != len(videos) or markup.count(IMAGE) != len(task.media) - len(videos):
+            raise CheckpointError(
+                f"the chat template does not write {IMAGE} or {VIDEO} once for each image or video"
+            )
+        pieces = slots.fill(before)
+        for video, part in zip(videos, parts, strict=True):
+            pieces += [*self._video_pieces(video), *slots.fill(part)]
+        return Segment(self.codec.encode(pieces), task.media)
 
-    def _video_text(self, video: Video) -> str:
-        """One marked block per temporal patch."""
-        n, step = len(video.frames), self.temporal_patch
-        out = []
-        for first in range(0, n, step):
-            last = min(first + step, n) - 1
-            seconds = (video.times_s[first] + video.times_s[last]) / 2
-            out.append(self.dialect.frame_marker.format(first=first + 1, last=last + 1, seconds=seconds) + VIDEO)
-        return "".join(out)
+    def _template(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+
+    def _system(self, tools: Sequence[ToolSchema]) -> str:
+        """The system message; with the tools in it when the chat template would leave them out."""
+        if not tools or self._template_lists_tools:
+            return self.dialect.system
+        listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+        return (self.dialect.system + self.dialect.tools.replace("{tools}", listed)).lstrip()
+
+    @cached_property
+    def _template_lists_tools(self) -> bool:
+        """Whether the chat template writes the tools down; that of Qwen2.5-VL silently drops them."""
+        parameters = {"type": "object", "properties": {}, "required": []}
+        function = {"name": "probed_tool", "description": "", "parameters": parameters}
+        probe = [{"type": "function", "function": function}]
+        return "probed_tool" in self._template([{"role": "user", "content": "q"}], tools=probe)
+
+    @abstractmethod
+    def _video_pieces(self, video: Video) -> list[Piece]:
+        """What stands in the place of a video."""
 
     def observation(self, observation: Observation) -> Segment:
         """The result as a message of its own, and the opening of the model's next message."""
         before, after = self._around_observation
-        text = before + observation.text + IMAGE * len(observation.images) + after
-        return Segment(self._tokens(text), observation.images)
+        images = self.codec.pieces(IMAGE) * len(observation.images)
+        return Segment(self.codec.encode([*before, observation.text, *images, *after]), observation.images)
 
     @cached_property
-    def _around_observation(self) -> tuple[str, str]:
+    def _around_observation(self) -> tuple[list[Piece], list[Piece]]:
         """What the chat template puts before and after a message that follows the model's own.
 
         Found by rendering a conversation with and without it, so that every template is served by one
         rule; the model's message ends with its sampled stop token, which is not part of the text.
         """
         role = self.dialect.observation_role
-        head: list[dict[str, str]] = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-        short = self.tokenizer.apply_chat_template(head, tokenize=False)
-        full = self.tokenizer.apply_chat_template(
-            [*head, {"role": role, "content": SLOT}], add_generation_prompt=True, tokenize=False
-        )
-        stop = short.rindex("<|im_end|>") + len("<|im_end|>")
-        if full[:stop] != short[:stop] or SLOT not in full:
+        head = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+        short = self._template(head)
+        slot = Slots(self.codec).hold("")
+        full = self._template([*head, {"role": role, "content": slot}], add_generation_prompt=True)
+        stop = short.rfind(END) + len(END)
+        before, found, after = full[stop:].partition(slot)
+        if END not in short or full[:stop] != short[:stop] or not found:
             raise CheckpointError(
                 f"the chat template rewrites earlier messages when a '{role}' message follows; "
                 "set observation_role in dialect.json to the other role"
             )
-        before, after = full[stop:].split(SLOT)
-        return before, after
+        return self.codec.pieces(before), self.codec.pieces(after)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        return (*self._tokens(text), self._id("<|im_end|>"))
-
-    def _tokens(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self.codec.encode([text, self._end_id])
 
     # Reading
 
     def decode(self, ids: Sequence[int]) -> str:
-        kept = [i for i in ids if i not in self.stop_ids]
-        return self.tokenizer.decode(kept, skip_special_tokens=False)
+        return self.codec.decode([i for i in ids if i not in self.stop_ids])
 
     def parse(self, text: str) -> Parsed:
         return parse_message(text)
@@ -149,27 +214,59 @@ class Qwen3VLRenderer:
         return expand(tuple(ids), tuple(blocks), frozenset({self.image_id, self.video_id}), self.merge)
 
     def blocks(self, media: Media, *, crop: bool) -> list[VisualBlock]:
-        """The media item at its final size: one block for an image, one per temporal patch for a video."""
+        """The media item at its final size, one block for each of its placeholders."""
         if isinstance(media, Picture):
-            size = self.view(media, crop=crop)
-            return [self._block("image", media.digest, [resized(media, size)], size)]
-        size = fit(media.size, self.dialect.video_frame, factor=self.factor)
-        out = []
-        for first in range(0, len(media.frames), self.temporal_patch):
-            pair = [*media.frames[first : first + self.temporal_patch]]
-            pair += [pair[-1]] * (self.temporal_patch - len(pair))
-            key = "+".join(f.digest for f in pair)
-            out.append(self._block("video", key, [resized(f, size) for f in pair], size))
-        return out
+            return [self._block("image", [media], self.view(media, crop=crop))]
+        return self._video_blocks(media, fit(media.size, self.dialect.video_frame, factor=self.factor))
 
-    def _block(self, kind: Any, digest: str, frames: Sequence[Any], size: Size) -> VisualBlock:
-        grid = (1, size.height // self.patch, size.width // self.patch)
-        n_tokens = grid[1] * grid[2] // self.merge**2
-        key = f"{kind}:{digest}:{size.width}x{size.height}"
-        return VisualBlock(key, kind, np.stack(frames), grid, n_tokens)
+    @abstractmethod
+    def _video_blocks(self, video: Video, size: Size) -> list[VisualBlock]:
+        """The blocks of a video whose frames are shown at `size`."""
+
+    def _block(
+        self,
+        kind: Literal["image", "video"],
+        frames: Sequence[Picture],
+        size: Size,
+        *,
+        time_step: float = 1.0,
+    ) -> VisualBlock:
+        """An image, or a run of frames; the last frame is repeated to fill its temporal patch."""
+        if kind == "video":
+            frames = [*frames, *frames[-1:] * (-len(frames) % self.temporal_patch)]
+        shown = [resized(frame, size) for frame in frames]
+        time = max(1, len(frames) // self.temporal_patch)
+        grid = (time, size.height // self.patch, size.width // self.patch)
+        return VisualBlock(
+            key=f"{kind}:{'+'.join(frame.digest for frame in frames)}:{size.width}x{size.height}",
+            kind=kind,
+            frames=shown[0][None] if len(shown) == 1 else np.stack(shown),
+            grid_thw=grid,
+            n_tokens=grid[0] * grid[1] * grid[2] // self.merge**2,
+            time_step=time_step,
+        )
 
 
-def write_call(name: str, arguments: dict[str, Any]) -> str:
-    """A tool call the way the Qwen families write it."""
-    body = json.dumps({"name": name, "arguments": arguments})
-    return f"<tool_call>\n{body}\n</tool_call>"
+class Qwen3VLRenderer(QwenVLRenderer):
+    """Qwen3-VL: boxes in thousandths, and a video as one block per pair of frames, each with its marker."""
+
+    default_unit = Unit.PERMILLE
+    default_normalization = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    processor_types = ("Qwen3VLProcessor", "Qwen3VLVideoProcessor")
+
+    def _video_pieces(self, video: Video) -> list[Piece]:
+        """Each temporal patch after its marker; its time is half-way between its first and last frame."""
+        step, times = self.temporal_patch, video.times_s
+        outer = self.dialect.video_brackets
+        out = self.codec.pieces(VISION_START) if outer else []
+        for first in range(0, len(times), step):
+            last = min(first + step, len(times)) - 1
+            seconds = (times[first] + times[last]) / 2
+            marker = self.dialect.frame_marker.format(first=first + 1, last=last + 1, seconds=seconds)
+            out += [marker, *self.codec.pieces(VIDEO)]
+        return [*out, *self.codec.pieces(VISION_END)] if outer else out
+
+    def _video_blocks(self, video: Video, size: Size) -> list[VisualBlock]:
+        step = self.temporal_patch
+        pairs = (video.frames[at : at + step] for at in range(0, len(video.frames), step))
+        return [self._block("video", pair, size) for pair in pairs]

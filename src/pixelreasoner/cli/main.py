@@ -33,7 +33,7 @@ COMMANDS = {
     "rl": rl,
     "eval": evaluate,
 }
-RESUMABLE = ("pretrain", "sft", "rl")
+RESUMABLE = ("synth", "pretrain", "sft", "rl", "eval")
 DESCRIPTION = """Vision-language models that reason in pixel space: crop, select frames, look again.
 
 Options of all commands: --debug shows the traceback of an error, --version the version."""

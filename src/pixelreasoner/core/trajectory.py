@@ -47,13 +47,13 @@ class StopReason(StrEnum):
 class Segment:
     """A run of tokens from one source, with the media its placeholders stand for.
 
-    Each image (or each temporal patch of a video) is ONE placeholder token here; a renderer expands it
-    to as many as the model needs.
+    Each image is ONE placeholder token here, and so is each temporal patch of a video (Qwen3-VL) or the
+    whole video (Qwen2.5-VL); a renderer expands it to as many as the model needs.
     """
 
     ids: tuple[int, ...]
     media: tuple[Media, ...] = ()
-    """In the order of the placeholders; a video owns one placeholder per temporal patch."""
+    """In the order of the placeholders; how many a video owns is up to the renderer."""
     logprobs: tuple[float, ...] = ()
     """log p of each token under the policy that sampled it, or empty when nothing was sampled."""
 
@@ -67,7 +67,8 @@ class Observation:
     valid: bool = True
     """False when the call could not be carried out; `text` then says why."""
     box: Box | None = None
-    """For a crop: the region in pixels of the media item it was finally cut from."""
+    """For a crop: the region, in pixels of the image it was asked from (`source`). `core.looks` follows a crop
+    of a crop back to the task's own media."""
     frames: tuple[int, ...] = ()
     """For a selection: the 1-based frame indices."""
     source: int = 1

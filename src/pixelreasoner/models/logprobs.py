@@ -5,7 +5,7 @@ Shape legend: B rows, T tokens, N loss tokens of the batch, D hidden width, V vo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,9 @@ from pixelreasoner.chat.layout import Layout
 from pixelreasoner.models.vlm import Features, VisionLanguageModel
 
 CHUNK = 4096
-"""Loss tokens whose vocabulary scores exist at one time."""
+"""The most loss tokens whose vocabulary scores exist at one time."""
+CHUNK_SCORES = 2**26
+"""The most vocabulary scores that exist at one time: with a large vocabulary, chunks are shorter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,42 +38,57 @@ def score_tokens(
     features: dict[str, Features],
     *,
     temperature: float = 1.0,
+    forbidden_ids: Collection[int] = (),
 ) -> TokenScores:
     """log p(token | everything before it) for the tokens marked in each row.
 
     `rows` pairs a layout with a mask over its RECORDED tokens (one entry per placeholder, not expanded).
-    `temperature` divides the scores, as the sampler's does, so that ratios compare like with like.
+    `temperature` divides the scores and `forbidden_ids` are given no probability, both as the sampler does
+    it, so that ratios compare like with like.
     """
     batch = model.embed([layout for layout, _ in rows], features, left=False)
     hidden_BTD = model(batch)
-    row_index, token_index, targets = [], [], []
-    for b, (layout, mask) in enumerate(rows):
-        at = np.flatnonzero(mask[layout.owner_T])
-        assert len(at) == 0 or at[0] > 0, "the first token of a conversation has nothing to be predicted from"
-        row_index.append(np.full(len(at), b))
-        token_index.append(at - 1)
-        targets.append(layout.ids_T[at])
-    device = hidden_BTD.device
-    b_N = torch.from_numpy(np.concatenate(row_index)).to(device)
-    t_N = torch.from_numpy(np.concatenate(token_index)).to(device)
-    target_N = torch.from_numpy(np.concatenate(targets)).to(device)
-    hidden_ND = hidden_BTD[b_N, t_N]
+    at_N, target_N = (torch.from_numpy(x).to(hidden_BTD.device) for x in _targets(rows, hidden_BTD.shape[1]))
+    hidden_ND = hidden_BTD.flatten(0, 1)[at_N]
+    forbidden = torch.tensor(sorted(forbidden_ids), dtype=torch.long, device=hidden_BTD.device)
+    chunk = max(1, min(CHUNK, CHUNK_SCORES // model.hf.lm_head.out_features))
     logp, entropy = [], []
-    for start in range(0, len(target_N), CHUNK):
-        piece = slice(start, start + CHUNK)
-        args = (model, hidden_ND[piece], target_N[piece], temperature)
-        # Scores are thrown away and recomputed in the backward pass: only one chunk is ever alive.
-        out = checkpoint(_score, *args, use_reentrant=False) if torch.is_grad_enabled() else _score(*args)
+    for start in range(0, max(1, len(target_N)), chunk):
+        piece = slice(start, start + chunk)
+        args = (model, hidden_ND[piece], target_N[piece], temperature, forbidden)
+        if torch.is_grad_enabled() and len(target_N) > chunk:
+            # Scores are thrown away and recomputed in the backward pass: only one chunk is ever alive.
+            out = checkpoint(_score, *args, use_reentrant=False)
+        else:
+            out = _score(*args)
         logp.append(out[0])
         entropy.append(out[1])
     return TokenScores(torch.cat(logp), torch.cat(entropy))
 
 
+def _targets(
+    rows: Sequence[tuple[Layout, npt.NDArray[np.bool_]]], width: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where in the flattened batch each loss token is predicted, and which token it is: [N] both."""
+    where, targets = [], []
+    for b, (layout, mask) in enumerate(rows):
+        at = np.flatnonzero(mask[layout.owner_T])
+        assert len(at) == 0 or at[0] > 0, "the first token of a conversation has nothing to be predicted from"
+        where.append(b * width + at - 1)
+        targets.append(layout.ids_T[at])
+    return np.concatenate(where), np.concatenate(targets)
+
+
 def _score(
-    model: VisionLanguageModel, hidden_ND: Tensor, target_N: Tensor, temperature: float
+    model: VisionLanguageModel, hidden_ND: Tensor, target_N: Tensor, temperature: float, forbidden: Tensor
 ) -> tuple[Tensor, Tensor]:
-    log_p_NV = (model.logits(hidden_ND).float() / temperature).log_softmax(-1)
+    logits_NV = model.logits(hidden_ND)
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
+    if len(forbidden):
+        logits_NV = logits_NV.index_fill(-1, forbidden, -torch.inf)
+    log_p_NV = logits_NV.log_softmax(-1)
     logp_N = log_p_NV.gather(-1, target_N[:, None])[:, 0]
     with torch.no_grad():
-        entropy_N = -(log_p_NV.exp() * log_p_NV).sum(-1)
+        # An impossible token contributes 0 log 0 = 0, not a NaN.
+        entropy_N = -(log_p_NV.exp() * log_p_NV.clamp_min(torch.finfo(log_p_NV.dtype).min)).sum(-1)
     return logp_N, entropy_N

@@ -6,27 +6,32 @@ it afterwards knows that it was made here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers import AddedToken as Added
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from pixelreasoner.chat.dialect import Dialect
+from pixelreasoner.chat.qwen import Qwen3VLRenderer
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.processor_config import write_processor_config
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
     "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 CALL_TOKENS = ("<tool_call>", "</tool_call>")
+MERGE, TEMPORAL_PATCH = 2, 2
+NUMBERS = range(1001)
+"""Each of them is one token, so that a coordinate in thousandths is."""
 PRE_TOKENS = Regex(
     r"""[\]\}", ]*\{?"[a-z_0-9]+": ?["\[]*"""  # a JSON key with the punctuation around it
     r"""|[A-Za-z]+(?:_[A-Za-z0-9]+)+"""  # an identifier
-    r"""| ?[A-Za-z]+|[0-9]{1,4}|[^A-Za-z0-9]+"""
+    r"""| ?[A-Za-z]+|[0-9]{1,4}|\n+|[^A-Za-z0-9\n]+"""
 )
 """Words, numbers up to four digits and JSON keys are units: a coordinate is one token, a call is short."""
 
@@ -77,9 +82,18 @@ class Architecture(Config):
     """Side of the learned position grid of the vision tower, in patches."""
     deepstack_layers: tuple[int, ...] = ()
 
+    @property
+    def factor(self) -> int:
+        """Pixels per language-model token side."""
+        return self.patch_size * MERGE
+
 
 def train_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE with Qwen's special tokens; every number from 0 to 1000 is one token."""
+    """A byte-level BPE with Qwen's special tokens; every number from 0 to 1000 is one token.
+
+    Raises:
+        ConfigError: the vocabulary is too small to hold the numbers beside the corpus's own words.
+    """
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -94,12 +108,19 @@ def train_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokeniz
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    numbers = (str(n) for n in range(1001) for _ in range(200))
-    tok.train_from_iterator((*corpus, *numbers), trainer)
+    numbers = [str(n) for n in NUMBERS]
+    tok.train_from_iterator((*corpus, *(numbers * 200)), trainer)
+    if any(len(tok.encode(number).ids) > 1 for number in numbers):
+        raise ConfigError(
+            f"a vocabulary of {vocab_size} cannot hold all numbers up to {numbers[-1]}; enlarge it"
+        )
     tok.add_special_tokens([Added(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
     tok.add_tokens([Added(t, special=False, normalized=False) for t in CALL_TOKENS])
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tok, eos_token="<|im_end|>", pad_token="<|endoftext|>", clean_up_tokenization_spaces=False
+        tokenizer_object=tok,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
@@ -108,15 +129,24 @@ def train_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokeniz
 def new_checkpoint(
     folder: Path, *, architecture: Architecture, dialect: Dialect, corpus: Iterable[str], seed: int
 ) -> None:
-    """Write a checkpoint with random weights to `folder`, ready for `AutoModelForImageTextToText`."""
+    """Write a checkpoint with random weights to `folder`, ready for `AutoModelForImageTextToText`.
+
+    Raises:
+        ConfigError: the vocabulary is too small.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(corpus, architecture.vocab_size)
     tokenizer.save_pretrained(folder)
     dialect.save(folder)
-    _write_processor_config(folder, architecture, dialect)
-    torch.manual_seed(seed)
-    model = Qwen3VLForConditionalGeneration(_config(architecture, tokenizer))
-    _match_scales(model)
+    renderer = Qwen3VLRenderer(
+        tokenizer, dialect, patch=architecture.patch_size, merge=MERGE, temporal_patch=TEMPORAL_PATCH
+    )
+    write_processor_config(folder, renderer)
+    # transformers draws initial weights from the global generator; it is put back afterwards.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3VLForConditionalGeneration(_config(architecture, tokenizer))
+        _match_scales(model)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
@@ -125,7 +155,7 @@ def new_checkpoint(
 def _config(a: Architecture, tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
     head_dim = a.hidden_size // a.heads
     # M-RoPE gives each of time, height and width a share of the head's frequency pairs.
-    height = width = head_dim // 2 * 3 // 8
+    height = width = head_dim // 2 // 3
     ids = {t: tokenizer.convert_tokens_to_ids(t) for t in SPECIAL_TOKENS}
     return Qwen3VLConfig(
         text_config={
@@ -141,8 +171,9 @@ def _config(a: Architecture, tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfi
         vision_config={
             "depth": a.vision_depth, "hidden_size": a.vision_hidden_size, "num_heads": a.vision_heads,
             "intermediate_size": a.vision_intermediate_size, "patch_size": a.patch_size,
-            "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": a.hidden_size,
-            "num_position_embeddings": a.position_grid**2, "deepstack_visual_indexes": list(a.deepstack_layers),
+            "spatial_merge_size": MERGE, "temporal_patch_size": TEMPORAL_PATCH,
+            "out_hidden_size": a.hidden_size, "num_position_embeddings": a.position_grid**2,
+            "deepstack_visual_indexes": list(a.deepstack_layers),
         },
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
@@ -162,21 +193,3 @@ def _match_scales(model: Qwen3VLForConditionalGeneration) -> None:
     for merger in model.model.visual.deepstack_merger_list:
         merger.linear_fc2.weight.zero_()
         merger.linear_fc2.bias.zero_()
-
-
-def _write_processor_config(folder: Path, a: Architecture, dialect: Dialect) -> None:
-    """What `AutoProcessor` needs, with the same pixel budget as the dialect."""
-    image = {
-        "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen3VLProcessor",
-        "patch_size": a.patch_size, "merge_size": 2, "temporal_patch_size": 2,
-        "size": {"shortest_edge": dialect.image.min_pixels, "longest_edge": dialect.image.max_pixels},
-        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
-    }  # fmt: skip
-    frames = 16 * dialect.video_frame.max_pixels
-    video = image | {
-        "video_processor_type": "Qwen3VLVideoProcessor",
-        "size": {"shortest_edge": dialect.video_frame.min_pixels, "longest_edge": frames},
-    }
-    del video["image_processor_type"]
-    (folder / "preprocessor_config.json").write_text(json.dumps(image, indent=2) + "\n")
-    (folder / "video_preprocessor_config.json").write_text(json.dumps(video, indent=2) + "\n")

@@ -5,6 +5,7 @@ Shape legend: B rows, T tokens of the longest row, M merged visual tokens, D hid
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,16 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, PreTrainedModel
 
-from pixelreasoner.chat.dialect import Dialect
 from pixelreasoner.chat.layout import Layout, VisualBlock
-from pixelreasoner.chat.qwen import Qwen3VLRenderer
+from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
+from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.models.patches import by_size, patch_rows, use_linear_patches
+from pixelreasoner.models.processor_config import write_processor_config
 from pixelreasoner.models.vision_attention import use_packed_attention
 
-RENDERERS = {"qwen3_vl": Qwen3VLRenderer}
+RENDERERS: dict[str, type[QwenVLRenderer]] = {"qwen3_vl": Qwen3VLRenderer, "qwen2_5_vl": Qwen25VLRenderer}
+"""By the model type of a checkpoint's config."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +40,12 @@ class Features:
 class VisionLanguageModel(nn.Module):
     """A checkpoint with its renderer: the one object that policies and trainers hold."""
 
-    def __init__(self, hf: PreTrainedModel, renderer: Qwen3VLRenderer) -> None:
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer) -> None:
         super().__init__()
         self.hf = hf
         self.renderer = renderer
         use_packed_attention(self.vision)
+        use_linear_patches(self.vision)
 
     @classmethod
     def load(cls, folder: Path | str, *, dtype: torch.dtype = torch.float32) -> VisionLanguageModel:
@@ -50,27 +55,17 @@ class VisionLanguageModel(nn.Module):
             CheckpointError: no such folder, not a checkpoint, or an architecture without a renderer.
         """
         path = Path(folder)
-        if not (path / "config.json").exists():
-            raise CheckpointError(f"{path} is not a checkpoint folder (no config.json)")
-        config = AutoConfig.from_pretrained(path)
-        if config.model_type not in RENDERERS:
-            raise CheckpointError(
-                f"{path} holds a '{config.model_type}' model; supported: {', '.join(RENDERERS)}"
-            )
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        hf = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
-        vision = config.vision_config
-        renderer = RENDERERS[config.model_type](
-            tokenizer,
-            Dialect.load(path),
-            patch=vision.patch_size,
-            merge=vision.spatial_merge_size,
-            temporal_patch=vision.temporal_patch_size,
-        )
-        return cls(hf, renderer)
+        family = RENDERERS[_model_type(path)]
+        try:
+            config = AutoConfig.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            hf = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
+        except OSError as e:
+            raise CheckpointError(f"{path} is not a complete checkpoint folder: {e}") from e
+        return cls(hf, family.load(path, tokenizer, config.vision_config))
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-        """Write weights, tokenizer and dialect; `dtype` casts the saved weights only."""
+        """Write a complete checkpoint folder; `dtype` casts the saved weights only."""
         folder.mkdir(parents=True, exist_ok=True)
         state = self.hf.state_dict()
         if dtype is not None:
@@ -78,6 +73,7 @@ class VisionLanguageModel(nn.Module):
         self.hf.save_pretrained(folder, state_dict=state)
         self.renderer.tokenizer.save_pretrained(folder)
         self.renderer.dialect.save(folder)
+        write_processor_config(folder, self.renderer)
 
     @property
     def vision(self) -> Any:
@@ -95,32 +91,20 @@ class VisionLanguageModel(nn.Module):
 
     def encode(self, blocks: Iterable[VisualBlock]) -> dict[str, Features]:
         """Features of the distinct blocks, by key: each picture passes the tower once."""
-        distinct = {b.key: b for b in blocks}
+        # In order of size: packed attention sees long runs of equal segments, patches are cut in one go.
+        distinct = by_size(blocks)
         if not distinct:
             return {}
-        patches = torch.cat([self._patches(b) for b in distinct.values()])
-        grid = torch.tensor([b.grid_thw for b in distinct.values()], device=self.device)
+        patches = patch_rows(distinct, self.renderer, self.device)
+        grid = torch.tensor([block.grid_thw for block in distinct], device=self.device)
         out = self.vision(patches.to(self.vision.dtype), grid_thw=grid)
-        sizes = [b.n_tokens for b in distinct.values()]
+        sizes = [block.n_tokens for block in distinct]
         merged = out.pooler_output.split(sizes)
-        deep = [layer.split(sizes) for layer in getattr(out, "deepstack_features", None) or ()]
+        deep = [layer.split(sizes) for layer in out.get("deepstack_features") or ()]
         return {
-            key: Features(merged[i], tuple(layer[i] for layer in deep)) for i, key in enumerate(distinct)
+            block.key: Features(merged[i], tuple(layer[i] for layer in deep))
+            for i, block in enumerate(distinct)
         }
-
-    def _patches(self, block: VisualBlock) -> Tensor:
-        """The tower's input rows, [t*h*w, C * temporal * patch * patch], merge windows together.
-
-        uint8 travels to the device and is scaled there: (x / 255 - 0.5) / 0.5, as the Qwen3-VL processor.
-        """
-        r = self.renderer
-        t, h, w = block.grid_thw
-        x = torch.from_numpy(np.ascontiguousarray(block.frames)).to(self.device).float() / 127.5 - 1.0
-        if x.shape[0] < r.temporal_patch:  # an image fills the temporal patch with copies of itself
-            x = x.expand(r.temporal_patch, -1, -1, -1)
-        m, p = r.merge, r.patch
-        x = x.permute(0, 3, 1, 2).reshape(t, r.temporal_patch, 3, h // m, m, p, w // m, m, p)
-        return x.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(t * h * w, -1)
 
     # Reading
 
@@ -128,26 +112,25 @@ class VisionLanguageModel(nn.Module):
         """Token and image embeddings of several rows, padded on the right (or left, for sampling)."""
         width = max(len(row) for row in layouts)
         shape = (len(layouts), width)
-        ids = torch.zeros(shape, dtype=torch.long)
-        kind = torch.zeros(shape, dtype=torch.long)
-        mask = torch.zeros(shape, dtype=torch.long)
-        position = torch.zeros((3, *shape), dtype=torch.long)
+        ids, kind, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int8), np.zeros(shape, np.int64)
+        position = np.zeros((3, *shape), np.int64)
         for b, row in enumerate(layouts):
             at = slice(width - len(row), width) if left else slice(0, len(row))
-            ids[b, at] = torch.from_numpy(row.ids_T)
-            kind[b, at] = torch.from_numpy(row.kind_T.astype(np.int64))
-            mask[b, at] = 1
-            position[:, b, at] = torch.from_numpy(row.position_3T)
-        ids, kind, mask, position = (x.to(self.device) for x in (ids, kind, mask, position))
-        embeds = self.decoder.embed_tokens(ids)
+            ids[b, at], kind[b, at], mask[b, at] = row.ids_T, row.kind_T, 1
+            position[:, b, at] = row.position_3T
         visual = kind > 0
+        embeds = self.decoder.embed_tokens(self._put(ids))
         deepstack: list[Tensor] = []
         found = [features[block.key] for row in layouts for block in row.blocks]
         if found:
             merged = torch.cat([f.tokens_MD for f in found]).to(embeds.dtype)
-            embeds = embeds.masked_scatter(visual[..., None], merged)
+            at_M = self._put(np.flatnonzero(visual))
+            embeds.flatten(0, 1).index_copy_(0, at_M, merged)
             deepstack = [torch.cat(layer) for layer in zip(*(f.deepstack for f in found), strict=True)]
-        return Batch(embeds, mask, position, visual, deepstack)
+        return Batch(embeds, self._put(mask), self._put(position), self._put(visual), deepstack)
+
+    def _put(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
 
     def forward(self, batch: Batch, *, cache: Any = None, mask_BK: Tensor | None = None) -> Tensor:
         """Hidden states after the final norm, [B, T, D]."""
@@ -167,6 +150,20 @@ class VisionLanguageModel(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Vocabulary scores of hidden states, [..., V]."""
         return self.hf.lm_head(hidden)
+
+
+def _model_type(folder: Path) -> str:
+    """The supported model type a checkpoint folder holds."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise CheckpointError(f"{folder} is not a checkpoint folder (no config.json)")
+    try:
+        found = json.loads(path.read_text()).get("model_type")
+    except (OSError, ValueError, AttributeError) as e:
+        raise CheckpointError(f"{path} cannot be read: {e}") from e
+    if found not in RENDERERS:
+        raise CheckpointError(f"{folder} holds a '{found}' model; supported: {', '.join(RENDERERS)}")
+    return found
 
 
 @dataclass(frozen=True, eq=False)

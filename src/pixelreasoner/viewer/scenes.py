@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
@@ -107,7 +107,11 @@ def _numbered(trajectory: Trajectory) -> list[Numbered]:
         seen = turn.observation
         for picture in seen.images if seen is not None else ():
             if seen is not None and seen.box is not None and 1 <= seen.source <= len(images):
-                images.append(Numbered(picture, root=images[seen.source - 1].root, box=seen.box))
+                source = images[seen.source - 1]
+                dx, dy = (source.box.x1, source.box.y1) if source.box is not None else (0.0, 0.0)
+                b = seen.box
+                in_root = Box(b.x1 + dx, b.y1 + dy, b.x2 + dx, b.y2 + dy)
+                images.append(Numbered(picture, root=source.root, box=in_root))
             else:
                 images.append(Numbered(picture, root=len(images) + 1))
     return images
@@ -183,15 +187,7 @@ def _locator(seen: Observation, images: list[Numbered], index: int) -> Figure | 
     if seen.box is None or not seen.images or not 1 <= seen.source < index:
         return None
     source = images[seen.source - 1]
-    # The box is in pixels of the root; a source that is itself a crop starts at its own corner.
-    corner = (
-        source.box.pixel_bounds(images[source.root - 1].picture.size) if source.box is not None else (0, 0)
-    )
-    dx, dy = corner[0], corner[1]
-    box = replace(
-        seen.box, x1=seen.box.x1 - dx, y1=seen.box.y1 - dy, x2=seen.box.x2 - dx, y2=seen.box.y2 - dy
-    )
-    marks = (mark("crop", str(index), box, source.picture.size),)
+    marks = (mark("crop", str(index), seen.box, source.picture.size),)
     return figure(source.picture, longest=LOCATOR_SIDE, label=f"in image {seen.source}", marks=marks)
 
 

@@ -54,6 +54,16 @@ def cards(studio: Studio) -> Scene:
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
+def chart(studio: Studio) -> Scene:
+    """A reading chart: many cards of all sizes. For dense supervision; colours repeat, so nothing is asked."""
+    image = studio.canvas()
+    draw = ImageDraw.Draw(image)
+    sides = sorted((studio.integers(80, 200) for _ in range(24)), reverse=True)
+    boxes = place(studio.rng, image.size, [(s, s) for s in sides])
+    things = [card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0]) for box in boxes]
+    return Scene(Picture(np.asarray(image)), tuple(things))
+
+
 def card(studio: Studio, image: Image.Image, draw: ImageDraw.ImageDraw, box: Box, colour: str) -> Thing:
     """Paint one card; a quarter carry a handwritten digit, the rest a printed letter."""
     ink = paint.ink_on(colour)

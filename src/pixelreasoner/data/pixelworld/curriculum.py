@@ -1,0 +1,72 @@
+"""The lessons of a base model, painted in parallel: always the same for the same configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+
+from pixelreasoner.chat.dialect import Dialect
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.data.pixelworld import paint, scenes
+from pixelreasoner.data.pixelworld.lessons import Lesson, View, lesson, view_of
+from pixelreasoner.data.pixelworld.world import PixelWorld, WorldConfig
+
+CHUNK = 50
+TINY_SHARE = 2 / 3
+"""Scenes whose details need a close-up: they give both a hard overview and the close-ups."""
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """How many pictures to paint, for which dialect."""
+
+    world: WorldConfig
+    dialect: Dialect
+    factor: int
+    """Pixels per language-model token side."""
+    n_lessons: int
+    n_charts: int
+
+    def paint(self, workers: int) -> Iterator[tuple[list[Lesson], list[View]]]:
+        """Chunks of lessons and reading charts, in order, painted by `workers` processes."""
+        total = max(self.n_lessons, self.n_charts)
+        ranges = [range(i, min(i + CHUNK, total)) for i in range(0, total, CHUNK)]
+        # Fork would copy the parent's threads' locks; spawn starts clean and costs a second.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(partial(_paint, self), ranges)
+
+
+def _paint(curriculum: Curriculum, indices: Sequence[int]) -> tuple[list[Lesson], list[View]]:
+    world = PixelWorld(curriculum.world)
+    lessons = [_lesson(curriculum, world, i) for i in indices if i < curriculum.n_lessons]
+    charts = [v for i in indices if i < curriculum.n_charts for v in _chart(curriculum, i)]
+    return lessons, charts
+
+
+def _lesson(curriculum: Curriculum, world: PixelWorld, index: int) -> Lesson:
+    kinds = curriculum.world.kinds
+    kind, turn = kinds[index % len(kinds)], index // len(kinds)
+    tiny = int((turn + 1) * TINY_SHARE) > int(turn * TINY_SHARE)
+    scene, rng = world.scene("base", kind, turn, tiny=tiny)
+    return lesson(scene, rng, curriculum.dialect, curriculum.factor)
+
+
+def _chart(curriculum: Curriculum, index: int) -> list[View]:
+    """A whole chart as an overview, and a part of it as a close-up."""
+    rng = np.random.default_rng([curriculum.world.seed, 0xC4A27, index])
+    studio = scenes.Studio(rng, paint.photographs(curriculum.world.photos), test=False, tiny=False)
+    scene = scenes.chart(studio)
+    picture = scene.media
+    width, height = picture.size
+    side = studio.integers(260, 420)
+    x, y = studio.integers(0, width - side), studio.integers(0, height - side)
+    d, factor = curriculum.dialect, curriculum.factor
+    return [
+        view_of(picture, scene.things, Box(0, 0, width, height), d.image, factor),
+        view_of(picture, scene.things, Box(x, y, x + side, y + side), d.crop, factor),
+    ]

@@ -1,0 +1,169 @@
+"""Sampling from a model in this process: one batch, one message each, plain and exact.
+
+The prompt is run through the model once per distinct conversation (the attempts of a group share their
+first prompt), then tokens are drawn for all rows together; rows that are done leave the batch. This is
+the simple engine, and the reference for faster ones: each turn of a conversation starts afresh.
+
+Shape legend: B rows still speaking, K tokens in the cache, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelreasoner.chat.layout import Layout
+from pixelreasoner.models.cache import SlabCache
+from pixelreasoner.models.features import FeatureStore
+from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.vlm import Batch, VisionLanguageModel
+from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
+
+
+class LocalPolicy:
+    """A `Policy` over a model held in memory. It always samples the model's current weights."""
+
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        *,
+        features: FeatureStore | None = None,
+        batch_size: int = 128,
+        precision: Precision = "fp32",
+    ) -> None:
+        """A policy.
+
+        Args:
+            model: shared with the trainer, if there is one.
+            features: shared with the trainer; a store of its own when None.
+            batch_size: conversations sampled together.
+            precision: of the matrix products.
+        """
+        self.model = model
+        self.features = features or FeatureStore(model, frozen=True)
+        self.batch_size = batch_size
+        self.precision: Precision = precision
+        self.weight_version = 0
+
+    @torch.no_grad()
+    def sample(
+        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None = None
+    ) -> list[Completion]:
+        was_training = self.model.training
+        self.model.eval()
+        out: list[Completion] = []
+        with autocast(self.precision, self.model.device):
+            for start in range(0, len(requests), self.batch_size):
+                part = requests[start : start + self.batch_size]
+                out += self._sample_batch(part, sampling, on_token, start)
+        self.model.train(was_training)
+        return out
+
+    def _sample_batch(
+        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None, first: int
+    ) -> list[Completion]:
+        uniforms = np.stack([np.random.default_rng(r.seed).random(sampling.max_tokens) for r in requests])
+        state, logits_BV = self._prefill(requests)
+        ids: list[list[int]] = [[] for _ in requests]
+        logps: list[list[float]] = [[] for _ in requests]
+        finish: list[str] = ["length"] * len(requests)
+        for step in range(sampling.max_tokens):
+            token_B, logp_B = self._draw(logits_BV, torch.from_numpy(uniforms[state.row_B, step]), sampling)
+            going = []
+            for b, (token, logp) in enumerate(zip(token_B.tolist(), logp_B.tolist(), strict=True)):
+                row = int(state.row_B[b])
+                ids[row].append(token)
+                logps[row].append(logp)
+                if on_token is not None:
+                    on_token(first + row, token)
+                if token in self.model.renderer.stop_ids:
+                    finish[row] = "stop"
+                else:
+                    going.append(b)
+            if not going or step + 1 == sampling.max_tokens:
+                break
+            if len(going) < len(token_B):
+                state, token_B = state.keep(going), token_B[going]
+            logits_BV = self._advance(state, token_B)
+        return [
+            Completion(tuple(i), tuple(p), "stop" if f == "stop" else "length", self.weight_version)
+            for i, p, f in zip(ids, logps, finish, strict=True)
+        ]
+
+    def _prefill(self, requests: Sequence[Request]) -> tuple[_State, Tensor]:
+        """Run the prompts, each distinct one once; returns the state and next-token scores [B, V]."""
+        layouts = [self.model.renderer.layout(r.segments) for r in requests]
+        index: dict[tuple[bytes, tuple[str, ...]], int] = {}
+        distinct: list[Layout] = []
+        of_row = []
+        for layout in layouts:
+            key = (layout.ids_T.tobytes(), tuple(block.key for block in layout.blocks))
+            if key not in index:
+                index[key] = len(distinct)
+                distinct.append(layout)
+            of_row.append(index[key])
+        features = self.features(block for layout in distinct for block in layout.blocks)
+        batch = self.model.embed(distinct, features, left=True)
+        cache = SlabCache(len(self.model.decoder.layers))
+        hidden = self.model(batch, cache=cache)
+        rows = torch.tensor(of_row, device=self.model.device)
+        cache.select(rows)
+        position = torch.tensor([layouts[i].next_position for i in range(len(layouts))])
+        state = _State(np.arange(len(requests)), cache, batch.mask_BT[rows], position.to(rows.device))
+        return state, self.model.logits(hidden[:, -1])[rows].float()
+
+    def _advance(self, state: _State, token_B: Tensor) -> Tensor:
+        """Feed one token per row; returns the scores of the next, [B, V]."""
+        ones = torch.ones_like(token_B)[:, None]
+        state.mask_BK = torch.cat([state.mask_BK, ones], 1)
+        position_3B1 = state.position_B[None, :, None].expand(3, -1, 1)
+        embeds = self.model.decoder.embed_tokens(token_B[:, None])
+        batch = Batch(embeds, state.mask_BK, position_3B1, ones.bool(), [])
+        hidden = self.model(batch, cache=state.cache)
+        state.position_B = state.position_B + 1
+        return self.model.logits(hidden[:, -1]).float()
+
+    def _draw(self, logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+        """One token per row by inverse transform sampling, and its log-probability."""
+        forbidden = list(self.model.renderer.forbidden_ids)
+        logits_BV[:, forbidden] = -torch.inf
+        if sampling.temperature == 0:
+            logp_BV = logits_BV.log_softmax(-1)
+            token_B = logp_BV.argmax(-1)
+            return token_B, logp_BV.gather(-1, token_B[:, None])[:, 0]
+        logp_BV = (logits_BV / sampling.temperature).log_softmax(-1)
+        weight_BV = nucleus(logp_BV.exp().double(), sampling.top_p)
+        cumulative_BV = weight_BV.cumsum(-1)
+        target_B1 = (uniform_B.to(weight_BV.device) * cumulative_BV[:, -1])[:, None]
+        token_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
+        return token_B, logp_BV.gather(-1, token_B[:, None])[:, 0]
+
+
+def nucleus(p_BV: Tensor, top_p: float) -> Tensor:
+    """`p_BV` with everything outside the smallest set of mass `top_p` set to zero."""
+    if top_p >= 1:
+        return p_BV
+    ordered, order = p_BV.sort(-1, descending=True)
+    outside = ordered.cumsum(-1) - ordered >= top_p
+    return p_BV.masked_fill(outside.gather(-1, order.argsort(-1)), 0.0)
+
+
+@dataclass
+class _State:
+    """The rows that are still speaking."""
+
+    row_B: np.ndarray
+    """Index of each row's request."""
+    cache: SlabCache
+    mask_BK: Tensor
+    position_B: Tensor
+    """M-RoPE position of the next token; the three coordinates agree on text."""
+
+    def keep(self, rows: list[int]) -> _State:
+        index = torch.tensor(rows, device=self.mask_BK.device)
+        self.cache.select(index)
+        return _State(self.row_B[rows], self.cache, self.mask_BK[index], self.position_B[index])

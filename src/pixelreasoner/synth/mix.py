@@ -1,0 +1,178 @@
+"""How many trajectories of which template: Table 2 of the paper, and its 5,500 to 2,000 proportion."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pixelreasoner.core.config import Config
+
+VIDEO_KINDS = frozenset({"clip"})
+"""PixelWorld kinds about a video; the others are about a picture."""
+K = TypeVar("K", bound=str)
+
+
+class Template(StrEnum):
+    """What happens in a synthesised trajectory before its answer."""
+
+    TEXT_ONLY = "text_only"
+    """No operation: the overview is enough."""
+    SINGLE_PASS = "single_pass"
+    """One operation on the cue."""
+    RECROP_ONCE = "recrop_once"
+    """A crop without the cue, then one on it."""
+    RECROP_TWICE = "recrop_twice"
+    """Two crops without the cue, then one on it."""
+    FURTHER_ZOOM = "further_zoom"
+    """A crop far larger than the cue, then one on the cue, cut from that crop."""
+    RESELECT = "reselect"
+    """Frames without the cue, then those with it."""
+
+
+def _check_sum(shares: Mapping[Template, float], what: str) -> None:
+    if not math.isclose(total := sum(shares.values()), 1.0, abs_tol=1e-6):
+        raise ValueError(f"the shares of the {what} templates sum to {total:g}; make them sum to 1")
+
+
+class ImageMix(Config):
+    """Shares of the templates among the trajectories that operate on a picture (Table 2)."""
+
+    single_pass: float = Field(default=0.3, ge=0)
+    recrop_once: float = Field(default=0.2, ge=0)
+    recrop_twice: float = Field(default=0.2, ge=0)
+    further_zoom: float = Field(default=0.3, ge=0)
+
+    @property
+    def shares(self) -> dict[Template, float]:
+        return {
+            Template.SINGLE_PASS: self.single_pass,
+            Template.RECROP_ONCE: self.recrop_once,
+            Template.RECROP_TWICE: self.recrop_twice,
+            Template.FURTHER_ZOOM: self.further_zoom,
+        }
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> ImageMix:
+        _check_sum(self.shares, "image")
+        return self
+
+
+class VideoMix(Config):
+    """Shares of the templates among the trajectories that operate on a video (Table 2)."""
+
+    single_pass: float = Field(default=0.9, ge=0)
+    reselect: float = Field(default=0.1, ge=0)
+
+    @property
+    def shares(self) -> dict[Template, float]:
+        return {Template.SINGLE_PASS: self.single_pass, Template.RESELECT: self.reselect}
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> VideoMix:
+        _check_sum(self.shares, "video")
+        return self
+
+
+class Mix(Config):
+    """What a synthesised set is made of. The defaults are the paper's."""
+
+    text_only: float = Field(default=2000 / 7500, ge=0, le=1)
+    """Share of the whole set that answers without an operation, on tasks that need none."""
+    image: ImageMix = ImageMix()
+    video: VideoMix = VideoMix()
+    overview_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the trajectories with an operation whose task needs none. They are single-pass ones, so it is
+    at most the share of those."""
+    self_correction: bool = True
+    """False gives the paper's ablation "without self-correction": the same tasks, every trajectory with a
+    deliberately wrong operation being a single-pass one instead."""
+
+    @model_validator(mode="after")
+    def _overview_fits(self) -> Mix:
+        most = min(self.image.single_pass, self.video.single_pass)
+        if self.overview_share > most + 1e-9:
+            raise ValueError(
+                f"overview_share is {self.overview_share:g}, and only {most:g} of the trajectories are "
+                "single-pass; lower it, or raise single_pass"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One trajectory to write: about which task, after which template."""
+
+    template: Template
+    kind: str
+    needs_operation: bool
+    index: int
+    """Of the task among those of its kind and need."""
+
+
+class _Entry(NamedTuple):
+    template: Template
+    kind: str
+    needs_operation: bool
+
+
+def apportion(n: int, shares: Mapping[K, float]) -> dict[K, int]:
+    """`n` things dealt out in proportion to `shares` by largest remainders; ties go to the first.
+
+    The counts sum to `n`, and each is within one of its exact share.
+    """
+    total = sum(shares.values())
+    exact = {key: n * share / total for key, share in shares.items()}
+    # The tolerance keeps 0.3 * 10 from losing its third to a float just below it.
+    counts = {key: math.floor(value + 1e-9) for key, value in exact.items()}
+    order = sorted(exact, key=lambda key: counts[key] - exact[key])
+    for key in order[: n - sum(counts.values())]:
+        counts[key] += 1
+    return counts
+
+
+def plan(n: int, mix: Mix, kinds: Sequence[str], rng: np.random.Generator) -> list[Slot]:
+    """`n` slots in random order: the mix is exact, kinds are equally frequent, no task occurs twice."""
+    n_text = apportion(n, {"text": mix.text_only, "pixel": 1 - mix.text_only})["text"]
+    entries = [_Entry(Template.TEXT_ONLY, kind, False) for kind in _dealt(n_text, kinds)]
+    looking = _dealt(n - n_text, kinds)
+    pictures = [kind for kind in looking if kind not in VIDEO_KINDS]
+    videos = [kind for kind in looking if kind in VIDEO_KINDS]
+    entries += _looking(pictures, mix.image.shares, mix, rng)
+    entries += _looking(videos, mix.video.shares, mix, rng)
+    counts: Counter[tuple[str, bool]] = Counter()
+    slots: list[Slot] = []
+    for at in rng.permutation(len(entries)).tolist():
+        template, kind, needs = entries[at]
+        if not mix.self_correction and template is not Template.TEXT_ONLY:
+            template = Template.SINGLE_PASS
+        slots.append(Slot(template, kind, needs, index=counts[kind, needs]))
+        counts[kind, needs] += 1
+    return slots
+
+
+def _dealt(n: int, kinds: Sequence[str]) -> list[str]:
+    """`n` kinds in turn."""
+    return [kinds[i % len(kinds)] for i in range(n)]
+
+
+def _looking(
+    kinds: Sequence[str], shares: Mapping[Template, float], mix: Mix, rng: np.random.Generator
+) -> list[_Entry]:
+    """A template for each of `kinds`, and whether its task needs the operation."""
+    counts = apportion(len(kinds), shares)
+    templates = [template for template, count in counts.items() for _ in range(count)]
+    mixed = [templates[i] for i in rng.permutation(len(templates)).tolist()]
+    single = [i for i, template in enumerate(mixed) if template is Template.SINGLE_PASS]
+    n_overview = min(round(len(kinds) * mix.overview_share), len(single))
+    overview = {single[i] for i in rng.permutation(len(single))[:n_overview].tolist()}
+    return [
+        _Entry(template, kind, needs_operation=i not in overview)
+        for i, (template, kind) in enumerate(zip(mixed, kinds, strict=True))
+    ]

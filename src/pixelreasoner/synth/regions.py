@@ -1,0 +1,159 @@
+"""Where a synthesised trajectory looks: boxes and frames around the cue, far from it, or far too large.
+
+Boxes are said in the model's unit with coordinates on a coarse step (a small model learns 50 numbers sooner
+than 1,000). What must hold, that a box holds the cue or has nothing of it, is about the pixels that are then
+cut, so every function here judges a box after both roundings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pixelreasoner.core.errors import PixelReasonerError
+from pixelreasoner.core.geometry import Box, Size, Unit
+from pixelreasoner.ops.frames import MAX_FRAMES
+
+FITTING = (1.6, 3.0)
+"""Side of a good crop, in sides of the cue."""
+TOO_LARGE = (5.0, 8.0)
+"""Side of a crop that is too large, in sides of the cue."""
+LARGEST_FITTING, LARGEST = 0.75, 0.6
+"""The most of the image's shorter side that a good crop and a too large one may take."""
+LEAST_ROOM = 1.15
+"""A good crop's side is at least this many times the longer side of the cue."""
+MARGIN = 0.1
+"""Share of a crop's side kept between its edge and the cue, where the image has room."""
+SHORTEST_PX = 8.0
+TRIES = 40
+
+
+class SynthesisError(PixelReasonerError):
+    """A trajectory that cannot be written for a task."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The boxes that can be said about one image: corners on multiples of `step`, in the model's unit."""
+
+    size: Size
+    """The original image in pixels."""
+    view: Size
+    """The size it is shown at: what pixel coordinates of the model refer to."""
+    unit: Unit = Unit.PERMILLE
+    step: float = 20
+    """In `unit`; the right and bottom edges count as multiples."""
+
+    @property
+    def cell_px(self) -> float:
+        """The longest that rounding outward can move an edge, in original pixels."""
+        cell = Box(0, 0, self.step, self.step, self.unit).to(Unit.FRACTION, self.view)
+        return max(cell.x2 * self.size.width, cell.y2 * self.size.height)
+
+    def say(self, box: Box) -> Box:
+        """A box in original pixels as the model says it: in its unit, rounded outward to the step."""
+        edge = Box(0, 0, 1, 1, Unit.FRACTION).to(self.unit, self.view)
+        fraction = box.clip(self.size).to(Unit.FRACTION, self.size)
+        b = fraction.to(self.unit, self.view)
+        x1, y1 = (round(math.floor(v / self.step) * self.step, 6) for v in (b.x1, b.y1))
+        x2, y2 = (
+            min(round(math.ceil(v / self.step) * self.step, 6), limit)
+            for v, limit in ((b.x2, edge.x2), (b.y2, edge.y2))
+        )
+        return Box(x1, y1, x2, y2, self.unit)
+
+    def cut(self, said: Box) -> Box:
+        """The whole original pixels that `crop_image` cuts for a box the model said."""
+        return Box(*said.to(Unit.FRACTION, self.view).pixel_bounds(self.size))
+
+
+def fitting_box(cue: Box, lattice: Lattice, rng: np.random.Generator) -> Box:
+    """A good crop, as the model says it: it holds the whole cue, with some margin, and not much else.
+
+    `cue` is in original pixels of the lattice's image; so for all functions here.
+    """
+    side, longer = math.sqrt(cue.area), max(cue.width, cue.height)
+    most = min(FITTING[1] * side, LARGEST_FITTING * min(lattice.size))
+    return _around(cue, lattice, rng, least=max(FITTING[0] * side, LEAST_ROOM * longer), most=most)
+
+
+def too_large_box(cue: Box, lattice: Lattice, rng: np.random.Generator) -> Box:
+    """A crop that holds the cue and is too large to be of use, without being the whole image.
+
+    Raises:
+        SynthesisError: the cue takes so much of the image that no crop is too large for it.
+    """
+    side, cap = math.sqrt(cue.area), LARGEST * min(lattice.size)
+    clearly_larger = 1.5 * max(FITTING[1] * side, LEAST_ROOM * max(cue.width, cue.height))
+    if cap < clearly_larger:
+        raise SynthesisError("the cue is too large a part of its image for a crop that is too large")
+    least = min(max(TOO_LARGE[0] * side, clearly_larger), cap)
+    return _around(cue, lattice, rng, least=least, most=min(TOO_LARGE[1] * side, cap))
+
+
+def disjoint_box(cue: Box, lattice: Lattice, rng: np.random.Generator, *others: Box) -> Box:
+    """A wrong crop: the size of a good one, with nothing of the cue, and of `others` where there is room.
+
+    Raises:
+        SynthesisError: the cue leaves no room for it.
+    """
+    width, height = lattice.size
+    wanted = float(rng.uniform(*FITTING)) * math.sqrt(cue.area)
+    for forbidden in ((cue, *others), (cue,)):
+        for tried in range(TRIES):
+            side = min(max(wanted * 0.93**tried, SHORTEST_PX), *lattice.size)
+            x, y = float(rng.uniform(0, width - side)), float(rng.uniform(0, height - side))
+            said = lattice.say(Box(x, y, x + side, y + side))
+            if not any(lattice.cut(said).overlaps(box) for box in forbidden):
+                return said
+    raise SynthesisError("the cue leaves no room in its image for a crop without it")
+
+
+def fitting_frames(
+    cue_frames: Sequence[int], rng: np.random.Generator, *, most: int = MAX_FRAMES
+) -> tuple[int, ...]:
+    """The frames that hold the cue, in order; a random choice of them when there are more than `most`."""
+    frames = sorted(cue_frames)
+    if len(frames) <= most:
+        return tuple(frames)
+    return tuple(sorted(rng.choice(frames, most, replace=False).tolist()))
+
+
+def disjoint_frames(
+    cue_frames: Sequence[int], n_frames: int, rng: np.random.Generator, *, most: int = MAX_FRAMES
+) -> tuple[int, ...]:
+    """Frames of a video of `n_frames` without the cue: as many as hold it, in a row where possible.
+
+    Raises:
+        SynthesisError: every frame holds the cue.
+    """
+    taken = set(cue_frames)
+    free = [frame for frame in range(1, n_frames + 1) if frame not in taken]
+    if not free:
+        raise SynthesisError("every frame holds the cue, so there are no wrong frames to select")
+    n = min(len(taken), len(free), most)
+    runs = [free[i : i + n] for i in range(len(free) - n + 1) if free[i + n - 1] - free[i] == n - 1]
+    if runs:
+        return tuple(runs[int(rng.integers(len(runs)))])
+    return tuple(sorted(rng.choice(free, n, replace=False).tolist()))
+
+
+def _around(cue: Box, lattice: Lattice, rng: np.random.Generator, *, least: float, most: float) -> Box:
+    """A square around the cue, its side from `least` to `most` after rounding, where the image allows."""
+    side = float(rng.uniform(least, max(least, most - 2 * lattice.cell_px)))
+    x1, x2 = _span(cue.x1, cue.x2, side, lattice.size.width, rng)
+    y1, y2 = _span(cue.y1, cue.y2, side, lattice.size.height, rng)
+    return lattice.say(Box(x1, y1, x2, y2))
+
+
+def _span(low: float, high: float, side: float, length: int, rng: np.random.Generator) -> tuple[float, float]:
+    """A random interval of `side` that holds [low, high], within [0, length]."""
+    side = min(max(side, high - low), float(length))
+    margin = min(MARGIN * side, (side - (high - low)) / 2)
+    first, last = max(0.0, high + margin - side), min(low - margin, length - side)
+    # Near an edge of the image there is no room for the margin.
+    start = float(rng.uniform(first, last)) if first <= last else min(first, length - side)
+    return start, start + side

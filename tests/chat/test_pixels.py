@@ -1,0 +1,109 @@
+"""Sizes, resizing and normalisation against the processors of transformers."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pixelreasoner.chat import pixels
+from pixelreasoner.chat.dialect import PixelBudget
+from pixelreasoner.chat.pixels import MAX_ASPECT_RATIO, Normalization, fit, resized
+from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.core.geometry import Size
+from pixelreasoner.core.media import Picture
+
+SIDES = st.integers(1, 5000)
+FACTORS = st.sampled_from([8, 16, 28, 32])
+
+
+@st.composite
+def budgets(draw) -> PixelBudget:
+    low = draw(st.integers(1, 2000)) ** 2
+    return PixelBudget(min_pixels=low, max_pixels=low + draw(st.integers(0, 4000)) ** 2)
+
+
+@given(width=SIDES, height=SIDES, budget=budgets(), factor=FACTORS)
+def test_fit_is_the_rule_of_the_processors(width, height, budget, factor):
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    assume(max(width, height) <= MAX_ASPECT_RATIO * min(width, height))
+    limits = {"min_pixels": budget.min_pixels, "max_pixels": budget.max_pixels}
+    expected_height, expected_width = smart_resize(height, width, factor, **limits)
+    assert fit(Size(width, height), budget, factor=factor) == (expected_width, expected_height)
+
+
+def test_fit_by_hand():
+    budget = PixelBudget(min_pixels=56 * 56, max_pixels=28 * 28 * 16)
+    assert fit(Size(60, 80), budget, factor=28) == (56, 84)  # to the nearest multiples
+    assert fit(Size(10, 10), budget, factor=28) == (56, 56)  # grown
+    assert fit(Size(1000, 1000), budget, factor=28) == (112, 112)  # shrunk
+
+
+@pytest.mark.parametrize("size", [Size(1, 30_000), Size(4, 2_000), Size(30_000, 1)])
+def test_a_line_is_squeezed_where_the_processors_refuse_it(size):
+    budget = PixelBudget(min_pixels=28 * 28, max_pixels=28 * 28 * 1280)
+    shown = fit(size, budget, factor=28)
+    assert shown.width * shown.height <= budget.max_pixels
+    limit = MAX_ASPECT_RATIO * min(size)
+    squeezed = Size(min(size.width, limit), min(size.height, limit))
+    assert shown == fit(squeezed, budget, factor=28)
+    assert shown.height % 28 == shown.width % 28 == 0 < min(shown)
+
+
+@given(width=SIDES, height=SIDES, budget=budgets(), factor=FACTORS)
+def test_fit_keeps_the_shape_where_there_is_room(width, height, budget, factor):
+    assume(min(width, height) >= 4 * factor and max(width, height) <= 8 * min(width, height))
+    assume(budget.max_pixels >= 4 * budget.min_pixels and budget.max_pixels >= 600 * factor**2)
+    shown = fit(Size(width, height), budget, factor=factor)
+    assert budget.min_pixels <= shown.width * shown.height <= budget.max_pixels
+    assert abs(math.log(shown.width / shown.height * height / width)) < 0.5
+
+
+def test_resizing_is_pillows_bicubic_and_shared(picture):
+    from PIL import Image
+
+    source, size = picture(30, 20), Size(16, 8)
+    out = resized(source, size)
+    assert np.array_equal(out, np.asarray(Image.fromarray(source.pixels).resize(size, Image.Resampling.BICUBIC)))
+    assert resized(Picture(source.pixels.copy()), size) is out
+    assert not out.flags.writeable
+    assert resized(source, source.size) is source.pixels
+
+
+def test_resized_pictures_are_dropped_when_memory_is_spent(picture, monkeypatch):
+    size = Size(8, 8)  # 192 bytes
+    monkeypatch.setattr(pixels, "_cache", pixels._Cache(400))
+    first, second, third = (picture(10, 10, seed) for seed in range(3))
+    kept = resized(first, size)
+    resized(second, size)
+    assert resized(first, size) is kept
+    resized(third, size)  # the second leaves
+    assert resized(first, size) is kept
+    assert len(pixels._cache._kept) == 2
+
+
+class TestNormalization:
+    DEFAULT = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+    def test_default_without_a_file(self, tmp_path):
+        assert Normalization.load(tmp_path, self.DEFAULT) is self.DEFAULT
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_from_the_checkpoint(self, tmp_path, nested):
+        values = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
+        name, config = ("processor_config.json", {"image_processor": values}) if nested else ("preprocessor_config.json", values)
+        (tmp_path / name).write_text(json.dumps(config))
+        assert Normalization.load(tmp_path, self.DEFAULT) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+
+    def test_a_file_may_leave_it_out(self, tmp_path):
+        (tmp_path / "preprocessor_config.json").write_text("{}")
+        assert Normalization.load(tmp_path, self.DEFAULT) == self.DEFAULT
+
+    @pytest.mark.parametrize("text", ["{", "[1]", '{"image_mean": [1, 2]}', '{"image_mean": "red"}', '{"image_std": 3}'])
+    def test_a_broken_file_is_named(self, tmp_path, text):
+        (tmp_path / "preprocessor_config.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"preprocessor_config\.json"):
+            Normalization.load(tmp_path, self.DEFAULT)

@@ -1,0 +1,202 @@
+"""Tiny checkpoints with random weights, made once per test run.
+
+torch and transformers are imported inside the fixtures: most tests need neither.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.core.media import Picture, Video
+
+CORPUS = (
+    "system\nYou are a helpful assistant.", "user\nassistant\n", "What is the number on the red card?",
+    'The sign is tiny. {"name": "crop_image", "arguments": {"bbox_2d": [120, 40, 500, 620]}}',
+    "Image 2 is the cropped region (40x30 pixels):", "It reads K. \\boxed{K}", "<0.5 seconds>",
+)  # fmt: skip
+
+TOOLS = (
+    {
+        "type": "function",
+        "function": {
+            "name": "crop_image",
+            "description": "Cut a region out.",
+            "parameters": {
+                "type": "object",
+                "properties": {"bbox_2d": {"type": "array"}, "target_image": {"type": "integer"}},
+                "required": ["bbox_2d"],
+            },
+        },
+    },
+)
+
+_CONTENT = """\
+{%- macro show(content) -%}
+{%- if content is string -%}{{ content }}
+{%- else -%}{%- for part in content -%}
+{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>
+{%- elif part.type == 'video' -%}<|vision_start|><|video_pad|><|vision_end|>
+{%- else -%}{{ part.text }}{%- endif -%}
+{%- endfor -%}{%- endif -%}
+{%- endmacro -%}
+"""
+JSON_TEMPLATE = (
+    _CONTENT
+    + """\
+{%- if tools -%}
+{{- '<|im_start|>system\\n' -}}
+{%- if messages[0].role == 'system' -%}{{ show(messages[0].content) + '\\n\\n' }}{%- endif -%}
+{{- 'Functions at hand, as JSON:\\n<tools>' -}}
+{%- for tool in tools -%}{{- '\\n' -}}{{- tool | tojson -}}{%- endfor -%}
+{{- '\\n</tools>\\nCall one like this:\\n<tool_call>\\n{"name": ..., "arguments": ...}\\n</tool_call>' -}}
+{{- '<|im_end|>\\n' -}}
+{%- elif messages[0].role == 'system' -%}
+{{- '<|im_start|>system\\n' + show(messages[0].content) + '<|im_end|>\\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+{%- if message.role == 'tool' -%}
+{{- '<|im_start|>user\\n<tool_response>\\n' + show(message.content) + '\\n</tool_response><|im_end|>\\n' -}}
+{%- elif message.role != 'system' -%}
+{{- '<|im_start|>' + message.role + '\\n' + show(message.content) + '<|im_end|>\\n' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+)
+"""Lists the tools as JSON and wraps their results, as the templates of Qwen2.5 and Qwen3-VL do."""
+DEAF_TEMPLATE = (
+    _CONTENT
+    + """\
+{%- for message in messages -%}
+{%- if loop.first and message.role != 'system' -%}
+{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' -}}
+{%- endif -%}
+{{- '<|im_start|>' + message.role + '\\n' + show(message.content) + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+)
+"""Knows nothing of tools, and brings a system message of its own, as that of Qwen2.5-VL."""
+
+
+def _budget(low: int, high: int) -> PixelBudget:
+    return PixelBudget(min_pixels=low * low, max_pixels=high * high)
+
+
+DIALECT = Dialect(image=_budget(16, 48), crop=_budget(16, 32), video_frame=_budget(8, 24))
+
+
+@pytest.fixture(scope="session")
+def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen3-VL checkpoint with deepstack, as `new_checkpoint` writes it; a token is 8x8 pixels."""
+    from pixelreasoner.models.scratch import Architecture, new_checkpoint
+
+    folder = tmp_path_factory.mktemp("qwen3")
+    sizes = Architecture(
+        vocab_size=1536, hidden_size=32, layers=3, heads=2, intermediate_size=48, vision_hidden_size=32,
+        vision_depth=3, vision_intermediate_size=40, patch_size=4, position_grid=8, deepstack_layers=(0, 1),
+    )  # fmt: skip
+    new_checkpoint(folder, architecture=sizes, dialect=DIALECT, corpus=CORPUS, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def qwen25_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_folder: Path) -> Path:
+    """A Qwen2.5-VL checkpoint of the same tokenizer and token size; windows of 4x4 tokens."""
+    import torch
+    from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("qwen25")
+    tokenizer = AutoTokenizer.from_pretrained(qwen3_folder)
+    tokenizer.chat_template = DEAF_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    DIALECT.save(folder)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28], "patch_size": 4})
+    )
+    ids = tokenizer.convert_tokens_to_ids
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3]},
+            "bos_token_id": None, "eos_token_id": ids("<|im_end|>"), "pad_token_id": ids("<|endoftext|>"),
+        },
+        vision_config={
+            "depth": 3, "hidden_size": 32, "num_heads": 2, "intermediate_size": 40, "patch_size": 4,
+            "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "window_size": 32,
+            "fullatt_block_indexes": [1], "tokens_per_second": 2,
+        },
+        image_token_id=ids("<|image_pad|>"), video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"), vision_end_token_id=ids("<|vision_end|>"),
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["qwen3", "qwen25"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Each family's checkpoint in turn."""
+    return request.getfixturevalue(f"{request.param}_folder")
+
+
+@pytest.fixture(scope="session")
+def load_model() -> Callable:
+    """Loads a folder in float64, each once; weights that start at zero are made random."""
+    import torch
+
+    from pixelreasoner.models.vlm import VisionLanguageModel
+
+    loaded = {}
+
+    def load(folder: Path) -> VisionLanguageModel:
+        if folder not in loaded:
+            model = VisionLanguageModel.load(folder, dtype=torch.float64).eval()
+            generator = torch.Generator().manual_seed(1)
+            for name, parameter in model.named_parameters():
+                if "deepstack" in name and not parameter.detach().any():
+                    parameter.data.normal_(0.0, 0.2, generator=generator)
+            loaded[folder] = model
+        return loaded[folder]
+
+    return load
+
+
+@pytest.fixture
+def model(folder: Path, load_model: Callable):
+    return load_model(folder)
+
+
+@pytest.fixture
+def renderer(model):
+    return model.renderer
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., Picture]:
+    """Noise of a given size: `picture(width, height, seed)`."""
+
+    def make(width: int, height: int, seed: int = 0) -> Picture:
+        pixels = np.random.default_rng([seed, width, height]).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        return Picture(pixels)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def video(picture: Callable[..., Picture]) -> Callable[..., Video]:
+    """`video(n_frames, width, height, fps)`."""
+
+    def make(n_frames: int, width: int = 24, height: int = 16, fps: float = 1.0) -> Video:
+        frames = tuple(picture(width, height, seed) for seed in range(n_frames))
+        return Video(frames, tuple(i / fps for i in range(n_frames)))
+
+    return make

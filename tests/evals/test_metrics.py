@@ -1,0 +1,101 @@
+"""A summary by hand: ten attempts at tasks of two kinds."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pixelreasoner.core.errors import PixelReasonerError
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.core.task import Cue, Task
+from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
+from pixelreasoner.evals.metrics import summarize
+
+PICTURE = Picture(np.zeros((100, 100, 3), np.uint8))
+CUE = Cue(Box(40, 40, 60, 60))
+INVALID = Observation("no", valid=False)
+
+
+def crop(*corners: float, source: int = 1) -> Observation:
+    return Observation("ok", (PICTURE,), box=Box(*corners), source=source)
+
+
+def attempt(*observations: Observation, kind: str = "count", needs: bool | None = True) -> Trajectory:
+    turns = [Turn("words", observation=o) for o in observations]
+    task = Task("t", "Q?", (PICTURE,), ("A",), kind=kind, cue=CUE, needs_operation=needs)
+    return Trajectory(task, (*turns, Turn("answer")), StopReason.ANSWER)
+
+
+def test_every_number_of_a_summary():
+    hit, half, miss = crop(30, 30, 70, 70), crop(0, 0, 100, 50), crop(0, 0, 49, 50)
+    summary = summarize(
+        [
+            attempt(hit),
+            attempt(half, miss, kind="page"),
+            attempt(INVALID),
+            attempt(INVALID, hit),
+            attempt(needs=False),
+            attempt(hit, needs=False),
+            attempt(kind="page", needs=False),
+            attempt(kind="page", needs=False),
+        ],
+        [True, True, False, True, True, False, False, True],
+    )
+    assert summary == {
+        "n": 8,
+        "accuracy": {
+            "all": 5 / 8,
+            "needs_operation": 3 / 4,
+            "by_kind": {
+                # count: right, wrong, right of those that need it; right and wrong of the others.
+                "count": {"all": 3 / 5, "needs_operation": 2 / 3},
+                "page": {"all": 2 / 3, "needs_operation": 1.0},
+            },
+        },
+        "rapr": {"all": 4 / 8, "needs_operation": 3 / 4},
+        # 2 invalid of 7 asked for.
+        "op_error_rate": 2 / 7,
+        # hit, half, miss, hit on tasks that need it: half covers exactly half of the cue.
+        "cue_coverage": 3 / 4,
+        "stderr": {
+            "accuracy": {
+                "all": math.sqrt(5 / 8 * 3 / 8 / 8),
+                "needs_operation": math.sqrt(3 / 4 * 1 / 4 / 4),
+            },
+            "rapr": {"all": math.sqrt(1 / 4 / 8), "needs_operation": math.sqrt(3 / 4 * 1 / 4 / 4)},
+        },
+    }
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_nothing_needed_and_nothing_asked():
+    summary = summarize([attempt(needs=False), attempt(needs=None)], [True, False])
+    assert summary["accuracy"]["needs_operation"] is None
+    assert summary["accuracy"]["by_kind"]["count"] == {"all": 0.5, "needs_operation": None}
+    assert summary["rapr"] == {"all": 0.0, "needs_operation": None}
+    assert summary["op_error_rate"] == 0.0
+    assert summary["cue_coverage"] is None
+    assert summary["stderr"]["rapr"] == {"all": 0.0, "needs_operation": None}
+
+
+def test_a_crop_of_a_crop_is_judged_in_the_picture():
+    # In the picture the second crop is [35, 35, 65, 65]; its own numbers would miss the cue.
+    chain = attempt(crop(30, 30, 90, 90), crop(5, 5, 35, 35, source=2))
+    assert summarize([chain], [True])["cue_coverage"] == 1.0
+
+
+@pytest.mark.parametrize(("frames", "coverage"), [((1, 3), 1.0), ((1, 4), 0.0)])
+def test_any_frame_of_the_cue_is_a_hit(frames: tuple[int, ...], coverage: float):
+    selected = attempt(Observation("ok", (PICTURE, PICTURE), frames=frames))
+    task = replace(selected.task, media=(Video((PICTURE,) * 4),), cue=Cue(CUE.box, frames=(2, 3)))
+    assert summarize([replace(selected, task=task)], [True])["cue_coverage"] == coverage
+
+
+def test_an_empty_set_has_no_summary():
+    with pytest.raises(PixelReasonerError, match="nothing to summarise"):
+        summarize([], [])

@@ -1,0 +1,145 @@
+"""Evaluating a scripted policy: right where it crops, and resumable."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pixelreasoner.chat.parsing import format_call
+from pixelreasoner.chat.plain import PlainRenderer
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.env.limits import Limits
+from pixelreasoner.evals.run import EvalConfig, Model, attempt_seed, evaluate, run, summary_table
+from pixelreasoner.ops.toolbox import Toolbox, standard_toolbox
+from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
+from pixelreasoner.policy.scripted import ScriptedPolicy, per_prompt, turn_of
+
+RENDERER = PlainRenderer()
+WORLD = WorldConfig(kinds=("attribute", "count"))
+ZOOM = format_call(ToolCall("crop_image", {"bbox_2d": [0, 0, 600, 600], "target_image": 1}))
+
+
+def toolbox() -> Toolbox:
+    return standard_toolbox(unit=RENDERER.unit, crop_reply="c", frames_reply="f", error_reply="{error}")
+
+
+class Oracle:
+    """Crops and then answers right about counts; says "?" about all else. Remembers what it was asked."""
+
+    def __init__(self, answers: dict[str, str]) -> None:
+        self.answers = answers
+        self.batches: list[int] = []
+        self.seeds: list[int] = []
+
+    def sample(
+        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None = None
+    ) -> list[Completion]:
+        self.batches.append(len(requests))
+        self.seeds += [r.seed for r in requests]
+        return ScriptedPolicy(self._say, RENDERER).sample(requests, sampling, on_token)
+
+    def _say(self, request: Request, turn: int) -> str:
+        prompt = RENDERER.decode(request.segments[0].ids)
+        answer = next((a for question, a in self.answers.items() if question in prompt), "?")
+        counting = "How many" in prompt
+        return ZOOM if counting and turn_of(request) == 0 else f"\\boxed{{{answer if counting else '?'}}}"
+
+
+def oracle(n: int) -> Oracle:
+    return Oracle({t.question: t.answers[0] for t in PixelWorld(WORLD).tasks("test", n)})
+
+
+def test_evaluate_in_batches():
+    tasks = list(PixelWorld(WORLD).tasks("test", 6))
+    policy = Oracle({t.question: t.answers[0] for t in tasks})
+    result = evaluate(policy, RENDERER, toolbox(), tasks, batch_size=4)
+    # Batches of 4 and 2, each asked again for the halves that cropped.
+    assert policy.batches == [4, 2, 2, 1]
+    assert [t.task for t in result.trajectories] == tasks
+    assert result.correct == (False, True) * 3
+    assert [t.metrics["correct"] for t in result.trajectories] == [0.0, 1.0] * 3
+    assert result.summary["accuracy"]["by_kind"]["count"]["all"] == 1.0
+    assert result.summary["rapr"]["all"] == 0.5
+
+
+def test_without_a_toolbox_nothing_is_operated():
+    tasks = list(PixelWorld(WORLD).tasks("test", 2))
+    policy = ScriptedPolicy(per_prompt({"": [ZOOM + r" \boxed{3}"]}, RENDERER), RENDERER)
+    result = evaluate(policy, RENDERER, None, tasks, limits=Limits(max_turns=1))
+    assert result.summary["rapr"]["all"] == 0.0
+    assert result.trajectories[0].answer == "3"
+
+
+def test_draws_depend_on_the_task_and_the_seed_only():
+    tasks = list(PixelWorld(WORLD).tasks("test", 4))
+    alone, together = oracle(4), oracle(4)
+    evaluate(alone, RENDERER, toolbox(), [tasks[3]], seed=5)
+    evaluate(together, RENDERER, toolbox(), tasks, seed=5)
+    assert alone.seeds[0] == together.seeds[3]
+    assert attempt_seed(5, tasks[3]) != attempt_seed(6, tasks[3])
+
+
+def test_the_table_has_a_column_per_model():
+    tasks = list(PixelWorld(WORLD).tasks("test", 4))
+    counting = evaluate(oracle(4), RENDERER, toolbox(), tasks).summary
+    reading = evaluate(oracle(4), RENDERER, toolbox(), tasks[::2]).summary
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(summary_table({"counts": counting, "reads": reading}))
+    rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        # Of two tasks of each kind, the second needs the operation.
+        ["tasks", "4", "2"],
+        ["accuracy", "50.0 (50.0)", "0.0 (0.0)"],
+        ["attribute", "0.0 (0.0)", "0.0 (0.0)"],
+        ["count", "100.0 (100.0)", "–"],
+        ["RaPR", "50.0 (50.0)", "0.0 (0.0)"],
+        ["failed operations", "0.0", "0.0"],
+        ["operations on the cue", counted(counting["cue_coverage"]), "(–)"],
+    ]
+
+
+def counted(share: float) -> str:
+    return f"({100 * share:.1f})"
+
+
+def config(out: Path, **changes: object) -> EvalConfig:
+    return EvalConfig.model_validate({"out": out, "world": WORLD, "n": 6, "batch_size": 2, **changes})
+
+
+def test_a_run_writes_its_results(tmp_path: Path):
+    summary = run(config(tmp_path), load=lambda name: Model(oracle(6), RENDERER))
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert (summary["n"], summary["accuracy"]["all"]) == (6, 0.5)
+    read = list(read_trajectories(tmp_path / "trajectories.jsonl"))
+    assert [t.task.id for t in read] == [t.id for t in PixelWorld(WORLD).tasks("test", 6)]
+    assert all(t.task.split == "test" for t in read)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 6])
+def test_a_resumed_run_makes_only_what_is_missing(tmp_path: Path, kept: int):
+    whole = run(config(tmp_path), load=lambda name: Model(oracle(6), RENDERER))
+    path = tmp_path / "trajectories.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:kept]) + (lines[kept][:50] if kept < 6 else b""))
+    (tmp_path / "summary.json").unlink()
+    policy = oracle(6)
+    assert run(config(tmp_path), resume=True, load=lambda name: Model(policy, RENDERER)) == whole
+    assert path.read_bytes() == b"".join(lines)
+    # One message per attempt, and one more for each of the three that crop.
+    assert len(policy.seeds) == {0: 9, 3: 5, 6: 0}[kept]
+
+
+def test_a_run_without_resume_starts_afresh_and_another_recipe_cannot_go_on(tmp_path: Path):
+    load = lambda name: Model(oracle(6), RENDERER)  # noqa: E731
+    run(config(tmp_path), load=load)
+    assert run(config(tmp_path, n=2), load=load)["n"] == 2
+    with pytest.raises(ConfigError, match="differs from the recipe"):
+        run(config(tmp_path, n=4), resume=True, load=load)

@@ -1,0 +1,33 @@
+"""A checkpoint folder with what synthesis reads of one, and a sight like it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.synth.sight import Sight
+
+DIALECT = Dialect(
+    system="",
+    crop_reply="Image {index}:",
+    image=PixelBudget(min_pixels=1024, max_pixels=128 * 128),
+    crop=PixelBudget(min_pixels=64 * 64, max_pixels=96 * 96),
+)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    config = {"model_type": "qwen3_vl", "vision_config": {"patch_size": 8, "spatial_merge_size": 2}}
+    (folder / "config.json").write_text(json.dumps(config))
+    DIALECT.save(folder)
+    return folder
+
+
+@pytest.fixture
+def sight() -> Sight:
+    return Sight(DIALECT, factor=16)

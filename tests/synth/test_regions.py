@@ -1,0 +1,147 @@
+"""Good, wrong and too large crops keep their promise in the pixels that are really cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pixelreasoner.core.geometry import Box, Size, Unit
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.ops.scene import Scene, Shown
+from pixelreasoner.ops.toolbox import standard_toolbox
+from pixelreasoner.synth.regions import (
+    Lattice,
+    SynthesisError,
+    disjoint_box,
+    disjoint_frames,
+    fitting_box,
+    fitting_frames,
+    too_large_box,
+)
+
+STEPS = [
+    (Unit.PERMILLE, 20.0),
+    (Unit.PERMILLE, 1.0),
+    (Unit.PIXEL, 7.0),
+    (Unit.PIXEL, 1.0),
+    (Unit.FRACTION, 0.02),
+]
+
+
+@st.composite
+def lattices(draw: st.DrawFn) -> Lattice:
+    size = Size(draw(st.integers(300, 900)), draw(st.integers(300, 900)))
+    view = Size(draw(st.integers(8, 40)) * 16, draw(st.integers(8, 40)) * 16)
+    unit, step = draw(st.sampled_from(STEPS))
+    return Lattice(size, view, unit, step)
+
+
+@st.composite
+def cues(draw: st.DrawFn, lattice: Lattice, low: float = 12, high: float = 60) -> Box:
+    w, h = draw(st.floats(low, high)), draw(st.floats(low, high))
+    x = draw(st.floats(0, lattice.size.width - w))
+    y = draw(st.floats(0, lattice.size.height - h))
+    return Box(x, y, x + w, y + h)
+
+
+def on_step(said: Box, lattice: Lattice) -> bool:
+    """Corners are multiples of the step, or on the image's edge."""
+    edge = Box(0, 0, 1, 1, Unit.FRACTION).to(lattice.unit, lattice.view)
+    return all(
+        abs(v / lattice.step - round(v / lattice.step)) < 1e-6 or v == limit
+        for v, limit in zip((said.x1, said.y1, said.x2, said.y2), (edge.x2, edge.y2) * 2, strict=True)
+    )
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=200, deadline=None)
+def test_a_good_crop_holds_the_cue_and_little_else(data: st.DataObject, seed: int):
+    lattice = data.draw(lattices())
+    cue = data.draw(cues(lattice))
+    said = fitting_box(cue, lattice, np.random.default_rng(seed))
+    cut = lattice.cut(said)
+    assert cut.contains(cue)
+    assert on_step(said, lattice)
+    # At most three sides of the cue; where a coarse step leaves no room for that, a step more on each side.
+    side, longer = cue.area**0.5, max(cue.width, cue.height)
+    assert (
+        max(cut.width, cut.height) <= max(3 * side, max(1.6 * side, 1.15 * longer) + 2 * lattice.cell_px) + 2
+    )
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=200, deadline=None)
+def test_a_wrong_crop_has_nothing_of_the_cue_nor_of_other_wrong_crops(data: st.DataObject, seed: int):
+    lattice, rng = data.draw(lattices()), np.random.default_rng(seed)
+    cue = data.draw(cues(lattice))
+    first = lattice.cut(disjoint_box(cue, lattice, rng))
+    said = disjoint_box(cue, lattice, rng, first)
+    second = lattice.cut(said)
+    assert not first.overlaps(cue)
+    assert not second.overlaps(cue)
+    assert not second.overlaps(first)
+    assert on_step(said, lattice)
+    assert min(second.width, second.height) >= 8
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=200, deadline=None)
+def test_a_too_large_crop_holds_the_cue_and_is_neither_good_nor_everything(data: st.DataObject, seed: int):
+    lattice, rng = data.draw(lattices()), np.random.default_rng(seed)
+    cue = data.draw(cues(lattice, low=25, high=36))
+    assume(lattice.cell_px < 20)
+    large = lattice.cut(too_large_box(cue, lattice, rng))
+    assert large.contains(cue)
+    assert large.area > 2 * 9 * cue.area
+    assert large.area < 0.75 * lattice.size.width * lattice.size.height
+
+
+@given(lattices(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_the_lattice_cuts_what_crop_image_cuts(lattice: Lattice, data: st.DataObject):
+    said = lattice.say(data.draw(cues(lattice)))
+    toolbox = standard_toolbox(unit=lattice.unit, crop_reply="", frames_reply="", error_reply="{error}")
+    picture = Picture(np.zeros((lattice.size.height, lattice.size.width, 3), np.uint8))
+    call = ToolCall("crop_image", {"bbox_2d": [said.x1, said.y1, said.x2, said.y2], "target_image": 1})
+    assert toolbox.execute(call, Scene((Shown(picture, lattice.view),))).box == lattice.cut(said)
+
+
+def test_rounding_by_hand():
+    # One cell is 20 thousandths of 768 pixels, 15.36: from 2.6 to 5.2 cells, and from 0 to the edge.
+    lattice = Lattice(Size(768, 768), Size(128, 128))
+    assert lattice.say(Box(40, 0, 80, 768)) == Box(40, 0, 120, 1000, Unit.PERMILLE)
+    # 40 and 120 thousandths are 30.72 and 92.16 pixels.
+    assert lattice.cut(lattice.say(Box(40, 0, 80, 768))) == Box(30, 0, 93, 768)
+
+
+def test_an_image_that_the_cue_fills_has_no_wrong_and_no_too_large_crop():
+    lattice, rng = Lattice(Size(100, 100), Size(96, 96)), np.random.default_rng(0)
+    with pytest.raises(SynthesisError, match="no room"):
+        disjoint_box(Box(0, 0, 100, 100), lattice, rng)
+    with pytest.raises(SynthesisError, match="too large"):
+        too_large_box(Box(30, 30, 60, 60), lattice, rng)
+
+
+@given(st.integers(1, 12), st.integers(0, 4), st.integers(0, 10**6))
+def test_wrong_frames_are_others_and_as_many(start: int, more: int, seed: int):
+    cue = tuple(range(start, start + more + 1))
+    frames = disjoint_frames(cue, 16, np.random.default_rng(seed))
+    assert not set(frames) & set(cue)
+    assert len(frames) == len(cue)
+    # 16 frames always leave a run as long as a cue of up to 5.
+    assert frames == tuple(range(frames[0], frames[0] + len(cue)))
+    assert 1 <= frames[0] <= frames[-1] <= 16
+
+
+def test_frames_at_the_limits():
+    rng = np.random.default_rng(0)
+    assert fitting_frames((7, 5, 6), rng) == (5, 6, 7)
+    many = fitting_frames(range(1, 17), rng)
+    assert len(set(many)) == 8
+    assert list(many) == sorted(many)
+    assert disjoint_frames((2, 4), 4, rng) == (1, 3)
+    with pytest.raises(SynthesisError, match="every frame"):
+        disjoint_frames((1, 2), 2, rng)

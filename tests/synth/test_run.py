@@ -1,0 +1,102 @@
+"""A synthesis run: exact, in a fixed order, and the same however often it was interrupted."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pixelreasoner.core.errors import CheckpointError, ConfigError
+from pixelreasoner.core.geometry import Unit
+from pixelreasoner.core.recipe import load_recipe
+from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.data.pixelworld import WorldConfig
+from pixelreasoner.synth.compose import verify
+from pixelreasoner.synth.run import SynthConfig, run, synthesize
+from pixelreasoner.synth.sight import sight_of
+
+
+def config(checkpoint: Path, out: Path, **changes: object) -> SynthConfig:
+    world = WorldConfig(kinds=("attribute", "page"))
+    given = {"out": out, "checkpoint": str(checkpoint), "world": world, "n": 15, **changes}
+    return SynthConfig.model_validate(given)
+
+
+def test_a_run_writes_what_its_mix_says(checkpoint: Path, tmp_path: Path):
+    counts = run(config(checkpoint, tmp_path / "out"))
+    # 4 of 15 text-only, and 30/20/20/30 % of 11: 3.3, 2.2, 2.2, 3.3, the remainder to single_pass.
+    assert counts == {
+        "text_only": 4,
+        "single_pass": 4,
+        "recrop_once": 2,
+        "recrop_twice": 2,
+        "further_zoom": 3,
+    }
+    read = list(read_trajectories(tmp_path / "out" / "trajectories.jsonl"))
+    assert Counter(t.source for t in read) == counts
+    assert all(verify(t) == [] for t in read)
+    assert {t.task.split for t in read} == {"train"}
+    assert len({t.task.id for t in read}) == 15
+    assert read == list(synthesize(config(checkpoint, tmp_path / "out")))
+
+
+@pytest.mark.parametrize("kept", [0, 4, 15])
+def test_a_resumed_run_is_the_uninterrupted_one(checkpoint: Path, tmp_path: Path, kept: int):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run(config(checkpoint, whole))
+    run(config(checkpoint, cut))
+    lines = (whole / "trajectories.jsonl").read_bytes().splitlines(keepends=True)
+    # Killed within a line.
+    torn = lines[kept][:100] if kept < len(lines) else b""
+    (cut / "trajectories.jsonl").write_bytes(b"".join(lines[:kept]) + torn)
+    run(config(checkpoint, cut), resume=True)
+    assert (cut / "trajectories.jsonl").read_bytes() == b"".join(lines)
+
+
+def test_without_resume_a_run_starts_afresh(checkpoint: Path, tmp_path: Path):
+    run(config(checkpoint, tmp_path / "out", n=3))
+    run(config(checkpoint, tmp_path / "out", n=2))
+    assert len(list(read_trajectories(tmp_path / "out" / "trajectories.jsonl"))) == 2
+
+
+def test_another_configuration_cannot_go_on(checkpoint: Path, tmp_path: Path):
+    run(config(checkpoint, tmp_path / "out", n=2))
+    with pytest.raises(ConfigError, match="differs from the recipe"):
+        run(config(checkpoint, tmp_path / "out", n=2, seed=1), resume=True)
+    # Processes are no part of what is written.
+    run(config(checkpoint, tmp_path / "out", n=2, workers=2), resume=True)
+
+
+def test_processes_do_not_change_the_result(checkpoint: Path, tmp_path: Path):
+    alone = list(synthesize(config(checkpoint, tmp_path, n=4)))
+    assert list(synthesize(config(checkpoint, tmp_path, n=4, workers=2))) == alone
+
+
+def test_seeds_change_the_words_and_boxes(checkpoint: Path, tmp_path: Path):
+    def texts(seed: int) -> list[str]:
+        first = itertools.islice(synthesize(config(checkpoint, tmp_path, seed=seed)), 5)
+        return [turn.text for trajectory in first for turn in trajectory.turns]
+
+    assert texts(0) != texts(1)
+
+
+def test_a_recipe_file_reads_back(tmp_path: Path):
+    path = tmp_path / "synth.toml"
+    path.write_text(
+        'out = "runs/synth"\nn = 10\n[mix]\ntext_only = 0.5\n[mix.video]\nsingle_pass = 1.0\nreselect = 0.0\n'
+    )
+    loaded = load_recipe(SynthConfig, path, ["mix.self_correction=false"])
+    assert (loaded.n, loaded.mix.text_only, loaded.mix.video.reselect) == (10, 0.5, 0.0)
+    assert loaded.mix.self_correction is False
+
+
+def test_sight_is_read_from_the_checkpoint(checkpoint: Path):
+    sight = sight_of(checkpoint, unit=Unit.PERMILLE, step=20)
+    assert (sight.factor, sight.unit, sight.dialect.crop_reply) == (16, Unit.PERMILLE, "Image {index}:")
+    sight.dialect.model_copy(update={"unit": Unit.PIXEL}).save(checkpoint)
+    assert sight_of(checkpoint, unit=Unit.PERMILLE, step=20).unit is Unit.PIXEL
+    (checkpoint / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="vision_config"):
+        sight_of(checkpoint, unit=Unit.PERMILLE, step=20)
