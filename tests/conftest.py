@@ -95,8 +95,11 @@ DIALECT = Dialect(image=_budget(16, 48), crop=_budget(16, 32), video_frame=_budg
 @pytest.fixture(scope="session")
 def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen3-VL checkpoint with deepstack, as `new_checkpoint` writes it; a token is 8x8 pixels."""
+    import torch
+
     from pixelreasoner.models.scratch import Architecture, new_checkpoint
 
+    torch.set_num_threads(1)  # for models this small, threads cost more than they give
     folder = tmp_path_factory.mktemp("qwen3")
     sizes = Architecture(
         vocab_size=1536, hidden_size=32, layers=3, heads=2, intermediate_size=48, vision_hidden_size=32,
@@ -178,6 +181,17 @@ def model(folder: Path, load_model: Callable):
 @pytest.fixture
 def renderer(model):
     return model.renderer
+
+
+@pytest.fixture(scope="session")
+def tools() -> tuple:
+    """One operation, as a toolbox describes it."""
+    return TOOLS
+
+
+@pytest.fixture(scope="session")
+def json_template() -> str:
+    return JSON_TEMPLATE
 
 
 @pytest.fixture(scope="session")

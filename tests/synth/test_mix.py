@@ -48,6 +48,8 @@ def test_kinds_are_equally_frequent():
 def test_who_needs_the_operation():
     made = slots(1500, Mix(text_only=0, overview_share=0.2))
     assert all(not s.needs_operation for s in slots(100, Mix(text_only=1)))
+    guesses = slots(200, Mix(text_only=1, guess_share=0.25))
+    assert sum(s.needs_operation for s in guesses) == 50
     overview = [s for s in made if not s.needs_operation]
     # A fifth of 1,200 pictures and of 300 clips.
     assert Counter(s.kind == "clip" for s in overview) == {False: 240, True: 60}

@@ -59,9 +59,14 @@ class VisionLanguageModel(nn.Module):
         try:
             config = AutoConfig.from_pretrained(path)
             tokenizer = AutoTokenizer.from_pretrained(path)
-            hf = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
-        except OSError as e:
+            hf, report = AutoModelForImageTextToText.from_pretrained(
+                path, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+            )
+        except (OSError, ValueError) as e:
             raise CheckpointError(f"{path} is not a complete checkpoint folder: {e}") from e
+        if report["missing_keys"]:
+            # transformers would go on with random ones.
+            raise CheckpointError(f"{path} lacks weights: {', '.join(sorted(report['missing_keys']))}")
         return cls(hf, family.load(path, tokenizer, config.vision_config))
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:

@@ -23,7 +23,7 @@ class Template(StrEnum):
     """What happens in a synthesised trajectory before its answer."""
 
     TEXT_ONLY = "text_only"
-    """No operation: the overview is enough."""
+    """No operation: the overview is enough, or the answer is a guess."""
     SINGLE_PASS = "single_pass"
     """One operation on the cue."""
     RECROP_ONCE = "recrop_once"
@@ -84,7 +84,10 @@ class Mix(Config):
     """What a synthesised set is made of. The defaults are the paper's."""
 
     text_only: float = Field(default=2000 / 7500, ge=0, le=1)
-    """Share of the whole set that answers without an operation, on tasks that need none."""
+    """Share of the whole set that answers without an operation."""
+    guess_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of those whose task needs the operation. The paper draws its text-only trajectories from the base
+    model and keeps the correct ones (rejection sampling), lucky guesses included."""
     image: ImageMix = ImageMix()
     video: VideoMix = VideoMix()
     overview_share: float = Field(default=0.1, ge=0, le=1)
@@ -140,7 +143,9 @@ def apportion(n: int, shares: Mapping[K, float]) -> dict[K, int]:
 def plan(n: int, mix: Mix, kinds: Sequence[str], rng: np.random.Generator) -> list[Slot]:
     """`n` slots in random order: the mix is exact, kinds are equally frequent, no task occurs twice."""
     n_text = apportion(n, {"text": mix.text_only, "pixel": 1 - mix.text_only})["text"]
-    entries = [_Entry(Template.TEXT_ONLY, kind, False) for kind in _dealt(n_text, kinds)]
+    n_guesses = round(n_text * mix.guess_share)
+    entries = [_Entry(Template.TEXT_ONLY, kind, False) for kind in _dealt(n_text - n_guesses, kinds)]
+    entries += [_Entry(Template.TEXT_ONLY, kind, True) for kind in _dealt(n_guesses, kinds)]
     looking = _dealt(n - n_text, kinds)
     pictures = [kind for kind in looking if kind not in VIDEO_KINDS]
     videos = [kind for kind in looking if kind in VIDEO_KINDS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -35,11 +35,12 @@ def score_samples(
     layouts: Sequence[Layout],
     *,
     temperature: float = 1.0,
+    forbidden_ids: Collection[int] = (),
 ) -> TokenScores:
-    """Scores of all loss tokens of the samples, one sample after the other."""
+    """Scores of all loss tokens of the samples, one sample after the other (see `score_tokens`)."""
     found = features(block for row in layouts for block in row.blocks)
     rows = [(layout, sample.mask) for layout, sample in zip(layouts, samples, strict=True)]
-    return score_tokens(model, rows, found, temperature=temperature)
+    return score_tokens(model, rows, found, temperature=temperature, forbidden_ids=forbidden_ids)
 
 
 def spread(samples: Sequence[TrainSample], per_sample: Sequence[float], device: torch.device) -> Tensor:

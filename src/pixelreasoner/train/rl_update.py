@@ -50,7 +50,7 @@ def _optimiser_step(trainer: RLTrainer, samples: Sequence[TrainSample], index: i
         with autocast(config.precision, model.device):
             scores = score_samples(
                 model, trainer.features, chosen, [layouts[i] for i in part],
-                temperature=config.sampling.temperature,
+                temperature=config.sampling.temperature, forbidden_ids=model.renderer.forbidden_ids,
             )  # fmt: skip
         out = grpo_loss(
             LossInputs(

@@ -158,7 +158,7 @@ def _clip_lesson(
         frames = json.dumps({"target_frames": list(thing.frames)})
         asked.append(Exchange(f"Find the frames with {thing.name}.", frames))
         if legible(replace(thing, detail_px=thing.detail_px * scale)):
-            asked.append(boxed(questions.read_glyph(thing)))
+            asked += [boxed(q) for q in questions.questions_about(thing, rng)]
     asked = [asked[i] for i in rng.permutation(len(asked))]
     exchanges = [replace(asked[0], media=small), *asked[1:]]
     views = []

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelreasoner.data.pixelworld.things import Dot, Thing
+from pixelreasoner.data.pixelworld.things import DIGITS, LETTERS, Dot, Thing
+
+N_CHOICES = 4
 
 
 class Question(NamedTuple):
@@ -15,12 +17,25 @@ class Question(NamedTuple):
     answer: str
 
 
-def read_glyph(thing: Thing) -> Question:
-    """`attribute`, `clip` and `page`: the character on a card, or the figure in a row."""
+def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question:
+    """`attribute`, `clip` and `page`: the character on a card, or the figure in a row.
+
+    With a generator the question offers four choices, as those of V* do, in random order.
+    """
+    alphabet = DIGITS if thing.glyph.isdigit() else LETTERS
+    choices = "" if rng is None else f": {_choices(thing.glyph, alphabet, rng)}"
     if thing.noun == "row":
-        return Question(f"What is the value in {thing.name}?", thing.glyph)
+        return Question(f"What is the value in {thing.name}{choices}?", thing.glyph)
     what = "digit" if thing.glyph.isdigit() else "letter"
-    return Question(f"Which {what} is on {thing.name}?", thing.glyph)
+    return Question(f"Which {what} is on {thing.name}{choices}?", thing.glyph)
+
+
+def _choices(answer: str, alphabet: Sequence[str], rng: np.random.Generator) -> str:
+    """`answer` among others of its alphabet: "K, T, C or M"."""
+    others = [c for c in alphabet if c != answer]
+    offered = [answer, *(others[i] for i in rng.permutation(len(others))[: N_CHOICES - 1])]
+    *first, last = (offered[i] for i in rng.permutation(N_CHOICES))
+    return f"{', '.join(first)} or {last}"
 
 
 def side_of(a: Dot, b: Dot) -> str:
@@ -55,7 +70,7 @@ def holds_pair(thing: Thing) -> bool:
 def questions_about(thing: Thing, rng: np.random.Generator) -> Sequence[Question]:
     """Everything that can be asked about one thing; the reading first."""
     if thing.noun != "board":
-        return [read_glyph(thing)]
+        return [read_glyph(thing, rng if rng.random() < 0.7 else None)]
     colours = sorted({d.colour for d in thing.dots})
     out = [count(thing, colours[int(rng.integers(len(colours)))])]
     if holds_pair(thing):

@@ -115,4 +115,4 @@ def _choose(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[Thing, Q
     if kind == "count":
         colours = sorted({d.colour for d in thing.dots})
         return thing, questions.count(thing, colours[int(rng.integers(len(colours)))])
-    return thing, questions.read_glyph(thing)
+    return thing, questions.read_glyph(thing, rng)

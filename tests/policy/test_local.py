@@ -1,0 +1,160 @@
+"""The plain engine: what it draws, that it is reproducible, and that it says the truth about its odds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Segment
+from pixelreasoner.models.features import FeatureStore
+from pixelreasoner.models.logprobs import score_tokens
+from pixelreasoner.policy.base import Request, Sampling
+from pixelreasoner.policy.local import LocalPolicy, nucleus
+
+
+@pytest.fixture
+def requests(renderer, picture, video):
+    """Prompts of different lengths: one picture, two pictures, a video, no media."""
+    media = [(picture(40, 30),), (picture(20, 50), picture(33, 33, 1)), (video(5),), ()]
+    prompts = [renderer.prompt(Task(str(i), "What is it?" + "?" * i, m, ()), ()) for i, m in enumerate(media)]
+    return [Request((p,), seed=100 + i) for i, p in enumerate(prompts)]
+
+
+def plain_greedy(model, segments, n):
+    """One token at a time, the whole conversation through the model each time: no cache, no batch."""
+    renderer, said, logps = model.renderer, [], []
+    for _ in range(n):
+        layout = renderer.layout((*segments, Segment(tuple(said))))
+        hidden = model(model.embed([layout], model.encode(layout.blocks), left=False))
+        scores = model.logits(hidden[0, -1])
+        scores[list(renderer.forbidden_ids)] = -torch.inf
+        logps.append(scores.log_softmax(-1).max().item())
+        said.append(int(scores.argmax()))
+        if said[-1] in renderer.stop_ids:
+            break
+    return tuple(said), logps
+
+
+@torch.no_grad()
+def test_greedy_equals_a_plain_loop_without_cache_or_batch(model, requests):
+    got = LocalPolicy(model).sample(requests, Sampling(temperature=0.0, max_tokens=12))
+    for request, completion in zip(requests, got, strict=True):
+        ids, logps = plain_greedy(model, request.segments, 12)
+        assert completion.ids == ids
+        assert completion.logprobs == pytest.approx(logps, abs=1e-6)
+
+
+def test_a_request_draws_the_same_alone_and_in_any_batch(model, requests):
+    sampling = Sampling(max_tokens=10)
+    together = LocalPolicy(model).sample([*requests, *requests], sampling)
+    small = LocalPolicy(model, batch_size=3).sample(list(reversed(requests)), sampling)
+    for i, request in enumerate(requests):
+        [alone] = LocalPolicy(model).sample([request], sampling)
+        assert alone.ids == together[i].ids == together[i + 4].ids == small[-1 - i].ids
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_the_recorded_log_probs_are_those_the_trainer_computes(model, requests, temperature):
+    policy = LocalPolicy(model)
+    done = policy.sample(requests, Sampling(temperature=temperature, max_tokens=8))
+    rows = []
+    for request, completion in zip(requests, done, strict=True):
+        mask = np.zeros(len(request.segments[0].ids) + len(completion.ids), bool)
+        mask[len(request.segments[0].ids) :] = True
+        rows.append((model.renderer.layout((*request.segments, Segment(completion.ids))), mask))
+    features = policy.features(b for layout, _ in rows for b in layout.blocks)
+    with torch.no_grad():
+        scores = score_tokens(
+            model, rows, features, temperature=temperature, forbidden_ids=model.renderer.forbidden_ids
+        )
+    recorded = [p for completion in done for p in completion.logprobs]
+    assert scores.logp_N.tolist() == pytest.approx(recorded, abs=1e-5)
+
+
+def test_draws_follow_the_distribution(model, requests):
+    """2,000 first tokens against the model's own probabilities, by total variation."""
+    n = 2000
+    same = [Request(requests[0].segments, seed=i) for i in range(n)]
+    done = LocalPolicy(model, batch_size=1000).sample(same, Sampling(max_tokens=1))
+    layout = model.renderer.layout(requests[0].segments)
+    with torch.no_grad():
+        hidden = model(model.embed([layout], model.encode(layout.blocks), left=False))
+        scores = model.logits(hidden[0, -1])
+    scores[list(model.renderer.forbidden_ids)] = -torch.inf
+    top = scores.softmax(-1).topk(5)
+    for p, token in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+        share = np.mean([c.ids[0] == token for c in done])
+        assert share == pytest.approx(p, abs=4 * (p * (1 - p) / n) ** 0.5 + 1e-3)
+
+
+def test_forbidden_tokens_are_never_drawn(model, requests):
+    """Even where the model wants nothing else."""
+    bias = torch.zeros(model.hf.lm_head.out_features, dtype=torch.float64)
+    bias[list(model.renderer.forbidden_ids)] = 1e3
+    hook = model.hf.lm_head.register_forward_hook(lambda module, args, out: out + bias)
+    try:
+        done = LocalPolicy(model).sample(requests, Sampling(max_tokens=6))
+    finally:
+        hook.remove()
+    assert not any(set(c.ids) & model.renderer.forbidden_ids for c in done)
+
+
+def test_a_message_ends_with_its_stop_token_or_at_the_limit(model, requests):
+    stop = sorted(model.renderer.stop_ids)[0]
+    bias = torch.zeros(model.hf.lm_head.out_features, dtype=torch.float64)
+    bias[stop] = 6.0  # a stop is likely at each step
+    hook = model.hf.lm_head.register_forward_hook(lambda module, args, out: out + bias)
+    try:
+        many = [Request(r.segments, seed=s) for s in range(10) for r in requests]
+        done = LocalPolicy(model).sample(many, Sampling(max_tokens=5))
+    finally:
+        hook.remove()
+    assert {c.finish for c in done} == {"stop", "length"}
+    for c in done:
+        inside = c.ids[:-1] if c.finish == "stop" else c.ids
+        assert not set(inside) & model.renderer.stop_ids
+        assert (c.ids[-1] in model.renderer.stop_ids) is (c.finish == "stop")
+        assert c.finish == "stop" or len(c.ids) == 5
+
+
+def test_tokens_are_streamed_as_they_are_drawn(model, requests):
+    seen: dict[int, list[int]] = {i: [] for i in range(4)}
+    done = LocalPolicy(model, batch_size=3).sample(
+        requests, Sampling(max_tokens=4), lambda i, token: seen[i].append(token)
+    )
+    assert [tuple(seen[i]) for i in range(4)] == [c.ids for c in done]
+
+
+def test_the_nucleus_is_the_smallest_set_of_the_mass():
+    p = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
+    assert nucleus(p, 0.74)[0].tolist() == pytest.approx([0.0, 0.5, 0.0, 0.25])
+    assert nucleus(p, 0.5)[0].tolist() == pytest.approx([0.0, 0.5, 0.0, 0.0])
+    assert nucleus(p, 1.0) is p
+
+
+def test_a_group_shares_its_prompt_and_its_pictures(model, requests, monkeypatch):
+    """Eight attempts at one task: the tower sees one picture, the decoder one prompt."""
+    rows = []
+    real = type(model).embed
+    monkeypatch.setattr(
+        type(model), "embed", lambda self, layouts, f, *, left: rows.append(len(layouts)) or real(self, layouts, f, left=left)
+    )
+    group = [Request(requests[0].segments, seed=i) for i in range(8)]
+    LocalPolicy(model).sample(group, Sampling(max_tokens=2))
+    assert rows == [1]
+
+
+def test_frozen_features_are_remembered_and_free_ones_are_not(model, requests, monkeypatch):
+    layout = model.renderer.layout(requests[1].segments)
+    passed = []
+    real = type(model).encode
+    monkeypatch.setattr(type(model), "encode", lambda self, b: passed.append(len(b := list(b))) or real(self, b))
+    for frozen, expected in ((True, [2, 0]), (False, [2, 2])):
+        passed.clear()
+        store = FeatureStore(model, frozen=frozen)
+        store(layout.blocks)
+        store(layout.blocks)
+        assert passed == expected
+    model.vision.requires_grad_(True)

@@ -1,0 +1,142 @@
+"""The RL loop on a model of a few thousand weights: exact resume, and the terms of the reward in the log."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.env.limits import Limits
+from pixelreasoner.models.scratch import Architecture, new_checkpoint
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.objectives.grpo import GrpoConfig
+from pixelreasoner.policy.base import Sampling
+from pixelreasoner.train import rl
+from pixelreasoner.train.optim import OptimConfig
+from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("rl") / "tiny"
+    budget = PixelBudget(min_pixels=256, max_pixels=32 * 32)
+    new_checkpoint(
+        folder,
+        architecture=Architecture(
+            vocab_size=1500, hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=48,
+            vision_hidden_size=16, vision_depth=1, vision_heads=2, vision_intermediate_size=32, position_grid=4,
+        ),
+        dialect=Dialect(system="", guideline="", image=budget, crop=budget, video_frame=budget),
+        corpus=["Which letter is on the red card?"] * 50,
+        seed=3,
+    )  # fmt: skip
+    return folder
+
+
+def config(out: Path, checkpoint: Path, **changes) -> RLConfig:
+    settings = {
+        "out": out, "checkpoint": str(checkpoint), "steps": 4, "tasks_per_step": 3, "group_size": 4,
+        "world": WorldConfig(kinds=("attribute", "clip")), "replay": ReplayConfig(episode_steps=3),
+        "sampling": Sampling(max_tokens=6), "limits": Limits(max_operations=1),
+        "optim": OptimConfig(lr=1e-3), "precision": "fp32", "updates_per_step": 2,
+    }  # fmt: skip
+    return RLConfig(**(settings | changes))
+
+
+def weights(run_folder: Path) -> dict[str, torch.Tensor]:
+    return VisionLanguageModel.load(run_folder / "model").hf.state_dict()
+
+
+def lucky(trainer_score):
+    """Rewards that differ within a group, so that a random model has something to learn from."""
+
+    def score(self, groups):
+        terms, _ = trainer_score(self, groups)
+        from pixelreasoner.objectives.samples import score_group
+
+        rewards = [[float(y.n_sampled_tokens and y.turns[0].sampled.ids[0] % 5) for y in g] for g in groups]
+        return terms, [score_group(g, r, scale="std") for g, r in zip(groups, rewards, strict=True)]
+
+    return score
+
+
+@pytest.mark.parametrize("freeze_vision", [True, False])
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(tmp_path, checkpoint, monkeypatch, freeze_vision):
+    monkeypatch.setattr(RLTrainer, "score", lucky(RLTrainer.score))
+    whole = config(tmp_path / "whole", checkpoint, freeze_vision=freeze_vision)
+    rl.run(whole)
+
+    stopped = config(tmp_path / "parts", checkpoint, freeze_vision=freeze_vision)
+    real_step = RLTrainer.train_step
+
+    def interrupted_after_two(self, tasks):
+        if self.step == 2:
+            raise KeyboardInterrupt  # a kill: nothing of this step is saved
+        metrics = real_step(self, tasks)
+        from pixelreasoner.train.state import save_state
+
+        save_state(self.config.out, self.state_dict())
+        return metrics
+
+    monkeypatch.setattr(RLTrainer, "train_step", interrupted_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        rl.run(stopped)
+    monkeypatch.setattr(RLTrainer, "train_step", real_step)
+    rl.run(stopped, resume=True)
+
+    a, b = weights(whole.out), weights(stopped.out)
+    start = VisionLanguageModel.load(checkpoint).hf.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert any(not torch.equal(a[name], start[name]) for name in a), "nothing was learned: the test is empty"
+    log_a, log_b = (
+        [json.loads(line) for line in (c.out / "metrics.jsonl").read_text().splitlines()]
+        for c in (whole, stopped)
+    )
+    timeless = lambda row: {k: v for k, v in row.items() if k != "time" and not k.startswith("seconds")}  # noqa: E731
+    assert [timeless(r) for r in log_a] == [timeless(r) for r in log_b]
+
+
+def test_a_frozen_tower_does_not_move_and_a_free_one_does(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr(RLTrainer, "score", lucky(RLTrainer.score))
+    start = VisionLanguageModel.load(checkpoint).hf.state_dict()
+    for freeze in (True, False):
+        run = config(tmp_path / str(freeze), checkpoint, freeze_vision=freeze, steps=2)
+        rl.run(run)
+        now = weights(run.out)
+        moved = {name for name in start if not torch.equal(start[name], now[name])}
+        assert any(".visual." in name for name in moved) is (not freeze)
+        assert any("language_model" in name for name in moved)
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path, checkpoint):
+    run = config(tmp_path / "run", checkpoint, steps=1)
+    rl.run(run)
+    with pytest.raises(ConfigError, match="--resume"):
+        rl.run(run)
+    with pytest.raises(ConfigError, match="differs"):
+        rl.run(run.model_copy(update={"seed": 9}), resume=True)
+
+
+def test_groups_without_an_advantage_change_nothing(tmp_path, checkpoint):
+    """A random model gets every task wrong in the same way: there is nothing to learn, and nothing moves."""
+    run = config(tmp_path / "run", checkpoint, steps=2, replay=ReplayConfig(enabled=False))
+    rl.run(run)
+    start, now = VisionLanguageModel.load(checkpoint).hf.state_dict(), weights(run.out)
+    rows = [json.loads(line) for line in (run.out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["zero_advantage_groups"] for row in rows] == [1.0, 1.0]
+    assert all(torch.equal(start[name], now[name]) for name in start)
+
+
+def test_the_first_update_is_on_policy(tmp_path, checkpoint, monkeypatch):
+    """The trainer's log-probabilities are the sampler's, so the ratio of the first update is one."""
+    monkeypatch.setattr(RLTrainer, "score", lucky(RLTrainer.score))
+    run = config(tmp_path / "run", checkpoint, updates_per_step=1, grpo=GrpoConfig(normalization="sequence"))
+    trainer = RLTrainer(VisionLanguageModel.load(checkpoint), run)
+    tasks = list(PixelWorld(run.world).tasks("rl", 3))
+    metrics = trainer.train_step(tasks)
+    assert metrics["ratio"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert metrics["loss_tokens"] > 0
