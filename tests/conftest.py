@@ -199,7 +199,9 @@ def picture() -> Callable[..., Picture]:
     """Noise of a given size: `picture(width, height, seed)`."""
 
     def make(width: int, height: int, seed: int = 0) -> Picture:
-        pixels = np.random.default_rng([seed, width, height]).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        pixels = np.random.default_rng([seed, width, height]).integers(
+            0, 256, (height, width, 3), dtype=np.uint8
+        )
         return Picture(pixels)
 
     return make

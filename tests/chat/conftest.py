@@ -21,7 +21,9 @@ class GridOnlyVideoProcessor:
         self.model_input_names = ["pixel_values_videos", "video_grid_thw"]
         self._patch = renderer.patch
 
-    def __call__(self, videos: Sequence[np.ndarray], video_metadata: Sequence[Any], **_: Any) -> dict[str, Any]:
+    def __call__(
+        self, videos: Sequence[np.ndarray], video_metadata: Sequence[Any], **_: Any
+    ) -> dict[str, Any]:
         grids = [
             [-(-len(v) // self.temporal_patch_size), v.shape[1] // self._patch, v.shape[2] // self._patch]
             for v in videos
@@ -58,7 +60,9 @@ def reference(processor: Callable[[QwenVLRenderer], Any]) -> Callable[..., dict[
     def prompt(
         renderer: QwenVLRenderer, media: Sequence[Media], text: str, *, system: str, tools: Sequence[Any]
     ) -> dict[str, Any]:
-        content: list[dict[str, str]] = [{"type": "image" if isinstance(m, Picture) else "video"} for m in media]
+        content: list[dict[str, str]] = [
+            {"type": "image" if isinstance(m, Picture) else "video"} for m in media
+        ]
         content.append({"type": "text", "text": text})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if system:
@@ -74,7 +78,9 @@ def reference(processor: Callable[[QwenVLRenderer], Any]) -> Callable[..., dict[
                 images=images or None,
                 videos=[np.stack([f.pixels for f in v.frames]) for v in videos] or None,
                 video_metadata=[
-                    VideoMetadata(total_num_frames=len(v.frames), fps=f, frames_indices=list(range(len(v.frames))))
+                    VideoMetadata(
+                        total_num_frames=len(v.frames), fps=f, frames_indices=list(range(len(v.frames)))
+                    )
                     for v, f in zip(videos, fps, strict=True)
                 ],
             )

@@ -67,7 +67,9 @@ def test_resizing_is_pillows_bicubic_and_shared(picture):
 
     source, size = picture(30, 20), Size(16, 8)
     out = resized(source, size)
-    assert np.array_equal(out, np.asarray(Image.fromarray(source.pixels).resize(size, Image.Resampling.BICUBIC)))
+    assert np.array_equal(
+        out, np.asarray(Image.fromarray(source.pixels).resize(size, Image.Resampling.BICUBIC))
+    )
     assert resized(Picture(source.pixels.copy()), size) is out
     assert not out.flags.writeable
     assert resized(source, source.size) is source.pixels
@@ -94,7 +96,11 @@ class TestNormalization:
     @pytest.mark.parametrize("nested", [False, True])
     def test_from_the_checkpoint(self, tmp_path, nested):
         values = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
-        name, config = ("processor_config.json", {"image_processor": values}) if nested else ("preprocessor_config.json", values)
+        name, config = (
+            ("processor_config.json", {"image_processor": values})
+            if nested
+            else ("preprocessor_config.json", values)
+        )
         (tmp_path / name).write_text(json.dumps(config))
         assert Normalization.load(tmp_path, self.DEFAULT) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
 
@@ -102,7 +108,9 @@ class TestNormalization:
         (tmp_path / "preprocessor_config.json").write_text("{}")
         assert Normalization.load(tmp_path, self.DEFAULT) == self.DEFAULT
 
-    @pytest.mark.parametrize("text", ["{", "[1]", '{"image_mean": [1, 2]}', '{"image_mean": "red"}', '{"image_std": 3}'])
+    @pytest.mark.parametrize(
+        "text", ["{", "[1]", '{"image_mean": [1, 2]}', '{"image_mean": "red"}', '{"image_std": 3}']
+    )
     def test_a_broken_file_is_named(self, tmp_path, text):
         (tmp_path / "preprocessor_config.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"preprocessor_config\.json"):

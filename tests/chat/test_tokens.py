@@ -7,9 +7,19 @@ from hypothesis import strategies as st
 from pixelreasoner.chat.tokens import Slots, TextCodec
 from pixelreasoner.core.errors import CheckpointError
 
-CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|video_pad|>"]
+CONTROL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
 HOSTILE = st.lists(
-    st.one_of(st.sampled_from([*CONTROL, "[[slot0]]", "[[slot", "]]", "0", "<|im_", "end|>", "\n"]), st.text(max_size=5))
+    st.one_of(
+        st.sampled_from([*CONTROL, "[[slot0]]", "[[slot", "]]", "0", "<|im_", "end|>", "\n"]),
+        st.text(max_size=5),
+    )
 ).map("".join)
 
 
@@ -67,7 +77,7 @@ def test_a_missing_control_token_is_named(codec):
 @given(texts=st.lists(HOSTILE, min_size=1, max_size=4), tool=HOSTILE)
 @settings(deadline=None)
 def test_slots_bring_back_what_they_hold(codec, texts, tool):
-    """A template's markup around hostile content: the control tokens are the template's two, and no text is lost."""
+    """Around hostile content, the control tokens are the template's two, and no text is lost."""
     slots = Slots(codec)
     guarded = slots.guard({"name": [tool]})["name"][0]
     markup = "<|im_start|>" + guarded + "".join(slots.hold(text) for text in texts) + "<|im_end|>"

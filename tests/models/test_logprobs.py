@@ -17,7 +17,11 @@ def rows(model, picture):
     """Two conversations of different lengths, the model's words marked; a third without any."""
     renderer = model.renderer
     out = []
-    for question, said in (("Which number is on the red card?", "It reads 7."), ("q", "It is the K."), ("q", "")):
+    for question, said in (
+        ("Which number is on the red card?", "It reads 7."),
+        ("q", "It is the K."),
+        ("q", ""),
+    ):
         segments = [renderer.prompt(Task("a", question, (picture(24, 16),), ()), ())]
         n_prompt = len(segments[0].ids)
         if said:

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 def test_a_row_by_hand(renderer, picture):
-    """Merge windows first: the 2nd patch is to the right of the 1st, the 3rd below it; then colour, time, y, x."""
+    """Merge windows first: the 2nd patch is right of the 1st, the 3rd below it; then colour, time, y, x."""
     image = picture(16, 16)
     rows = patch_rows(renderer.blocks(image, crop=False), renderer, CPU)
     mean, std = (np.array(v) for v in renderer.normalization)
@@ -27,7 +27,14 @@ def test_a_row_by_hand(renderer, picture):
 
 
 def test_blocks_together_are_blocks_alone(renderer, picture, video):
-    media = [picture(40, 24), video(3), picture(16, 16), picture(40, 24, 1), video(2, 16, 16), picture(24, 40)]
+    media = [
+        picture(40, 24),
+        video(3),
+        picture(16, 16),
+        picture(40, 24, 1),
+        video(2, 16, 16),
+        picture(24, 40),
+    ]
     blocks = by_size(block for item in media for block in renderer.blocks(item, crop=False))
     together = patch_rows(blocks, renderer, CPU)
     alone = torch.cat([patch_rows([block], renderer, CPU) for block in blocks])

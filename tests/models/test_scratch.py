@@ -12,7 +12,13 @@ from pixelreasoner.chat.dialect import Dialect
 from pixelreasoner.chat.parsing import format_call
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.messages import ToolCall
-from pixelreasoner.models.scratch import Architecture, new_checkpoint, train_tokenizer
+from pixelreasoner.models.scratch import (
+    SPECIAL_TOKENS,
+    Architecture,
+    _config,
+    new_checkpoint,
+    train_tokenizer,
+)
 
 TINY = Architecture(
     vocab_size=1536, hidden_size=32, layers=1, heads=2, intermediate_size=32, vision_hidden_size=16,
@@ -31,7 +37,9 @@ def test_stock_transformers_loads_it_and_generates(qwen3_folder, tokenizer, pict
     from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(qwen3_folder).eval()
-    pixels = AutoImageProcessor.from_pretrained(qwen3_folder)(picture(40, 24).pixels.copy(), return_tensors="pt")
+    pixels = AutoImageProcessor.from_pretrained(qwen3_folder)(
+        picture(40, 24).pixels.copy(), return_tensors="pt"
+    )
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}],
         tokenize=False, add_generation_prompt=True,
@@ -110,14 +118,13 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone(tmp_path):
 @pytest.mark.parametrize("head_dim", [16, 32, 64, 80, 128])
 def test_time_height_and_width_share_the_frequencies(head_dim):
     """The three shares add up, and the interleaved ones of height and width fit in as often as they say."""
-    from pixelreasoner.models.scratch import _config
 
     class Vocabulary:
         def __len__(self):
             return 10
 
-        def convert_tokens_to_ids(self, _):
-            return 0
+        def get_vocab(self):
+            return dict.fromkeys(SPECIAL_TOKENS, 0)
 
     sizes = TINY.model_copy(update={"hidden_size": 2 * head_dim})
     time, height, width = _config(sizes, Vocabulary()).text_config.rope_parameters["mrope_section"]

@@ -36,7 +36,10 @@ def stock_inputs(model: VisionLanguageModel, layouts, *, left: bool) -> dict:
             out[name].append(np.pad(values.astype(np.int64), pad))
     tensors = {name: torch.from_numpy(np.stack(values)) for name, values in out.items()}
     blocks = [block for row in layouts for block in row.blocks]
-    for kind, pixels, grid in (("image", "pixel_values", "image_grid_thw"), ("video", "pixel_values_videos", "video_grid_thw")):
+    for kind, pixels, grid in (
+        ("image", "pixel_values", "image_grid_thw"),
+        ("video", "pixel_values_videos", "video_grid_thw"),
+    ):
         chosen = [b for b in blocks if b.kind == kind]
         if chosen:
             tensors[pixels] = patch_rows(chosen, model.renderer, model.device).double()
@@ -60,7 +63,10 @@ def conversations(picture, video):
             Task("d", "What is 7?", (), ()),
         ]
         rows = [[renderer.prompt(task, ())] for task in tasks]
-        rows[0] += [Segment(renderer.encode("Closer.")), renderer.observation(Observation("Image 2:", (crop,)))]
+        rows[0] += [
+            Segment(renderer.encode("Closer.")),
+            renderer.observation(Observation("Image 2:", (crop,))),
+        ]
         return [renderer.layout(segments) for segments in rows]
 
     return make
@@ -114,7 +120,11 @@ class TestEncode:
     def test_each_picture_passes_the_tower_once(self, model, picture, video):
         seen = []
         handle = model.vision.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-        blocks = [b for m in (picture(40, 24), picture(16, 16), picture(40, 24)) for b in model.renderer.blocks(m, crop=False)]
+        blocks = [
+            b
+            for m in (picture(40, 24), picture(16, 16), picture(40, 24))
+            for b in model.renderer.blocks(m, crop=False)
+        ]
         try:
             features = model.encode(blocks)
         finally:
@@ -125,7 +135,14 @@ class TestEncode:
 
     def test_company_does_not_matter(self, model, picture, video):
         """The features of a block are the same, alone or among others of any size."""
-        media = [picture(40, 24), video(4), picture(48, 40), picture(16, 16), video(1, 16, 16), picture(24, 40)]
+        media = [
+            picture(40, 24),
+            video(4),
+            picture(48, 40),
+            picture(16, 16),
+            video(1, 16, 16),
+            picture(24, 40),
+        ]
         blocks = [block for item in media for block in model.renderer.blocks(item, crop=False)]
         with torch.no_grad():
             together = model.encode(blocks)
@@ -161,7 +178,11 @@ class TestSaveAndLoad:
             assert torch.equal(weight, again.hf.state_dict()[name]), name
         ours, theirs = model.renderer, again.renderer
         assert type(ours) is type(theirs)
-        assert (ours.dialect, ours.normalization, ours.unit) == (theirs.dialect, theirs.normalization, theirs.unit)
+        assert (ours.dialect, ours.normalization, ours.unit) == (
+            theirs.dialect,
+            theirs.normalization,
+            theirs.unit,
+        )
         task = Task("a", "q", (picture(40, 24),), ())
         assert ours.prompt(task, ()) == theirs.prompt(task, ())
 

@@ -138,9 +138,12 @@ def test_a_group_shares_its_prompt_and_its_pictures(model, requests, monkeypatch
     """Eight attempts at one task: the tower sees one picture, the decoder one prompt."""
     rows = []
     real = type(model).embed
-    monkeypatch.setattr(
-        type(model), "embed", lambda self, layouts, f, *, left: rows.append(len(layouts)) or real(self, layouts, f, left=left)
-    )
+
+    def counted(self, layouts, features, *, left):
+        rows.append(len(layouts))
+        return real(self, layouts, features, left=left)
+
+    monkeypatch.setattr(type(model), "embed", counted)
     group = [Request(requests[0].segments, seed=i) for i in range(8)]
     LocalPolicy(model).sample(group, Sampling(max_tokens=2))
     assert rows == [1]
@@ -150,7 +153,13 @@ def test_frozen_features_are_remembered_and_free_ones_are_not(model, requests, m
     layout = model.renderer.layout(requests[1].segments)
     passed = []
     real = type(model).encode
-    monkeypatch.setattr(type(model), "encode", lambda self, b: passed.append(len(b := list(b))) or real(self, b))
+
+    def counted(self, blocks):
+        blocks = list(blocks)
+        passed.append(len(blocks))
+        return real(self, blocks)
+
+    monkeypatch.setattr(type(model), "encode", counted)
     for frozen, expected in ((True, [2, 0]), (False, [2, 2])):
         passed.clear()
         store = FeatureStore(model, frozen=frozen)

@@ -64,7 +64,9 @@ def lucky(trainer_score):
 
 
 @pytest.mark.parametrize("freeze_vision", [True, False])
-def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(tmp_path, checkpoint, monkeypatch, freeze_vision):
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
+    tmp_path, checkpoint, monkeypatch, freeze_vision
+):
     monkeypatch.setattr(RLTrainer, "score", lucky(RLTrainer.score))
     whole = config(tmp_path / "whole", checkpoint, freeze_vision=freeze_vision)
     rl.run(whole)

@@ -233,7 +233,7 @@ class QwenVLRenderer(ABC):
     ) -> VisualBlock:
         """An image, or a run of frames; the last frame is repeated to fill its temporal patch."""
         if kind == "video":
-            frames = [*frames, *frames[-1:] * (-len(frames) % self.temporal_patch)]
+            frames = [*frames, *[frames[-1]] * (-len(frames) % self.temporal_patch)]
         shown = [resized(frame, size) for frame in frames]
         time = max(1, len(frames) // self.temporal_patch)
         grid = (time, size.height // self.patch, size.width // self.patch)

@@ -148,7 +148,11 @@ def run(*, out: Path, seed: int, photos: Path | None, ablations: bool) -> None:
         metrics=metrics,
         curves=curves,
         examples=_examples(results["rl_curiosity"], results["warm_start"]),
-        meta={"seed": seed, "version": version("pixelreasoner"), "command": f"pixelreasoner demo --seed {seed}"},
+        meta={
+            "seed": seed,
+            "version": version("pixelreasoner"),
+            "command": f"pixelreasoner demo --seed {seed}",
+        },
     )
     console.print(f"[bold]{out / 'report.html'}[/]   {out / 'metrics.json'}   {metrics['wall_s']:.0f} s")
 
@@ -170,7 +174,9 @@ def _claim(out: Path, settings: Mapping[str, Any]) -> float:
     """Make sure the folder holds this demo and no other; returns the seconds earlier runs of it took."""
     path = out / "demo.json"
     if path.exists() and json.loads(path.read_text()) != dict(settings):
-        raise ConfigError(f"{out} holds a demo with other settings ({path}); choose another --out or delete it")
+        raise ConfigError(
+            f"{out} holds a demo with other settings ({path}); choose another --out or delete it"
+        )
     path.write_text(json.dumps(settings) + "\n")
     times = [row["time"] for row in _rows(out)]
     return max(times) - min(times) if len(times) > 1 and not (out / "metrics.json").exists() else 0.0

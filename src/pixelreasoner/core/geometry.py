@@ -90,9 +90,7 @@ class Box:
 
     def contains(self, other: Box) -> bool:
         self._check_unit(other)
-        return (
-            self.x1 <= other.x1 and self.y1 <= other.y1 and self.x2 >= other.x2 and self.y2 >= other.y2
-        )
+        return self.x1 <= other.x1 and self.y1 <= other.y1 and self.x2 >= other.x2 and self.y2 >= other.y2
 
     def coverage_of(self, other: Box) -> float:
         """The share of `other`'s area that lies inside this box, 0 to 1."""

@@ -15,7 +15,9 @@ SLAB = 64
 class SlabLayer(DynamicLayer):
     """Keys and values of one layer, [B, H, K, D], as views of slightly larger buffers."""
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Append along K; returns everything so far."""
         new = key_states.shape[2]
         if not self.is_initialized:

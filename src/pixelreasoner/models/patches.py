@@ -71,7 +71,8 @@ def use_linear_patches(tower: Any) -> None:
     """Switch a transformers vision tower to `LinearPatches`, in place."""
     conv: nn.Conv3d = tower.patch_embed.proj
     assert conv.kernel_size == conv.stride, "the patches of the tower overlap"
-    sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
+    f, height, width = conv.kernel_size
+    sizes = (conv.in_channels, conv.out_channels, (f, height, width), (f, height, width))
     linear = LinearPatches(*sizes, bias=conv.bias is not None, device="meta")
     linear.weight, linear.bias = conv.weight, conv.bias
     tower.patch_embed.proj = linear

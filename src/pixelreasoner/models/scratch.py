@@ -156,7 +156,8 @@ def _config(a: Architecture, tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfi
     head_dim = a.hidden_size // a.heads
     # M-RoPE gives each of time, height and width a share of the head's frequency pairs.
     height = width = head_dim // 2 // 3
-    ids = {t: tokenizer.convert_tokens_to_ids(t) for t in SPECIAL_TOKENS}
+    vocabulary = tokenizer.get_vocab()
+    ids = {token: vocabulary[token] for token in SPECIAL_TOKENS}
     return Qwen3VLConfig(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": a.hidden_size, "num_hidden_layers": a.layers,

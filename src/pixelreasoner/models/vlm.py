@@ -59,11 +59,12 @@ class VisionLanguageModel(nn.Module):
         try:
             config = AutoConfig.from_pretrained(path)
             tokenizer = AutoTokenizer.from_pretrained(path)
-            hf, report = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 path, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
             )
         except (OSError, ValueError) as e:
             raise CheckpointError(f"{path} is not a complete checkpoint folder: {e}") from e
+        hf, report = loaded
         if report["missing_keys"]:
             # transformers would go on with random ones.
             raise CheckpointError(f"{path} lacks weights: {', '.join(sorted(report['missing_keys']))}")

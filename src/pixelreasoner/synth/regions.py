@@ -17,9 +17,9 @@ from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.ops.frames import MAX_FRAMES
 
-FITTING = (1.6, 3.0)
+FITTING = (2.0, 3.6)
 """Side of a good crop, in sides of the cue."""
-TOO_LARGE = (5.0, 8.0)
+TOO_LARGE = (6.0, 9.0)
 """Side of a crop that is too large, in sides of the cue."""
 LARGEST_FITTING, LARGEST = 0.75, 0.6
 """The most of the image's shorter side that a good crop and a too large one may take."""

@@ -30,6 +30,7 @@ class DenseHeads(nn.Module):
         self.glyph = nn.Linear(width, 1 + len(GLYPHS))
         self.dots = nn.Linear(width, len(DOT_COLOURS))
         self.box = nn.Linear(width, 4)
+        self.at = nn.Linear(width, 2)
 
 
 def dense_loss(
@@ -53,7 +54,7 @@ def dense_loss(
     )
     placed_M4 = ~box_M4.isnan()
     box_error = (heads.box(x_MD).float()[placed_M4] - box_M4[placed_M4]).abs().mean()
-    loss = loss + 8 * box_error
+    loss = loss + 8 * box_error + 4 * (heads.at(x_MD).float() - _join(labels, "at_M2")).abs().mean()
     things = colour_M > 0
     return loss, {
         "loss": loss.item(),

@@ -61,9 +61,7 @@ class LanguageStage(Config):
     steps: int = 3000
     batch_size: int = 32
     """Lessons per step."""
-    optim: OptimConfig = OptimConfig(
-        lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98)
-    )
+    optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
     joint_steps: int = 500
     """The last steps, in which the tower learns too."""
     tower_lr: float = 0.3
@@ -110,9 +108,10 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
         trainer.load_state_dict(state)
     total = config.vision.steps + config.language.steps
     show = ("loss", "colour_accuracy", "glyph_accuracy", "box_error")
-    with Interruptible() as interrupt, RunLog(
-        config.out, total, "pretrain", resume_at=trainer.step, show=show
-    ) as log:
+    with (
+        Interruptible() as interrupt,
+        RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
+    ):
         while trainer.step < total:
             began = time.perf_counter()
             metrics = trainer.train_step()
@@ -218,8 +217,8 @@ class Pretrainer:
             if i not in self._labels:
                 self._labels[i] = dense_labels(pool[i], r.factor)
         limit = self.config.dialect.crop.max_pixels
-        shown = [pool[i].picture for i in index]
-        blocks = [r.blocks(p, crop=p.size.width * p.size.height <= limit)[0] for p in shown]
+        shown = [pool[i].media for i in index]
+        blocks = [r.blocks(m, crop=m.size.width * m.size.height <= limit)[0] for m in shown]
         with autocast(self.config.precision, self.model.device):
             features = self.model.encode(blocks)
             tokens = torch.cat([features[b.key].tokens_MD for b in blocks])
@@ -230,7 +229,7 @@ class Pretrainer:
 
     @torch.no_grad()
     def _rescale_tower(self) -> None:
-        blocks = [self.model.renderer.blocks(v.picture, crop=True)[0] for v in self.views[:64]]
+        blocks = [self.model.renderer.blocks(v.media, crop=True)[0] for v in self.views[:64]]
         std = torch.cat([f.tokens_MD for f in self.model.encode(blocks).values()]).std()
         last = self.model.vision.merger.linear_fc2
         last.weight.mul_(self.config.vision.feature_std / std)

@@ -105,9 +105,7 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         Interruptible() as interrupt,
         RunLog(config.out, config.steps, "rl", resume_at=trainer.step, show=show) as log,
         Prefetch(
-            lambda step: list(
-                world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step)
-            ),
+            lambda step: list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step)),
             range(trainer.step, config.steps),
         ) as batches,
     ):
@@ -164,7 +162,9 @@ class RLTrainer:
         """G attempts at each task; the seed of each follows from the run's seed, the step and its place."""
         g = self.config.group_size
         base = turn_seed(self.config.seed, self.step)
-        attempts = [Attempt(task, turn_seed(base, i * g + k)) for i, task in enumerate(tasks) for k in range(g)]
+        attempts = [
+            Attempt(task, turn_seed(base, i * g + k)) for i, task in enumerate(tasks) for k in range(g)
+        ]
         done = rollout(
             attempts,
             policy=self.policy,

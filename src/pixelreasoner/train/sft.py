@@ -66,9 +66,10 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     trainer = SFTTrainer(model, config, steps)
     if state is not None:
         trainer.load_state_dict(state)
-    with Interruptible() as interrupt, RunLog(
-        config.out, steps, "sft", resume_at=trainer.step, show=("loss", "grad_norm")
-    ) as log:
+    with (
+        Interruptible() as interrupt,
+        RunLog(config.out, steps, "sft", resume_at=trainer.step, show=("loss", "grad_norm")) as log,
+    ):
         while trainer.step < steps:
             began = time.perf_counter()
             index = trainer.draw(len(samples))

@@ -25,7 +25,9 @@ def open_run(folder: Path, config: Config, *, resume: bool) -> dict[str, Any] | 
     state_path, config_path = folder / STATE_FILE, folder / RESOLVED_FILE
     if not resume:
         if state_path.exists():
-            raise ConfigError(f"{folder} already holds a run: resume it with --resume, or choose another --out")
+            raise ConfigError(
+                f"{folder} already holds a run: resume it with --resume, or choose another --out"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         save_resolved(config, folder)
         return None

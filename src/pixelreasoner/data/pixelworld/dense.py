@@ -31,11 +31,13 @@ class DenseLabels:
     """1 where a dot of that colour has its centre in the cell; NaN where dots are too small."""
     box_M4: npt.NDArray[np.float32]
     """The thing's box as fractions of the picture; NaN where there is nothing."""
+    at_M2: npt.NDArray[np.float32]
+    """The token's own centre (x, y) as fractions of the picture: what relations are read from."""
 
 
 def dense_labels(view: View, factor: int) -> DenseLabels:
     """Labels of a view whose sides are multiples of `factor` (pixels per token)."""
-    width, height = view.picture.size
+    width, height = view.media.size
     columns, rows = width // factor, height // factor
     shape = (rows, columns)
     noun, colour, glyph = (np.zeros(shape, np.int64) for _ in range(3))
@@ -63,8 +65,14 @@ def dense_labels(view: View, factor: int) -> DenseLabels:
             r, c = min(rows - 1, int(y // factor)), min(columns - 1, int(x // factor))
             dots[r, c, DOT_COLOURS.index(dot.colour)] = 1.0
     flat = rows * columns
+    y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
     return DenseLabels(
-        noun.reshape(flat), colour.reshape(flat), glyph.reshape(flat), dots.reshape(flat, -1), box.reshape(flat, 4)
+        noun.reshape(flat),
+        colour.reshape(flat),
+        glyph.reshape(flat),
+        dots.reshape(flat, -1),
+        box.reshape(flat, 4),
+        np.stack([x, y], -1).astype(np.float32).reshape(flat, 2),
     )
 
 

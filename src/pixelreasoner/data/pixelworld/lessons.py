@@ -37,9 +37,10 @@ class Exchange:
 
 @dataclass(frozen=True)
 class View:
-    """A picture at the size a model sees it, with the things in it in pixels of that size."""
+    """What a model sees as one block, at the size it sees it, with its things in pixels of that size."""
 
-    picture: Picture
+    media: Picture | Video
+    """A picture, or the frames of one temporal patch of a video."""
     things: tuple[Thing, ...]
 
 
@@ -49,10 +50,12 @@ class Lesson:
 
     exchanges: tuple[Exchange, ...]
     views: tuple[View, ...]
-    """The still pictures of the lesson, for dense supervision of the vision tower."""
+    """What is in the lesson to see, for dense supervision of the vision tower."""
 
 
-def view_of(picture: Picture, things: tuple[Thing, ...], region: Box, budget: PixelBudget, factor: int) -> View:
+def view_of(
+    picture: Picture, things: tuple[Thing, ...], region: Box, budget: PixelBudget, factor: int
+) -> View:
     """The `region` of a picture (in pixels) as it is shown, with the things that lie mostly inside it."""
     left, top, right, bottom = region.pixel_bounds(picture.size)
     size = fit(Size(right - left, bottom - top), budget, factor=factor)
@@ -116,14 +119,14 @@ def lesson(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int
     picture, size = scene.media, scene.media.size
     overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
     asked = _questions_on(overview, rng, n_places=4)
-    exchanges = [replace(asked[0], media=overview.picture), *asked[1:]]
+    exchanges = [replace(asked[0], media=overview.media), *asked[1:]]
     views = [overview]
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
         view = view_of(picture, scene.things, region, dialect.crop, factor)
         about = _questions_on(view, rng, n_places=1)
         if about:
-            exchanges += [replace(about[0], media=view.picture), *about[1:]]
+            exchanges += [replace(about[0], media=view.media), *about[1:]]
             views.append(view)
     return Lesson(tuple(exchanges), tuple(views))
 
@@ -134,7 +137,7 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> lis
     for rank, index in enumerate(rng.permutation(len(view.things)).tolist()):
         thing = view.things[index]
         if rank < n_places:
-            out.append(locate(thing, view.picture.size))
+            out.append(locate(thing, view.media.size))
         if legible(thing):
             out += [boxed(q) for q in questions.questions_about(thing, rng)]
     return [out[i] for i in rng.permutation(len(out))]
@@ -161,12 +164,29 @@ def _clip_lesson(
             asked += [boxed(q) for q in questions.questions_about(thing, rng)]
     asked = [asked[i] for i in rng.permutation(len(asked))]
     exchanges = [replace(asked[0], media=small), *asked[1:]]
-    views = []
+    views = _pairs(small, scene.things, scale, rng)
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
         view = view_of(frame, (thing,), Box(0, 0, *video.size), dialect.crop, factor)
         about = _questions_on(view, rng, n_places=1)
-        exchanges += [replace(about[0], media=view.picture), *about[1:]]
+        exchanges += [replace(about[0], media=view.media), *about[1:]]
         views.append(view)
     return Lesson(tuple(exchanges), tuple(views))
+
+
+def _pairs(video: Video, things: tuple[Thing, ...], scale: float, rng: np.random.Generator) -> list[View]:
+    """Two pairs of neighbouring frames as the tower sees them, each with what both frames show."""
+    firsts = rng.permutation(len(video.frames) // 2)[:2] * 2
+    views = []
+    for first in firsts.tolist():
+        shown = [t for t in things if {first + 1, first + 2} <= set(t.frames)]
+        pair = Video(video.frames[first : first + 2], video.times_s[first : first + 2])
+        views.append(View(pair, tuple(_scaled(t, scale) for t in shown)))
+    return views
+
+
+def _scaled(thing: Thing, scale: float) -> Thing:
+    b = thing.box
+    box = Box(b.x1 * scale, b.y1 * scale, b.x2 * scale, b.y2 * scale)
+    return replace(thing, box=box, detail_px=thing.detail_px * scale)

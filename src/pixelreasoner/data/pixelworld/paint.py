@@ -120,7 +120,13 @@ def glyph(draw: ImageDraw.ImageDraw, box: Box, text: str, face: str, ink: tuple[
 
 
 def handwritten(
-    image: Image.Image, box: Box, digit: str, rng: np.random.Generator, *, test: bool, ink: tuple[int, int, int]
+    image: Image.Image,
+    box: Box,
+    digit: str,
+    rng: np.random.Generator,
+    *,
+    test: bool,
+    ink: tuple[int, int, int],
 ) -> None:
     """A real handwritten `digit` in `box`. Test scenes use writing that training scenes never show."""
     images, labels = handwritten_digits()
@@ -134,7 +140,9 @@ def handwritten(
     image.paste(ink, (round(cx - side / 2), round(cy - side / 2)), mask)
 
 
-def panel(draw: ImageDraw.ImageDraw, box: Box, fill: tuple[int, int, int], *, edge: tuple[int, int, int]) -> None:
+def panel(
+    draw: ImageDraw.ImageDraw, box: Box, fill: tuple[int, int, int], *, edge: tuple[int, int, int]
+) -> None:
     """A filled rectangle with a thin edge that sets it off from any background."""
     width = max(1, round(box.height * 0.04))
     draw.rectangle((box.x1, box.y1, box.x2 - 1, box.y2 - 1), fill=fill, outline=edge, width=width)

@@ -62,9 +62,10 @@ def count(thing: Thing, colour: str) -> Question:
 
 def holds_pair(thing: Thing) -> bool:
     """Whether a relation can be asked of it: exactly two dots, of two colours."""
-    return len(thing.dots) == 2 and thing.dots[0].colour != thing.dots[1].colour and (
-        max(abs(a - b) for a, b in zip(*(d.box.center for d in thing.dots), strict=True)) > thing.box.width / 3
-    )  # fmt: skip
+    if len(thing.dots) != 2 or thing.dots[0].colour == thing.dots[1].colour:
+        return False
+    (ax, ay), (bx, by) = (dot.box.center for dot in thing.dots)
+    return max(abs(ax - bx), abs(ay - by)) > thing.box.width / 3  # closer ones may be on a diagonal
 
 
 def questions_about(thing: Thing, rng: np.random.Generator) -> Sequence[Question]:

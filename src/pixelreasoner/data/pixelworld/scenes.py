@@ -55,7 +55,7 @@ def cards(studio: Studio) -> Scene:
 
 
 def chart(studio: Studio) -> Scene:
-    """A reading chart: many cards of all sizes. For dense supervision; colours repeat, so nothing is asked."""
+    """A reading chart: many cards of all sizes. Colours repeat, so nothing is asked; for dense labels."""
     image = studio.canvas()
     draw = ImageDraw.Draw(image)
     sides = sorted((studio.integers(80, 200) for _ in range(24)), reverse=True)
@@ -195,9 +195,7 @@ def clip(studio: Studio) -> Scene:
         patch = stamp.crop((x, y, x + edge, y + edge))
         for index in span:
             frames[index - 1].paste(patch, (x, y))
-        things.append(
-            Thing("card", colour, box, thing.detail_px, glyph=thing.glyph, frames=tuple(span))
-        )
+        things.append(Thing("card", colour, box, thing.detail_px, glyph=thing.glyph, frames=tuple(span)))
     video = Video(tuple(Picture(np.asarray(f)) for f in frames), tuple(float(i) for i in range(N_FRAMES)))
     return Scene(video, tuple(things))
 

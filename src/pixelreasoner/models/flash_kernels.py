@@ -1,0 +1,190 @@
+"""PyTorch's own flash attention, forward and backward as two plain calls, on ragged pieces.
+
+`scaled_dot_product_attention` keeps the log-sum-exp of its scores to itself; the operators under it hand
+it out and take it back. Their names and layouts differ from device to device: this file is the only one
+that knows them.
+
+Shape legend: T tokens, H query heads, K key-value heads, D head width; L (for queries) and M (for keys)
+tokens of one piece, g = H / K query heads for each key-value head.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pieces of a row that attend to pieces of a row, each to its own one.
+
+    The queries of all pieces lie side by side, and so do their keys.
+    """
+
+    q_start: int
+    k_start: int
+    q_lengths: tuple[int, ...]
+    """Tokens of each piece, none of them empty."""
+    k_lengths: tuple[int, ...]
+    causal: bool
+    """Whether the tokens of a piece attend to earlier ones only; queries and keys are then the same tokens."""
+
+    @property
+    def queries(self) -> slice:
+        return slice(self.q_start, self.q_start + sum(self.q_lengths))
+
+    @property
+    def keys(self) -> slice:
+        return slice(self.k_start, self.k_start + sum(self.k_lengths))
+
+    def pieces(self) -> Iterator[tuple[slice, slice]]:
+        """Where each piece's queries and keys lie, counted from the start of the region."""
+        q = k = 0
+        for q_length, k_length in zip(self.q_lengths, self.k_lengths, strict=True):
+            yield slice(q, q + q_length), slice(k, k + k_length)
+            q, k = q + q_length, k + k_length
+
+    @cached_property
+    def _offsets(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
+
+    def offsets(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Where pieces begin and end, for queries and for keys: int32 [pieces + 1] each."""
+        # All layers of a pass ask for them, and each copy to a device waits for it.
+        if device not in self._offsets:
+            ends = ([0, *itertools.accumulate(x)] for x in (self.q_lengths, self.k_lengths))
+            q, k = (torch.tensor(x, dtype=torch.int32, device=device) for x in ends)
+            self._offsets[device] = (q, k)
+        return self._offsets[device]
+
+
+class Kernel(Protocol):
+    """Attention within the pieces of a region; all tensors hold the tokens of that region only."""
+
+    def forward(
+        self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """What each query reads [T, H, D], and the log-sum-exp of its scores [T, H], at least float32."""
+        ...
+
+    def backward(
+        self, grad_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor,
+        out_THD: Tensor, lse_TH: Tensor, region: Region, scale: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Gradients of queries, keys and values, given the outcome of `forward`.
+
+        `out_THD` and `lse_TH` may be those of a larger softmax of which the region is a part.
+        """
+        ...
+
+
+class CpuFlash:
+    """One call per piece. Keys are seen by each query head through a view: none is copied."""
+
+    dtypes = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
+
+    def forward(
+        self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        out_THD = torch.empty_like(q_THD, memory_format=torch.contiguous_format)
+        lse_TH = q_THD.new_empty(q_THD.shape[:2], dtype=torch.promote_types(q_THD.dtype, torch.float32))
+        n_kv = k_TKD.shape[1]
+        for at, of in region.pieces():
+            q, k, v = _split(q_THD[at], n_kv), _spread(k_TKD[of], q_THD), _spread(v_TKD[of], q_THD)
+            out_gKLD, lse_gKL = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                q, k, v, 0.0, region.causal, scale=scale
+            )
+            _split(out_THD[at], n_kv).copy_(out_gKLD)
+            _split(lse_TH[at, :, None], n_kv).copy_(lse_gKL[..., None])
+        return out_THD, lse_TH
+
+    def backward(
+        self, grad_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor,
+        out_THD: Tensor, lse_TH: Tensor, region: Region, scale: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        dq_THD, dk_TKD, dv_TKD = (
+            torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_THD, k_TKD, v_TKD)
+        )
+        n_kv = k_TKD.shape[1]
+        for at, of in region.pieces():
+            grad, q, out = (_split(x[at], n_kv) for x in (grad_THD, q_THD, out_THD))
+            k, v = _spread(k_TKD[of], q_THD), _spread(v_TKD[of], q_THD)
+            lse = _split(lse_TH[at, :, None], n_kv)[..., 0]
+            dq, dk_gKMD, dv_gKMD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                grad, q, k, v, out, lse, 0.0, region.causal, scale=scale
+            )
+            _split(dq_THD[at], n_kv).copy_(dq)
+            dk_TKD[of] = dk_gKMD.sum(0).transpose(0, 1)
+            dv_TKD[of] = dv_gKMD.sum(0).transpose(0, 1)
+        return dq_THD, dk_TKD, dv_TKD
+
+
+def _split(x_LHD: Tensor, n_kv: int) -> Tensor:
+    """A view [g, K, L, D]: query heads that share a key-value head stand apart, as rows of a batch."""
+    return x_LHD.unflatten(1, (n_kv, -1)).permute(2, 1, 0, 3)
+
+
+def _spread(x_MKD: Tensor, q_THD: Tensor) -> Tensor:
+    """A view [g, K, M, D] of keys or values, the same for each of the g heads."""
+    return x_MKD.transpose(0, 1).expand(q_THD.shape[1] // x_MKD.shape[1], -1, -1, -1)
+
+
+class CudaFlash:
+    """All pieces of a region in one call of the variable-length kernel, which knows shared key heads.
+
+    Written against the operators' declarations; no machine of this project has run it yet.
+    """
+
+    dtypes = frozenset({torch.bfloat16, torch.float16})
+
+    def forward(
+        self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        out_THD, lse_HT, *_ = torch.ops.aten._flash_attention_forward(
+            q_THD, k_TKD, v_TKD, *region.offsets(q_THD.device), max(region.q_lengths), max(region.k_lengths),
+            0.0, region.causal, False, scale=scale,
+        )  # fmt: skip
+        return out_THD, lse_HT.transpose(0, 1)
+
+    def backward(
+        self, grad_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor,
+        out_THD: Tensor, lse_TH: Tensor, region: Region, scale: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        # The state of a random generator; without dropout nobody reads it.
+        no_seed = torch.zeros(2, dtype=torch.uint64, device=q_THD.device)
+        no_offset = torch.empty(0, device=q_THD.device)
+        return torch.ops.aten._flash_attention_backward(
+            grad_THD, q_THD, k_TKD, v_TKD, out_THD, lse_TH.transpose(0, 1).contiguous(),
+            *region.offsets(q_THD.device), max(region.q_lengths), max(region.k_lengths),
+            0.0, region.causal, no_seed, no_offset, scale=scale,
+        )  # fmt: skip
+
+
+_CPU_OPERATORS = (
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
+)  # fmt: skip
+_CUDA_OPERATORS = ("_flash_attention_forward", "_flash_attention_backward")
+
+
+def kernel_for(q: Tensor) -> Kernel | None:
+    """The kernel for queries [..., D] of this device, dtype and width; None where there is none."""
+    width = q.shape[-1]
+    match q.device.type:
+        case "cpu" if q.dtype in CpuFlash.dtypes and _present(_CPU_OPERATORS):
+            return CpuFlash()
+        case "cuda" if q.dtype in CudaFlash.dtypes and width % 8 == 0 and width <= 256:
+            return CudaFlash() if _present(_CUDA_OPERATORS) and torch.version.hip is None else None
+        case _:
+            return None
+
+
+def _present(operators: tuple[str, ...]) -> bool:
+    """Whether this build of PyTorch has them; they are not part of its public interface."""
+    names = set(torch._C._dispatch_get_all_op_names())
+    return all(f"aten::{operator}" in names for operator in operators)
