@@ -27,7 +27,8 @@ def checkpoint(tmp_path_factory) -> Path:
         folder,
         architecture=Architecture(
             vocab_size=1500, hidden_size=32, layers=2, heads=2, kv_heads=1, intermediate_size=48,
-            vision_hidden_size=16, vision_depth=1, vision_heads=2, vision_intermediate_size=32, position_grid=4,
+            vision_hidden_size=16, vision_depth=1, vision_heads=2, vision_intermediate_size=32,
+            position_grid=4,
         ),
         dialect=Dialect(system="", guideline="", image=budget, crop=budget, video_frame=budget),
         corpus=["Which letter is on the red card?"] * 50,

@@ -54,7 +54,7 @@ def dense_loss(
     )
     placed_M4 = ~box_M4.isnan()
     box_error = (heads.box(x_MD).float()[placed_M4] - box_M4[placed_M4]).abs().mean()
-    loss = loss + 8 * box_error + 4 * (heads.at(x_MD).float() - _join(labels, "at_M2")).abs().mean()
+    loss = loss + 16 * box_error + 4 * (heads.at(x_MD).float() - _join(labels, "at_M2")).abs().mean()
     things = colour_M > 0
     return loss, {
         "loss": loss.item(),

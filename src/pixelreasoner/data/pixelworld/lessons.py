@@ -8,6 +8,7 @@ before the warm start: grounding, reading, counting, and looking at the picture 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +19,12 @@ from pixelreasoner.chat.pixels import fit
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.data.pixelworld import questions
-from pixelreasoner.data.pixelworld.things import Scene, Thing
+from pixelreasoner.data.pixelworld.things import SIDES, Scene, Thing
 
 COORDINATE_STEP = 20
 """Boxes are spoken in thousandths, rounded outward to this step."""
+ALL_AT_ONCE = 0.5
+"""How often a picture is described as a whole rather than thing by thing."""
 LEGIBLE_GLYPH_PX = 9.0
 LEGIBLE_DOT_PX = 3.2
 
@@ -93,13 +96,53 @@ def spoken_box(box: Box, size: Size) -> list[int]:
     return [*low, *(min(v, 1000) for v in high)]
 
 
+def box_of(thing: Thing, size: Size) -> str:
+    """Grounding as the Qwen families write it, the thing named just before: its box follows its name."""
+    box = json.dumps({"bbox_2d": spoken_box(thing.box, size)})
+    return f"{_capital(thing.name)}: {box}"
+
+
 def locate(thing: Thing, size: Size) -> Exchange:
     """Grounding: the box of a thing."""
-    return Exchange(f"Locate {thing.name}.", json.dumps({"bbox_2d": spoken_box(thing.box, size)}))
+    return Exchange(f"Locate {thing.name}.", box_of(thing, size))
 
 
-def boxed(question: questions.Question) -> Exchange:
-    return Exchange(question.text, f"\\boxed{{{question.answer}}}")
+def frames_of(thing: Thing) -> str:
+    """Temporal grounding: the frames that show a thing, named just before."""
+    return f"{_capital(thing.name)}: " + json.dumps({"target_frames": list(thing.frames)})
+
+
+def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
+    """Detection: every thing with its box, in the order given."""
+    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things))
+
+
+def read_all(things: Sequence[Thing]) -> Exchange:
+    """Transcription: what every thing shows, in the order given."""
+    return Exchange("Read everything.", " ".join(described(t) for t in things))
+
+
+def described(thing: Thing) -> str:
+    """A sentence with all that can be read off a thing."""
+    if thing.glyph:
+        return f"{_capital(thing.name)} reads {thing.glyph}."
+    if questions.holds_pair(thing):
+        first, second = thing.dots
+        side = questions.side_of(first, second)
+        return f"{_capital(thing.name)} has the {first.colour} dot {side} of the {second.colour} dot."
+    colours = list(dict.fromkeys(d.colour for d in thing.dots))
+    counts = [f"{sum(d.colour == c for d in thing.dots)} {c}" for c in colours]
+    return f"{_capital(thing.name)} has {' and '.join(counts)} dots."
+
+
+def answered(question: questions.Question) -> Exchange:
+    """One question, answered in a sentence with the answer in a box."""
+    verb = "is" if question.answer in SIDES or question.text.startswith("How many") else "reads"
+    return Exchange(question.text, f"It {verb} {question.answer}. \\boxed{{{question.answer}}}")
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
@@ -118,7 +161,7 @@ def lesson(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int
         return _clip_lesson(scene, scene.media, rng, dialect, factor)
     picture, size = scene.media, scene.media.size
     overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
-    asked = _questions_on(overview, rng, n_places=4)
+    asked = _questions_on(overview, rng, n_places=3)
     exchanges = [replace(asked[0], media=overview.media), *asked[1:]]
     views = [overview]
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
@@ -132,15 +175,24 @@ def lesson(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int
 
 
 def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> list[Exchange]:
-    """In random order: where some things are, and what the legible ones show."""
-    out: list[Exchange] = []
-    for rank, index in enumerate(rng.permutation(len(view.things)).tolist()):
-        thing = view.things[index]
-        if rank < n_places:
-            out.append(locate(thing, view.media.size))
-        if legible(thing):
-            out += [boxed(q) for q in questions.questions_about(thing, rng)]
+    """In random order: where things are, and what the legible ones show, all at once and one by one."""
+    things = [view.things[i] for i in rng.permutation(len(view.things)).tolist()]
+    size = view.media.size
+    # A thing is located once and read once: a second time would only teach to copy.
+    if len(things) > 1 and rng.random() < ALL_AT_ONCE:
+        out = [locate_all(things, size)]
+    else:
+        out = [locate(t, size) for t in things[:n_places]]
+    readable = [t for t in things if legible(t)]
+    if readable and rng.random() < ALL_AT_ONCE:
+        out.append(read_all([readable[i] for i in rng.permutation(len(readable)).tolist()]))
+    else:
+        out += [answered(_one_of(questions.questions_about(t, rng), rng)) for t in readable[:3]]
     return [out[i] for i in rng.permutation(len(out))]
+
+
+def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> questions.Question:
+    return asked[int(rng.integers(len(asked)))]
 
 
 def _clip_lesson(
@@ -157,11 +209,14 @@ def _clip_lesson(
     )
     scale = size.width / video.size.width
     asked: list[Exchange] = []
-    for thing in scene.things:
-        frames = json.dumps({"target_frames": list(thing.frames)})
-        asked.append(Exchange(f"Find the frames with {thing.name}.", frames))
+    order = [scene.things[i] for i in rng.permutation(len(scene.things)).tolist()]
+    if rng.random() < ALL_AT_ONCE:
+        asked.append(Exchange("Find the frames of everything.", "\n".join(frames_of(t) for t in order)))
+    else:
+        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t)) for t in order]
+    for thing in order:
         if legible(replace(thing, detail_px=thing.detail_px * scale)):
-            asked += [boxed(q) for q in questions.questions_about(thing, rng)]
+            asked += [answered(q) for q in questions.questions_about(thing, rng)]
     asked = [asked[i] for i in rng.permutation(len(asked))]
     exchanges = [replace(asked[0], media=small), *asked[1:]]
     views = _pairs(small, scene.things, scale, rng)
