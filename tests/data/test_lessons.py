@@ -1,0 +1,123 @@
+"""Lessons tell the truth about what they show, and never show an operation."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.core.geometry import Box, Size
+from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.data.pixelworld import KINDS, PixelWorld
+from pixelreasoner.data.pixelworld.curriculum import Curriculum
+from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, dense_labels
+from pixelreasoner.data.pixelworld.lessons import LEGIBLE_GLYPH_PX, View, lesson, spoken_box, view_of
+from pixelreasoner.data.pixelworld.things import COLOURS, Thing
+from pixelreasoner.data.pixelworld.world import WorldConfig
+
+FACTOR = 16
+BUDGETS = Dialect(
+    image=PixelBudget(min_pixels=64 * 64, max_pixels=128 * 128),
+    crop=PixelBudget(min_pixels=64 * 64, max_pixels=96 * 96),
+    video_frame=PixelBudget(min_pixels=16 * 16, max_pixels=48 * 48),
+)
+
+
+def lessons(n: int):
+    world = PixelWorld()
+    for i in range(n):
+        scene, rng = world.scene("base", KINDS[i % 5], i, tiny=i % 2 == 0)
+        yield scene, lesson(scene, rng, BUDGETS, FACTOR)
+
+
+def test_a_spoken_box_is_rounded_outward_to_the_step():
+    # 1000 pixels across and 500 down: x is in thousandths already, y counts double.
+    assert spoken_box(Box(101, 101, 139, 139), Size(1000, 500)) == [100, 200, 140, 280]
+    assert spoken_box(Box(-5, 0, 999, 500), Size(1000, 500)) == [0, 0, 1000, 1000]
+
+
+def test_no_lesson_speaks_of_an_operation():
+    for _, made in lessons(20):
+        for e in made.exchanges:
+            assert "crop_image" not in e.question + e.answer
+            assert "select_frames" not in e.question + e.answer
+            assert "<tool_call>" not in e.question + e.answer
+
+
+def test_every_box_holds_its_thing_in_the_picture_last_shown():
+    """Checked on pixels: the named colour fills part of the box that is named with it."""
+    seen = 0
+    for _, made in lessons(40):
+        shown: Picture | Video | None = None
+        for e in made.exchanges:
+            shown = e.media or shown
+            for name, numbers in re.findall(r'The (\w+) \w+: \{"bbox_2d": (\[[^]]*\])\}', e.answer):
+                assert isinstance(shown, Picture)
+                box = json.loads(numbers)
+                w, h = shown.size
+                x1, y1, x2, y2 = (round(v * s / 1000) for v, s in zip(box, (w, h, w, h), strict=True))
+                region = shown.pixels[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)].reshape(-1, 3).astype(int)
+                distance = np.abs(region - np.array(COLOURS[name])).sum(-1)
+                assert distance.min() < 120, (name, box)
+                seen += 1
+    assert seen > 50
+
+
+def test_a_thing_is_located_at_most_once_per_picture():
+    for _, made in lessons(40):
+        located: set[str] = set()
+        for e in made.exchanges:
+            if e.media is not None:
+                located = set()
+            names = re.findall(r"(The \w+ \w+): \{", e.answer)
+            assert not located & set(names)
+            located |= set(names)
+
+
+def test_the_frames_named_are_those_that_show_the_card():
+    world = PixelWorld()
+    scene, rng = world.scene("base", "clip", 3, tiny=True)
+    made = lesson(scene, rng, BUDGETS, FACTOR)
+    told = dict(re.findall(r'The (\w+) card: \{"target_frames": (\[[^]]*\])\}', str([e.answer for e in made.exchanges])))
+    assert {c: json.loads(f) for c, f in told.items()} == {t.colour: list(t.frames) for t in scene.things}
+
+
+def test_a_view_keeps_what_is_inside_and_scales_it():
+    picture = Picture(np.zeros((400, 400, 3), np.uint8))
+    inside = Thing("card", "red", Box(110, 120, 130, 140), detail_px=12, glyph="K")
+    outside = Thing("card", "blue", Box(290, 120, 320, 150), detail_px=12, glyph="K")
+    view = view_of(picture, (inside, outside), Box(100, 100, 300, 300), BUDGETS.crop, FACTOR)
+    assert view.media.size == Size(96, 96)  # 200 pixels shown on 96: a factor of 0.48
+    [kept] = view.things
+    assert (kept.box.x1, kept.box.y1, kept.box.x2, kept.box.y2) == pytest.approx((4.8, 9.6, 14.4, 19.2))
+    assert kept.detail_px == pytest.approx(12 * 0.48)
+
+
+def test_dense_labels_by_hand():
+    """A 32x32 picture of four tokens; a card of 12x12 pixels in the upper right one."""
+    card = Thing("card", "blue", Box(18, 2, 30, 14), detail_px=LEGIBLE_GLYPH_PX, glyph="K")
+    labels = dense_labels(View(Picture(np.zeros((32, 32, 3), np.uint8)), (card,)), FACTOR)
+    assert labels.colour_M.tolist() == [0, 1 + COLOUR_NAMES.index("blue"), 0, 0]
+    assert labels.glyph_M.tolist() == [0, 1 + GLYPHS.index("K"), 0, 0]
+    assert labels.box_M4[1].tolist() == [18 / 32, 2 / 32, 30 / 32, 14 / 32]
+    assert np.isnan(labels.box_M4[[0, 2, 3]]).all()
+    assert labels.at_M2.tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+    small = dense_labels(
+        View(Picture(np.zeros((32, 32, 3), np.uint8)), (Thing("card", "blue", card.box, 8.9, "K"),)), FACTOR
+    )
+    assert small.glyph_M.tolist() == [0, IGNORE, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_curriculum_does_not_depend_on_the_number_of_painters():
+    curriculum = Curriculum(WorldConfig(), BUDGETS, FACTOR, n_lessons=60, n_charts=3)
+    one, two = (list(curriculum.paint(workers)) for workers in (1, 2))
+    said = lambda chunks: [e.question + e.answer for ls, _ in chunks for made in ls for e in made.exchanges]  # noqa: E731
+    shown = lambda chunks: [v.media.digest for _, charts in chunks for v in charts]  # noqa: E731
+    assert said(one) == said(two)
+    assert shown(one) == shown(two)
+    assert sum(len(ls) for ls, _ in one) == 60
+    assert len(shown(one)) == 6  # a chart is shown whole and close
