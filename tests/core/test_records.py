@@ -115,6 +115,7 @@ tasks = st.builds(
     needs_operation=st.none() | st.booleans(),
     split=texts,
     subject=texts,
+    claim=texts,
 )
 trajectories = st.builds(
     Trajectory,

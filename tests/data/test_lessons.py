@@ -14,8 +14,8 @@ from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.data.pixelworld import KINDS, PixelWorld
 from pixelreasoner.data.pixelworld.curriculum import Curriculum
 from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, dense_labels
-from pixelreasoner.data.pixelworld.lessons import LEGIBLE_GLYPH_PX, View, lesson, spoken_box, view_of
-from pixelreasoner.data.pixelworld.things import COLOURS, Thing
+from pixelreasoner.data.pixelworld.lessons import LEGIBLE_GLYPH_PX, View, lessons, spoken_box, view_of
+from pixelreasoner.data.pixelworld.things import COLOURS, DOT_COLOURS, Dot, Thing
 from pixelreasoner.data.pixelworld.world import WorldConfig
 
 FACTOR = 16
@@ -26,11 +26,13 @@ BUDGETS = Dialect(
 )
 
 
-def lessons(n: int):
+def drawn(n: int):
+    """The lessons of `n` scenes, each with its scene."""
     world = PixelWorld()
     for i in range(n):
         scene, rng = world.scene("base", KINDS[i % 5], i, tiny=i % 2 == 0)
-        yield scene, lesson(scene, rng, BUDGETS, FACTOR)
+        for made in lessons(scene, rng, BUDGETS, FACTOR):
+            yield scene, made
 
 
 def test_a_spoken_box_is_rounded_outward_to_the_step():
@@ -40,7 +42,7 @@ def test_a_spoken_box_is_rounded_outward_to_the_step():
 
 
 def test_no_lesson_speaks_of_an_operation():
-    for _, made in lessons(20):
+    for _, made in drawn(20):
         for e in made.exchanges:
             assert "crop_image" not in e.question + e.answer
             assert "select_frames" not in e.question + e.answer
@@ -50,11 +52,11 @@ def test_no_lesson_speaks_of_an_operation():
 def test_every_box_holds_its_thing_in_the_picture_last_shown():
     """Checked on pixels: the named colour fills part of the box that is named with it."""
     seen = 0
-    for _, made in lessons(40):
+    for _, made in drawn(40):
         shown: Picture | Video | None = None
         for e in made.exchanges:
             shown = e.media or shown
-            for name, numbers in re.findall(r'The (\w+) \w+: \{"bbox_2d": (\[[^]]*\])\}', e.answer):
+            for name, numbers in re.findall(r'The (\w+) \w+[^\n]*\n\{"bbox_2d": (\[[^]]*\])\}', e.answer):
                 assert isinstance(shown, Picture)
                 box = json.loads(numbers)
                 w, h = shown.size
@@ -67,12 +69,12 @@ def test_every_box_holds_its_thing_in_the_picture_last_shown():
 
 
 def test_a_thing_is_located_at_most_once_per_picture():
-    for _, made in lessons(40):
+    for _, made in drawn(40):
         located: set[str] = set()
         for e in made.exchanges:
             if e.media is not None:
                 located = set()
-            names = re.findall(r"(The \w+ \w+): \{", e.answer)
+            names = re.findall(r"(The \w+ \w+)[^\n]*\n\{", e.answer)
             assert not located & set(names)
             located |= set(names)
 
@@ -80,9 +82,46 @@ def test_a_thing_is_located_at_most_once_per_picture():
 def test_the_frames_named_are_those_that_show_the_card():
     world = PixelWorld()
     scene, rng = world.scene("base", "clip", 3, tiny=True)
-    made = lesson(scene, rng, BUDGETS, FACTOR)
-    told = dict(re.findall(r'The (\w+) card: \{"target_frames": (\[[^]]*\])\}', str([e.answer for e in made.exchanges])))
+    answers = "\n".join(e.answer for made in lessons(scene, rng, BUDGETS, FACTOR) for e in made.exchanges)
+    told = dict(re.findall(r'The (\w+) card\n\{"target_frames": (\[[^]]*\])\}', answers))
     assert {c: json.loads(f) for c, f in told.items()} == {t.colour: list(t.frames) for t in scene.things}
+
+
+def test_pictures_of_a_scene_stand_alone_or_follow_one_another():
+    """Most lessons show one picture; in the others each picture comes with the question it is about."""
+    shown = [sum(e.media is not None for e in made.exchanges) for _, made in drawn(60)]
+    assert all(made.exchanges[0].media is not None for _, made in drawn(10))
+    assert shown.count(1) > len(shown) / 2
+    assert max(shown) >= 3
+
+
+def test_an_answer_names_what_it_is_about_before_it_says_it():
+    """Whoever writes word by word has just said what to look for."""
+    for scene, made in drawn(40):
+        for e in made.exchanges:
+            if "\\boxed" in e.answer:
+                claim, _, boxed = e.answer.partition(" \\boxed")
+                answer = boxed.strip("{}")
+                assert claim.endswith(f" {answer}.")
+                assert any(
+                    t.name in claim.lower() or any(f"{d.colour} dot" in claim for d in t.dots)
+                    for t in scene.things
+                )
+
+
+def test_a_thing_shared_by_four_cells_is_told_by_all_of_them():
+    card = Thing("card", "blue", Box(13, 13, 19, 19), detail_px=4, glyph="K")
+    labels = dense_labels(View(Picture(np.zeros((32, 32, 3), np.uint8)), (card,)), FACTOR)
+    assert labels.colour_M.tolist() == [1 + COLOUR_NAMES.index("blue")] * 4
+
+
+def test_dots_are_counted_per_cell():
+    dots = tuple(Dot("red", Box(x, 2, x + 4, 6)) for x in (2, 8)) + (Dot("blue", Box(20, 2, 24, 6)),)
+    board = Thing("board", "green", Box(0, 0, 32, 32), detail_px=4, dots=dots)
+    labels = dense_labels(View(Picture(np.zeros((32, 32, 3), np.uint8)), (board,)), FACTOR)
+    red, blue = DOT_COLOURS.index("red"), DOT_COLOURS.index("blue")
+    assert labels.dots_MC[:, red].tolist() == [2, 0, 0, 0]
+    assert labels.dots_MC[:, blue].tolist() == [0, 1, 0, 0]
 
 
 def test_a_view_keeps_what_is_inside_and_scales_it():
@@ -113,11 +152,11 @@ def test_dense_labels_by_hand():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_curriculum_does_not_depend_on_the_number_of_painters():
-    curriculum = Curriculum(WorldConfig(), BUDGETS, FACTOR, n_lessons=60, n_charts=3)
+    curriculum = Curriculum(WorldConfig(), BUDGETS, FACTOR, n_scenes=60, n_charts=3)
     one, two = (list(curriculum.paint(workers)) for workers in (1, 2))
     said = lambda chunks: [e.question + e.answer for ls, _ in chunks for made in ls for e in made.exchanges]  # noqa: E731
     shown = lambda chunks: [v.media.digest for _, charts in chunks for v in charts]  # noqa: E731
     assert said(one) == said(two)
     assert shown(one) == shown(two)
-    assert sum(len(ls) for ls, _ in one) == 60
+    assert sum(len(ls) for ls, _ in one) > 60  # most pictures of a scene make a lesson of their own
     assert len(shown(one)) == 6  # a chart is shown whole and close

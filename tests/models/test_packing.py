@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelreasoner.chat.layout import VisualBlock, expand
@@ -55,7 +55,8 @@ def test_positions_and_pictures_are_those_of_each_attempt():
         branch(prompt, (10, IMAGE, 41, 42), (1, 0, 1, 1), [block("a"), wide]),
     ])  # fmt: skip
     assert [b.key for b in row.layout.blocks] == ["a", "wide", "small", "wide"]
-    assert row.layout.kind_T.tolist() == [0, 1, 1, 0, *[0, 1, 1, 1, 1, 1, 0], 0, *[0, 1, 0], *[0, 1, 1, 1, 1, 1, 0]]
+    wide_own = [0, 1, 1, 1, 1, 1, 0]
+    assert row.layout.kind_T.tolist() == [0, 1, 1, 0, *wide_own, 0, *[0, 1, 0], *wide_own]
     # The image of the prompt takes 1 and 2 across; its text goes on at 3.
     own = row.layout.position_3T[:, 4:]
     assert row.layout.position_3T[:, :4].tolist() == [[0, 1, 1, 3], [0, 1, 1, 3], [0, 1, 2, 3]]
@@ -109,14 +110,14 @@ def test_a_prompt_is_never_learned():
         Branch.of(words((1, 2), (3,)).layout, np.array([False, True, True]), 2)
 
 
-groups = st.lists(st.tuples(st.integers(1, 30), st.lists(st.integers(1, 12), min_size=1, max_size=6)), max_size=6)
+own_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=6)
+groups = st.lists(st.tuples(st.integers(1, 30), own_lengths), max_size=6)
 
 
+@settings(max_examples=50, deadline=None)
 @given(groups, st.integers(1, 80))
 def test_batches_fit_and_keep_groups_together(sizes, max_tokens):
-    made = [
-        (g, words((g,) * n_prompt, (100,) * n)) for g, (n_prompt, own) in enumerate(sizes) for n in own
-    ]
+    made = [(g, words((g,) * n_prompt, (100,) * n)) for g, (n_prompt, own) in enumerate(sizes) for n in own]
     branches = [b for _, b in made]
     parts = list(packed_batches(branches, max_tokens))
     assert sorted(i for part in parts for i in part) == list(range(len(branches)))

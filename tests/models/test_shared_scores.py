@@ -73,7 +73,8 @@ def rows_of(renderer, attempts):
 
 def branches_of(renderer, attempts):
     return [
-        Branch.of(renderer.layout(segments), mask, len(segments[0].ids)) for segments, mask in attempts(renderer)
+        Branch.of(renderer.layout(segments), mask, len(segments[0].ids))
+        for segments, mask in attempts(renderer)
     ]
 
 
@@ -147,7 +148,6 @@ def _shift(row) -> None:
     row.layout.position_3T[:, group.prompt + group.branches[0] : group.n_tokens] += 7
 
 
-
 def _look(row) -> None:
     """Let the attempts of the first group see one another."""
     group, *rest = row.plan.groups
@@ -203,8 +203,10 @@ def test_work_is_done_once(trained, attempts):
         packed(model, attempts)
     distinct = {block.key: block for b in branches for block in b.layout.blocks}
     assert seen["tower"] == [sum(np.prod(block.grid_thw) for block in distinct.values())]
-    assert len(row.layout.blocks) > len(distinct)  # the small crop was asked for twice, and is a prompt's image too
-    assert seen["decoder"] == [len(row)] and len(row) < sum(len(b.layout) for b in branches)
+    # The small crop was asked for twice, and is the image of a prompt too.
+    assert len(row.layout.blocks) > len(distinct)
+    assert seen["decoder"] == [len(row)]
+    assert len(row) < sum(len(b.layout) for b in branches)
     assert seen["head"] == [sum(len(b.target_N) for b in branches)]
 
 

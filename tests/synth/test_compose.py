@@ -138,7 +138,9 @@ def test_sentences_are_short(sight: Sight):
 def test_a_direct_answer_is_the_sentence_of_an_answer_after_an_operation(sight: Sight):
     direct, looked = (written(sight, "attribute", template) for template in (T.TEXT_ONLY, T.SINGLE_PASS))
     (only,) = direct.turns
-    assert only.text == looked.turns[-1].text == f"It reads {direct.answer}. \\boxed{{{direct.answer}}}"
+    name, answer = direct.task.subject.capitalize(), direct.answer
+    assert only.text == f"{name} reads {answer}. \\boxed{{{answer}}}"
+    assert looked.turns[-1].text.startswith(looked.task.subject.capitalize() + " reads ")
 
 
 def test_only_right_operations_and_text_are_learned(sight: Sight):

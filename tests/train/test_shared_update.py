@@ -21,7 +21,8 @@ def samples(renderer, picture) -> list[TrainSample]:
     def sample(prompt: Segment, text: str, crop=None) -> TrainSample:
         segments = [prompt, Segment(renderer.encode(text))]
         if crop is not None:
-            segments += [renderer.observation(Observation("Image 2:", (crop,))), Segment(renderer.encode("It is K."))]
+            segments.append(renderer.observation(Observation("Image 2:", (crop,))))
+            segments.append(Segment(renderer.encode("It is K.")))
         learned = [i % 2 == 1 for i in range(len(segments))]
         mask = np.concatenate(
             [np.full(len(s.ids), learn) for s, learn in zip(segments, learned, strict=True)]
@@ -32,7 +33,8 @@ def samples(renderer, picture) -> list[TrainSample]:
         renderer.prompt(Task(name, "Which?", (picture(40, 24, seed),), ()), ())
         for seed, name in enumerate("ab")
     )
-    return [sample(a, "Closer.", picture(16, 24)), sample(b, "It reads 7."), sample(a, "K."), sample(b, "The red")]
+    crop = picture(16, 24)
+    return [sample(a, "Closer.", crop), sample(b, "It reads 7."), sample(a, "K."), sample(b, "The red")]
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -69,8 +69,7 @@ class Box:
     def clip(self, size: Size) -> Box:
         """The part of the box inside an image of `size`."""
         w, h = _per_side(self.unit, size)
-        clamp = lambda v, top: min(max(v, 0.0), top)  # noqa: E731
-        return Box(clamp(self.x1, w), clamp(self.y1, h), clamp(self.x2, w), clamp(self.y2, h), self.unit)
+        return Box(_clamp(self.x1, w), _clamp(self.y1, h), _clamp(self.x2, w), _clamp(self.y2, h), self.unit)
 
     def pad(self, amount: float) -> Box:
         """The box grown by `amount` (in its own unit) on every side."""
@@ -119,6 +118,10 @@ class Box:
             raise ValueError(
                 f"boxes in {self.unit} and {other.unit} cannot be compared; convert one with .to()"
             )
+
+
+def _clamp(value: float, top: float) -> float:
+    return min(max(value, 0.0), top)
 
 
 def _per_side(unit: Unit, size: Size) -> tuple[float, float]:

@@ -28,7 +28,7 @@ class ToolCall:
     """A visual operation as the model asked for it: nothing checked yet."""
 
     name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)

@@ -37,3 +37,5 @@ class Task:
     split: str = "test"
     subject: str = ""
     """What the question is about ("the red card"), for a teacher that writes about it."""
+    claim: str = ""
+    """The answer in a sentence ("The red card reads K."), for the same teacher."""

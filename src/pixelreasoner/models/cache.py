@@ -31,8 +31,7 @@ class SlabLayer(DynamicLayer):
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[:, :, at] = states
         self.used += new
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def select(self, rows: Tensor) -> None:
         """Keep (or repeat) these rows, in this order."""
@@ -40,8 +39,10 @@ class SlabLayer(DynamicLayer):
         self.buffers = tuple(_moved(b[:, :, : self.used].index_select(0, rows), grown) for b in self.buffers)
         self._show()
 
-    def _show(self) -> None:
-        self.keys, self.values = (b[:, :, : self.used] for b in self.buffers)
+    def _show(self) -> tuple[Tensor, Tensor]:
+        keys, values = (buffer[:, :, : self.used] for buffer in self.buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def _room(like: Tensor, tokens: int) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import torch
@@ -33,7 +33,7 @@ class Region:
     """Tokens of each piece, none of them empty."""
     k_lengths: tuple[int, ...]
     causal: bool
-    """Whether the tokens of a piece attend to earlier ones only; queries and keys are then the same tokens."""
+    """Whether a token attends to none after it in its piece; queries and keys are then the same tokens."""
 
     @property
     def queries(self) -> slice:
@@ -88,6 +88,10 @@ class CpuFlash:
     """One call per piece. Keys are seen by each query head through a view: none is copied."""
 
     dtypes = frozenset({torch.float64, torch.float32, torch.bfloat16, torch.float16})
+    operators = (
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+    )
 
     def forward(
         self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
@@ -142,6 +146,9 @@ class CudaFlash:
     """
 
     dtypes = frozenset({torch.bfloat16, torch.float16})
+    operators = ("_flash_attention_forward", "_flash_attention_backward")
+    max_width = 192
+    """Of a head; wider ones have a backward kernel on some cards only."""
 
     def forward(
         self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
@@ -166,25 +173,20 @@ class CudaFlash:
         )  # fmt: skip
 
 
-_CPU_OPERATORS = (
-    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
-)  # fmt: skip
-_CUDA_OPERATORS = ("_flash_attention_forward", "_flash_attention_backward")
-
-
 def kernel_for(q: Tensor) -> Kernel | None:
     """The kernel for queries [..., D] of this device, dtype and width; None where there is none."""
     width = q.shape[-1]
     match q.device.type:
-        case "cpu" if q.dtype in CpuFlash.dtypes and _present(_CPU_OPERATORS):
+        case "cpu" if q.dtype in CpuFlash.dtypes and _present(CpuFlash.operators):
             return CpuFlash()
-        case "cuda" if q.dtype in CudaFlash.dtypes and width % 8 == 0 and width <= 256:
-            return CudaFlash() if _present(_CUDA_OPERATORS) and torch.version.hip is None else None
+        case "cuda" if q.dtype in CudaFlash.dtypes and width % 8 == 0 and width <= CudaFlash.max_width:
+            known = _present(CudaFlash.operators) and torch.version.hip is None
+            return CudaFlash() if known and torch.cuda.get_device_capability(q.device) >= (8, 0) else None
         case _:
             return None
 
 
+@lru_cache
 def _present(operators: tuple[str, ...]) -> bool:
-    """Whether this build of PyTorch has them; they are not part of its public interface."""
-    names = set(torch._C._dispatch_get_all_op_names())
-    return all(f"aten::{operator}" in names for operator in operators)
+    """Whether this build of PyTorch has them: they are not part of its public interface."""
+    return {f"aten::{operator}" for operator in operators} <= set(torch._C._dispatch_get_all_op_names())

@@ -43,8 +43,8 @@ class Teacher(Protocol):
 class OracleTeacher:
     """Short sentences, few ways to say a thing: for worlds that know the answer, and small models.
 
-    The kinds share their words, so that what is learned about one helps the others, and a direct answer is
-    the same sentence as an answer after an operation.
+    The kinds share their words, so that what is learned about one helps the others. A direct answer is the
+    same sentence as an answer after an operation: the task's own claim, where it has one.
     """
 
     def analysis(self, task: Task, rng: np.random.Generator) -> str:
@@ -68,14 +68,7 @@ class OracleTeacher:
         if not task.answers:
             raise ConfigError(f"task {task.id!r} has no reference answer for a teacher to give")
         answer = task.answers[0]
-        match task.kind:
-            case "relation" | "count":
-                said = f"It is {answer}."
-            case "attribute" | "page" | "clip":
-                said = f"It reads {answer}."
-            case _:
-                said = f"The answer is {answer}."
-        return f"{said} \\boxed{{{answer}}}"
+        return f"{task.claim or f'The answer is {answer}.'} \\boxed{{{answer}}}"
 
 
 def _pick(rng: np.random.Generator, *sentences: str) -> str:

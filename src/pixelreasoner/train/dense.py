@@ -3,12 +3,18 @@
 Without this stage a small vision-language model trained from random weights learns to speak long before
 it learns to look (its language loss is low while boxes and letters stay at chance).
 
-Shape legend: M merged visual tokens of the batch, D hidden width, C dot colours.
+The read-outs speak the language model's own words: a token over a red card is scored against the text
+embeddings of the colour names, and has to point along that of "red". So when the decoder starts, the word
+in a question and the token in the picture already lie in one space, and finding one by the other is a
+matter of comparing, not of learning eight correspondences first.
+
+Shape legend: M merged visual tokens of the batch, D hidden width, K classes, C dot colours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,52 +22,97 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, DenseLabels
+from pixelreasoner.data.pixelworld.lessons import COORDINATE_STEP
 from pixelreasoner.data.pixelworld.things import DOT_COLOURS
+
+COORDINATES = tuple(range(0, 1001, COORDINATE_STEP))
+"""What a box is spoken with: thousandths, in steps."""
+
+
+class WordReadOut(nn.Module):
+    """Scores tokens against the text embeddings of some words, and against "none of them"."""
+
+    def __init__(self, words_KD: Tensor, *, aligned: bool) -> None:
+        """A read-out. `aligned` compares features and words as they are; else a linear map comes first."""
+        super().__init__()
+        width = words_KD.shape[1]
+        self.register_buffer("words_KD", words_KD)
+        self.map = nn.Identity() if aligned else nn.Linear(width, width)
+        self.none = nn.Linear(width, 1)
+        self.scale = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x_MD: Tensor) -> Tensor:
+        """[M, 1 + K]; class 0 is none."""
+        scores_MK = self.scale * self.map(x_MD) @ self.words_KD.T
+        return torch.cat([self.none(x_MD), scores_MK], -1).float()
 
 
 class DenseHeads(nn.Module):
-    """One linear read-out per question; thrown away after the stage."""
+    """One read-out per question; thrown away after the stage."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, embeddings: nn.Embedding, tokenizer: Any) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        width = embeddings.embedding_dim
+
+        def words(texts: Sequence[str]) -> Tensor:
+            return torch.stack([_word(text, embeddings, tokenizer) for text in texts])
+
         self.noun = nn.Linear(width, 1 + len(NOUNS))
-        self.colour = nn.Linear(width, 1 + len(COLOUR_NAMES))
-        self.glyph = nn.Linear(width, 1 + len(GLYPHS))
-        self.dots = nn.Linear(width, len(DOT_COLOURS))
-        self.box = nn.Linear(width, 4)
+        self.colour = WordReadOut(words(COLOUR_NAMES), aligned=True)
+        self.glyph = WordReadOut(words(GLYPHS), aligned=False)
+        self.dots = WordReadOut(words(DOT_COLOURS), aligned=False)
+        self.n_dots = nn.Linear(width, len(DOT_COLOURS))
+        numbers = words([str(c) for c in COORDINATES])
+        self.box = nn.ModuleList([WordReadOut(numbers, aligned=False) for _ in range(4)])
         self.at = nn.Linear(width, 2)
+
+
+@torch.no_grad()
+def _word(text: str, embeddings: nn.Embedding, tokenizer: Any) -> Tensor:
+    """The mean embedding of a word as it stands in a sentence and after a bracket: " red" and "red"."""
+    ids = [tokenizer(form, add_special_tokens=False)["input_ids"] for form in (f" {text}", text)]
+    whole = [i[0] for i in ids if len(i) == 1]
+    assert whole, f"'{text}' is not one token"
+    return embeddings.weight[whole].mean(0).clone()
 
 
 def dense_loss(
     heads: DenseHeads, features_MD: Tensor, labels: Sequence[DenseLabels]
 ) -> tuple[Tensor, dict[str, float]]:
     """The sum of the read-outs' losses, and what to log. The weights balance their starting sizes."""
-    x_MD = heads.norm(features_MD.float())
+    x_MD = F.layer_norm(features_MD.float(), features_MD.shape[-1:])
     noun_M, colour_M, glyph_M = (_join(labels, name) for name in ("noun_M", "colour_M", "glyph_M"))
     dots_MC, box_M4 = _join(labels, "dots_MC"), _join(labels, "box_M4")
-    glyph_scores = heads.glyph(x_MD).float()
-    readable = glyph_M > 0
+    things, readable = colour_M > 0, glyph_M > 0
+    colour_scores, glyph_scores = heads.colour(x_MD), heads.glyph(x_MD)
     loss = F.cross_entropy(heads.noun(x_MD).float(), noun_M)
-    colour_scores = heads.colour(x_MD).float()
-    loss = loss + F.cross_entropy(colour_scores, colour_M)
+    # Things, and glyphs even more so, are rare among tokens: each gets a term of its own.
+    loss = loss + F.cross_entropy(colour_scores, colour_M) + _among(colour_scores, colour_M, things)
     loss = loss + 0.3 * F.cross_entropy(glyph_scores, glyph_M, ignore_index=IGNORE)
-    if readable.any():  # glyphs are rare among tokens: give them a term of their own
-        loss = loss + F.cross_entropy(glyph_scores[readable], glyph_M[readable])
+    loss = loss + _among(glyph_scores, glyph_M, readable)
     known_MC = ~dots_MC.isnan()
     loss = loss + 2 * F.binary_cross_entropy_with_logits(
-        heads.dots(x_MD).float()[known_MC], dots_MC[known_MC], pos_weight=torch.tensor(4.0)
+        heads.dots(x_MD)[:, 1:][known_MC], (dots_MC[known_MC] > 0).float(), pos_weight=torch.tensor(4.0)
     )
-    placed_M4 = ~box_M4.isnan()
-    box_error = (heads.box(x_MD).float()[placed_M4] - box_M4[placed_M4]).abs().mean()
-    loss = loss + 16 * box_error + 4 * (heads.at(x_MD).float() - _join(labels, "at_M2")).abs().mean()
-    things = colour_M > 0
+    loss = loss + 4 * F.mse_loss(heads.n_dots(x_MD).float()[known_MC], dots_MC[known_MC])
+    box_error = torch.zeros(())
+    for side, read_out in enumerate(heads.box):
+        target_M = (box_M4[things, side].clamp(0, 1) * (len(COORDINATES) - 1)).round().long() + 1
+        scores = read_out(x_MD[things])
+        loss = loss + 0.5 * F.cross_entropy(scores, target_M) if len(target_M) else loss
+        box_error = box_error + (scores.argmax(-1) - target_M).abs().float().mean() / 4
+    loss = loss + 4 * (heads.at(x_MD).float() - _join(labels, "at_M2")).abs().mean()
     return loss, {
         "loss": loss.item(),
         "colour_accuracy": _accuracy(colour_scores, colour_M, things),
         "glyph_accuracy": _accuracy(glyph_scores, glyph_M, readable),
-        "box_error": box_error.item(),
+        "box_error": box_error.item() * COORDINATE_STEP / 1000,
     }
+
+
+def _among(scores_MK: Tensor, target_M: Tensor, where_M: Tensor) -> Tensor:
+    """Cross-entropy over some tokens only; 0 over none."""
+    return F.cross_entropy(scores_MK[where_M], target_M[where_M]) if where_M.any() else scores_MK.sum() * 0.0
 
 
 def _accuracy(scores: Tensor, target: Tensor, where: Tensor) -> float:

@@ -39,7 +39,8 @@ from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.models.precision import Precision, autocast
 from pixelreasoner.models.scratch import Architecture, new_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.sft import sft_loss
+from pixelreasoner.objectives.sft import batch_tokens, sft_loss
+from pixelreasoner.train.batches import micro_batches
 from pixelreasoner.train.dense import DenseHeads, dense_loss
 from pixelreasoner.train.optim import OptimConfig, adamw, descend
 from pixelreasoner.train.progress import Interruptible, RunLog
@@ -59,8 +60,10 @@ class VisionStage(Config):
 
 class LanguageStage(Config):
     steps: int = 3000
-    batch_size: int = 32
+    batch_size: int = 64
     """Lessons per step."""
+    micro_batch_tokens: int = 4096
+    """Padded tokens in memory at one time; small enough for a processor's cache."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
     joint_steps: int = 500
     """The last steps, in which the tower learns too."""
@@ -76,7 +79,7 @@ class PretrainConfig(Config):
     world: WorldConfig = WorldConfig()
     vocabulary: tuple[str, ...] = ()
     """Sentences whose words become tokens besides those of the lessons."""
-    n_lessons: int = 12_000
+    n_scenes: int = 12_000
     n_charts: int = 4_000
     vision: VisionStage = VisionStage()
     language: LanguageStage = LanguageStage()
@@ -127,11 +130,11 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
 
 def paint_curriculum(config: PretrainConfig, factor: int) -> tuple[list[Lesson], list[View]]:
     """All lessons and charts, painted in parallel with a progress bar."""
-    curriculum = Curriculum(config.world, config.dialect, factor, config.n_lessons, config.n_charts)
+    curriculum = Curriculum(config.world, config.dialect, factor, config.n_scenes, config.n_charts)
     lessons: list[Lesson] = []
     charts: list[View] = []
     chunks = curriculum.paint(config.workers or os.cpu_count() or 1)
-    n_chunks = -(-max(config.n_lessons, config.n_charts) // 50)
+    n_chunks = -(-max(config.n_scenes, config.n_charts) // 50)
     for more_lessons, more_charts in track(chunks, "painting lessons", total=n_chunks):
         lessons += more_lessons
         charts += more_charts
@@ -140,7 +143,7 @@ def paint_curriculum(config: PretrainConfig, factor: int) -> tuple[list[Lesson],
 
 def tokenizer_corpus(lessons: Sequence[Lesson], vocabulary: Sequence[str]) -> Iterator[str]:
     """Texts for the tokenizer: the lessons' words, the chat's own, the calls, and the recipe's sentences."""
-    for lesson in lessons[:4000]:
+    for lesson in lessons[:8000]:
         for e in lesson.exchanges:
             yield from (e.question, e.answer)
     calls = (
@@ -181,7 +184,7 @@ class Pretrainer:
         self.views = [v for lesson in lessons for v in lesson.views]
         self.rng = np.random.default_rng(config.seed)
         torch.manual_seed(config.seed)
-        self.heads = DenseHeads(config.architecture.hidden_size)
+        self.heads = DenseHeads(model.decoder.embed_tokens, model.renderer.tokenizer)
         tower = list(model.vision.parameters())
         own = {id(p) for p in tower}
         decoder = [p for p in model.parameters() if id(p) not in own]
@@ -195,7 +198,6 @@ class Pretrainer:
         self._labels: dict[int, DenseLabels] = {}
         self._rows: dict[int, Row] = {}
         self._tools = toolbox_for(model.renderer).schemas
-        self._bucket: list[list[int]] = []
         model.train()
 
     def train_step(self) -> dict[str, float]:
@@ -241,24 +243,19 @@ class Pretrainer:
         joint = at >= stage.steps - stage.joint_steps
         if self.features.frozen == joint:
             self.features = FeatureStore(self.model, frozen=not joint, capacity=200_000)
-        rows = [self._row(i) for i in self._draw(stage.batch_size)]
-        with autocast(self.config.precision, self.model.device):
-            found = self.features(b for layout, _ in rows for b in layout.blocks)
-            scores = score_tokens(self.model, rows, found)
-            loss = sft_loss(scores.logp_N, n_batch_tokens=len(scores.logp_N))
-        loss.backward()
+        rows = [self._row(i) for i in self.rng.integers(0, len(self.lessons), stage.batch_size).tolist()]
+        total, loss_sum = batch_tokens([int(mask.sum()) for _, mask in rows]), 0.0
+        for part in micro_batches([layout for layout, _ in rows], stage.micro_batch_tokens):
+            some = [rows[i] for i in part]
+            with autocast(self.config.precision, self.model.device):
+                found = self.features(b for layout, _ in some for b in layout.blocks)
+                loss = sft_loss(score_tokens(self.model, some, found).logp_N, n_batch_tokens=total)
+            loss.backward()
+            loss_sum += loss.item()
         norm = descend(self.language_optimizer, step=at, total=stage.steps, config=stage.optim)
         if joint:
             descend(self.tower_optimizer, step=at, total=stage.steps, config=self.tower_optim)
-        return {"loss": loss.item(), "grad_norm": norm}
-
-    def _draw(self, n: int) -> list[int]:
-        """A batch of lessons of similar length: four batches are drawn together and sorted."""
-        if not self._bucket:
-            index = self.rng.integers(0, len(self.lessons), 4 * n).tolist()
-            index.sort(key=lambda i: len(self._row(i)[0]))
-            self._bucket = [index[k * n : (k + 1) * n] for k in self.rng.permutation(4).tolist()]
-        return self._bucket.pop()
+        return {"loss": loss_sum, "grad_norm": norm}
 
     def _row(self, index: int) -> Row:
         """Every other lesson lists the operations, so that their names are no surprise later."""
@@ -275,11 +272,10 @@ class Pretrainer:
             "heads": self.heads.state_dict(),
             "optimizers": [o.state_dict() for o in optimizers],
             "rng": self.rng.bit_generator.state,
-            "bucket": self._bucket,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self._bucket = state["step"], state["bucket"]
+        self.step = state["step"]
         self.model.hf.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         optimizers = (self.vision_optimizer, self.language_optimizer, self.tower_optimizer)

@@ -12,8 +12,9 @@ import numpy as np
 
 from pixelreasoner.chat.dialect import Dialect
 from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Picture
 from pixelreasoner.data.pixelworld import paint, scenes
-from pixelreasoner.data.pixelworld.lessons import Lesson, View, lesson, view_of
+from pixelreasoner.data.pixelworld.lessons import Lesson, View, lessons, view_of
 from pixelreasoner.data.pixelworld.world import PixelWorld, WorldConfig
 
 CHUNK = 50
@@ -29,12 +30,12 @@ class Curriculum:
     dialect: Dialect
     factor: int
     """Pixels per language-model token side."""
-    n_lessons: int
+    n_scenes: int
     n_charts: int
 
     def paint(self, workers: int) -> Iterator[tuple[list[Lesson], list[View]]]:
         """Chunks of lessons and reading charts, in order, painted by `workers` processes."""
-        total = max(self.n_lessons, self.n_charts)
+        total = max(self.n_scenes, self.n_charts)
         ranges = [range(i, min(i + CHUNK, total)) for i in range(0, total, CHUNK)]
         # Fork would copy the parent's threads' locks; spawn starts clean and costs a second.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -43,17 +44,17 @@ class Curriculum:
 
 def _paint(curriculum: Curriculum, indices: Sequence[int]) -> tuple[list[Lesson], list[View]]:
     world = PixelWorld(curriculum.world)
-    lessons = [_lesson(curriculum, world, i) for i in indices if i < curriculum.n_lessons]
+    about = [x for i in indices if i < curriculum.n_scenes for x in _lessons(curriculum, world, i)]
     charts = [v for i in indices if i < curriculum.n_charts for v in _chart(curriculum, i)]
-    return lessons, charts
+    return about, charts
 
 
-def _lesson(curriculum: Curriculum, world: PixelWorld, index: int) -> Lesson:
+def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Lesson]:
     kinds = curriculum.world.kinds
     kind, turn = kinds[index % len(kinds)], index // len(kinds)
     tiny = int((turn + 1) * TINY_SHARE) > int(turn * TINY_SHARE)
     scene, rng = world.scene("base", kind, turn, tiny=tiny)
-    return lesson(scene, rng, curriculum.dialect, curriculum.factor)
+    return lessons(scene, rng, curriculum.dialect, curriculum.factor)
 
 
 def _chart(curriculum: Curriculum, index: int) -> list[View]:
@@ -62,6 +63,7 @@ def _chart(curriculum: Curriculum, index: int) -> list[View]:
     studio = scenes.Studio(rng, paint.photographs(curriculum.world.photos), test=False, tiny=False)
     scene = scenes.chart(studio)
     picture = scene.media
+    assert isinstance(picture, Picture), "a chart is a still picture"
     width, height = picture.size
     side = studio.integers(260, 420)
     x, y = studio.integers(0, width - side), studio.integers(0, height - side)

@@ -28,7 +28,7 @@ class DenseLabels:
     glyph_M: npt.NDArray[np.int64]
     """0 none, then GLYPHS; IGNORE where a glyph is too small to read."""
     dots_MC: npt.NDArray[np.float32]
-    """1 where a dot of that colour has its centre in the cell; NaN where dots are too small."""
+    """How many dots of that colour have their centre in the cell; NaN where dots are too small."""
     box_M4: npt.NDArray[np.float32]
     """The thing's box as fractions of the picture; NaN where there is nothing."""
     at_M2: npt.NDArray[np.float32]
@@ -49,7 +49,8 @@ def dense_labels(view: View, factor: int) -> DenseLabels:
         for r in range(max(0, int(b.y1 // factor)), min(rows, int(-(-b.y2 // factor)))):
             for c in range(max(0, int(b.x1 // factor)), min(columns, int(-(-b.x2 // factor)))):
                 overlap = _overlap(b.x1, b.x2, c, factor) * _overlap(b.y1, b.y2, r, factor)
-                if overlap <= claimed[r, c] or overlap < 0.08:
+                # A thing smaller than a cell may be shared by four: a fifth of it is enough to be told.
+                if overlap <= claimed[r, c] or overlap < min(0.08, 0.2 * b.area / factor**2):
                     continue
                 claimed[r, c] = overlap
                 noun[r, c] = 1 + NOUNS.index(thing.noun)
@@ -63,7 +64,7 @@ def dense_labels(view: View, factor: int) -> DenseLabels:
         for dot in thing.dots if thing.detail_px >= LEGIBLE_DOT_PX else ():
             x, y = dot.box.center
             r, c = min(rows - 1, int(y // factor)), min(columns - 1, int(x // factor))
-            dots[r, c, DOT_COLOURS.index(dot.colour)] = 1.0
+            dots[r, c, DOT_COLOURS.index(dot.colour)] += 1.0
     flat = rows * columns
     y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
     return DenseLabels(

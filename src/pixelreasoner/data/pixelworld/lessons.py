@@ -1,6 +1,6 @@
 """Lessons for a model that has yet to learn to see: dense questions about pictures, never an operation.
 
-One scene gives the overview with questions about where things are and what the legible ones show, then a
+One scene gives the overview with questions about where things are and what the legible ones show, and a
 few close-ups, each with its own questions. This is what a general vision-language model already knows
 before the warm start: grounding, reading, counting, and looking at the picture a question came with.
 """
@@ -19,12 +19,15 @@ from pixelreasoner.chat.pixels import fit
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.data.pixelworld import questions
-from pixelreasoner.data.pixelworld.things import SIDES, Scene, Thing
+from pixelreasoner.data.pixelworld.things import Scene, Thing
 
 COORDINATE_STEP = 20
 """Boxes are spoken in thousandths, rounded outward to this step."""
 ALL_AT_ONCE = 0.5
 """How often a picture is described as a whole rather than thing by thing."""
+IN_ONE = 0.25
+"""How often the pictures of a scene follow one another in one conversation."""
+WHERE = ("", ".", " is here.", ". It is in this region of the picture:")
 LEGIBLE_GLYPH_PX = 9.0
 LEGIBLE_DOT_PX = 3.2
 
@@ -49,7 +52,7 @@ class View:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A conversation about one scene; the first exchange brings the overview."""
+    """A conversation about one scene; the first exchange brings the first picture."""
 
     exchanges: tuple[Exchange, ...]
     views: tuple[View, ...]
@@ -96,20 +99,24 @@ def spoken_box(box: Box, size: Size) -> list[int]:
     return [*low, *(min(v, 1000) for v in high)]
 
 
-def box_of(thing: Thing, size: Size) -> str:
-    """Grounding as the Qwen families write it, the thing named just before: its box follows its name."""
+def box_of(thing: Thing, size: Size, where: str = "") -> str:
+    """Grounding as the Qwen families write it, after the thing's name: "The red card\\n{"bbox_2d": ...}".
+
+    `where` stands between the two, so that the name is looked up wherever it was said.
+    """
     box = json.dumps({"bbox_2d": spoken_box(thing.box, size)})
-    return f"{_capital(thing.name)}: {box}"
+    return f"{questions.capital(thing.name)}{where}\n{box}"
 
 
-def locate(thing: Thing, size: Size) -> Exchange:
+def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
     """Grounding: the box of a thing."""
-    return Exchange(f"Locate {thing.name}.", box_of(thing, size))
+    where = WHERE[int(rng.integers(len(WHERE)))]
+    return Exchange(f"Locate {thing.name}.", box_of(thing, size, where))
 
 
 def frames_of(thing: Thing) -> str:
-    """Temporal grounding: the frames that show a thing, named just before."""
-    return f"{_capital(thing.name)}: " + json.dumps({"target_frames": list(thing.frames)})
+    """Temporal grounding: the frames that show a thing, after its name."""
+    return f"{questions.capital(thing.name)}\n" + json.dumps({"target_frames": list(thing.frames)})
 
 
 def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
@@ -125,24 +132,19 @@ def read_all(things: Sequence[Thing]) -> Exchange:
 def described(thing: Thing) -> str:
     """A sentence with all that can be read off a thing."""
     if thing.glyph:
-        return f"{_capital(thing.name)} reads {thing.glyph}."
+        return questions.reading(thing)
     if questions.holds_pair(thing):
         first, second = thing.dots
         side = questions.side_of(first, second)
-        return f"{_capital(thing.name)} has the {first.colour} dot {side} of the {second.colour} dot."
+        return f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
     colours = list(dict.fromkeys(d.colour for d in thing.dots))
-    counts = [f"{sum(d.colour == c for d in thing.dots)} {c}" for c in colours]
-    return f"{_capital(thing.name)} has {' and '.join(counts)} dots."
+    counts = [f"the number of {c} dots is {sum(d.colour == c for d in thing.dots)}" for c in colours]
+    return f"On {thing.name}, {' and '.join(counts)}."
 
 
 def answered(question: questions.Question) -> Exchange:
     """One question, answered in a sentence with the answer in a box."""
-    verb = "is" if question.answer in SIDES or question.text.startswith("How many") else "reads"
-    return Exchange(question.text, f"It {verb} {question.answer}. \\boxed{{{question.answer}}}")
-
-
-def _capital(name: str) -> str:
-    return name[0].upper() + name[1:]
+    return Exchange(question.text, f"{question.claim} \\boxed{{{question.answer}}}")
 
 
 def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
@@ -155,23 +157,39 @@ def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
     return Box(cx - half, cy - half, cx + half, cy + half).clip(size)
 
 
-def lesson(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int) -> Lesson:
-    """One lesson about a scene; everything in it is drawn from `rng`."""
+def lessons(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int) -> list[Lesson]:
+    """The lessons of a scene: its overview, then some close-ups; everything is drawn from `rng`.
+
+    Most pictures make a lesson of their own: short conversations teach more per second than long ones. In
+    the others the close-ups follow the overview, as an operation's result will.
+    """
     if isinstance(scene.media, Video):
-        return _clip_lesson(scene, scene.media, rng, dialect, factor)
-    picture, size = scene.media, scene.media.size
+        pages = _clip_pages(scene, scene.media, rng, dialect, factor)
+    else:
+        pages = _still_pages(scene, scene.media, rng, dialect, factor)
+    if rng.random() < IN_ONE:
+        exchanges = tuple(e for page in pages for e in page.exchanges)
+        return [Lesson(exchanges, tuple(view for page in pages for view in page.views))]
+    return pages
+
+
+def _page(media: Media, asked: Sequence[Exchange], views: Sequence[View]) -> Lesson:
+    """Questions about one picture or clip, the first of which brings it along."""
+    return Lesson((replace(asked[0], media=media), *asked[1:]), tuple(views))
+
+
+def _still_pages(
+    scene: Scene, picture: Picture, rng: np.random.Generator, dialect: Dialect, factor: int
+) -> list[Lesson]:
+    size = picture.size
     overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
-    asked = _questions_on(overview, rng, n_places=3)
-    exchanges = [replace(asked[0], media=overview.media), *asked[1:]]
-    views = [overview]
+    pages = [_page(overview.media, _questions_on(overview, rng, n_places=3), [overview])]
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
         view = view_of(picture, scene.things, region, dialect.crop, factor)
-        about = _questions_on(view, rng, n_places=1)
-        if about:
-            exchanges += [replace(about[0], media=view.media), *about[1:]]
-            views.append(view)
-    return Lesson(tuple(exchanges), tuple(views))
+        if about := _questions_on(view, rng, n_places=1):
+            pages.append(_page(view.media, about, [view]))
+    return pages
 
 
 def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> list[Exchange]:
@@ -182,7 +200,7 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> lis
     if len(things) > 1 and rng.random() < ALL_AT_ONCE:
         out = [locate_all(things, size)]
     else:
-        out = [locate(t, size) for t in things[:n_places]]
+        out = [locate(t, size, rng) for t in things[:n_places]]
     readable = [t for t in things if legible(t)]
     if readable and rng.random() < ALL_AT_ONCE:
         out.append(read_all([readable[i] for i in rng.permutation(len(readable)).tolist()]))
@@ -195,9 +213,9 @@ def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> qu
     return asked[int(rng.integers(len(asked)))]
 
 
-def _clip_lesson(
+def _clip_pages(
     scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int
-) -> Lesson:
+) -> list[Lesson]:
     """Which frames show a card, what a large card shows, then single frames as pictures."""
     size = fit(video.size, dialect.video_frame, factor=factor)
     small = Video(
@@ -218,16 +236,13 @@ def _clip_lesson(
         if legible(replace(thing, detail_px=thing.detail_px * scale)):
             asked += [answered(q) for q in questions.questions_about(thing, rng)]
     asked = [asked[i] for i in rng.permutation(len(asked))]
-    exchanges = [replace(asked[0], media=small), *asked[1:]]
-    views = _pairs(small, scene.things, scale, rng)
+    pages = [_page(small, asked, _pairs(small, scene.things, scale, rng))]
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
         view = view_of(frame, (thing,), Box(0, 0, *video.size), dialect.crop, factor)
-        about = _questions_on(view, rng, n_places=1)
-        exchanges += [replace(about[0], media=view.media), *about[1:]]
-        views.append(view)
-    return Lesson(tuple(exchanges), tuple(views))
+        pages.append(_page(view.media, _questions_on(view, rng, n_places=1), [view]))
+    return pages
 
 
 def _pairs(video: Video, things: tuple[Thing, ...], scale: float, rng: np.random.Generator) -> list[View]:

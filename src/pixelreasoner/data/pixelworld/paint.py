@@ -43,8 +43,9 @@ def handwritten_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         from sklearn.datasets import load_digits
     except ImportError as e:
         raise MissingExtraError("scikit-learn", "world", "Drawing handwritten digits") from e
-    raw = load_digits()
-    return np.clip(raw.images * 16.0, 0, 255).astype(np.uint8), raw.target.astype(np.int64)
+    flat, labels = load_digits(return_X_y=True)
+    ink = np.clip(np.asarray(flat).reshape(-1, 8, 8) * 16.0, 0, 255)  # drawn on a scale of 0 to 16
+    return ink.astype(np.uint8), np.asarray(labels).astype(np.int64)
 
 
 @lru_cache(maxsize=8)
@@ -78,7 +79,9 @@ def texture(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     fine = rng.normal(0, float(rng.uniform(3, 16)), (cells * 6, cells * 6, 1))
     layers = [
         np.asarray(
-            Image.fromarray(np.clip(layer, 0, 255).astype(np.uint8)).resize((width, height), Image.BICUBIC),
+            Image.fromarray(np.clip(layer, 0, 255).astype(np.uint8)).resize(
+                (width, height), Image.Resampling.BICUBIC
+            ),
             dtype=np.float32,
         )
         for layer in (coarse, np.repeat(128 + fine, 3, axis=2))
@@ -94,8 +97,8 @@ def photo_patch(
     scale = float(rng.uniform(0.55, 1.0)) * min(photo.width / width, photo.height / height)
     w, h = int(width * scale), int(height * scale)
     x, y = int(rng.integers(photo.width - w + 1)), int(rng.integers(photo.height - h + 1))
-    patch = photo.resize((width, height), Image.BILINEAR, box=(x, y, x + w, y + h))
-    return patch.transpose(Image.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else patch
+    patch = photo.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
+    return patch.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else patch
 
 
 def background(
@@ -135,7 +138,7 @@ def handwritten(
     pool = pool[cut:] if test else pool[:cut]
     mask = Image.fromarray(images[int(rng.choice(pool))])
     side = max(4, round(box.height))
-    mask = mask.resize((side, side), Image.BICUBIC)
+    mask = mask.resize((side, side), Image.Resampling.BICUBIC)
     cx, cy = box.center
     image.paste(ink, (round(cx - side / 2), round(cy - side / 2)), mask)
 

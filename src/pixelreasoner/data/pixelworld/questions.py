@@ -15,6 +15,9 @@ N_CHOICES = 4
 class Question(NamedTuple):
     text: str
     answer: str
+    claim: str
+    """The answer in a sentence. What the question is about is named before the answer: whoever writes the
+    sentence word by word has just said what to look for."""
 
 
 def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question:
@@ -24,10 +27,21 @@ def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question
     """
     alphabet = DIGITS if thing.glyph.isdigit() else LETTERS
     choices = "" if rng is None else f": {_choices(thing.glyph, alphabet, rng)}"
+    claim = reading(thing)
     if thing.noun == "row":
-        return Question(f"What is the value in {thing.name}{choices}?", thing.glyph)
+        return Question(f"What is the value in {thing.name}{choices}?", thing.glyph, claim)
     what = "digit" if thing.glyph.isdigit() else "letter"
-    return Question(f"Which {what} is on {thing.name}{choices}?", thing.glyph)
+    return Question(f"Which {what} is on {thing.name}{choices}?", thing.glyph, claim)
+
+
+def reading(thing: Thing) -> str:
+    """What is written on it, in a sentence."""
+    return f"{capital(thing.name)} reads {thing.glyph}."
+
+
+def capital(name: str) -> str:
+    """A name at the start of a sentence."""
+    return name[0].upper() + name[1:]
 
 
 def _choices(answer: str, alphabet: Sequence[str], rng: np.random.Generator) -> str:
@@ -49,15 +63,18 @@ def side_of(a: Dot, b: Dot) -> str:
 def relation(thing: Thing, *, swapped: bool = False) -> Question:
     """`relation`: left, right, above or below, for a board with two dots."""
     a, b = reversed(thing.dots) if swapped else thing.dots
+    side = side_of(a, b)
     return Question(
-        f"On {thing.name}, where is the {a.colour} dot relative to the {b.colour} dot?", side_of(a, b)
+        f"On {thing.name}, where is the {a.colour} dot relative to the {b.colour} dot?",
+        side,
+        f"Seen from the {b.colour} dot, the {a.colour} dot is {side}.",
     )
 
 
 def count(thing: Thing, colour: str) -> Question:
     """`count`: the dots of one colour on a board."""
-    n = sum(d.colour == colour for d in thing.dots)
-    return Question(f"How many {colour} dots are on {thing.name}?", str(n))
+    n = str(sum(d.colour == colour for d in thing.dots))
+    return Question(f"How many {colour} dots are on {thing.name}?", n, f"The number of {colour} dots is {n}.")
 
 
 def holds_pair(thing: Thing) -> bool:

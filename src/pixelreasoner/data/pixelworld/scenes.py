@@ -31,7 +31,7 @@ class Studio:
         """A whole number from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
-    def pick(self, items: Sequence[str], n: int) -> list[str]:
+    def pick(self, items: tuple[str, ...] | list[str], n: int) -> list[str]:
         """`n` different items in random order."""
         return [items[i] for i in self.rng.permutation(len(items))[:n]]
 
@@ -45,7 +45,7 @@ def cards(studio: Studio) -> Scene:
     image = studio.canvas()
     draw = ImageDraw.Draw(image)
     n = studio.integers(3, 6) if studio.tiny else studio.integers(2, 4)
-    sides = [studio.integers(34, 44) if studio.tiny else studio.integers(150, 230) for _ in range(n)]
+    sides = [studio.integers(40, 50) if studio.tiny else studio.integers(150, 230) for _ in range(n)]
     boxes = place(studio.rng, image.size, [(s, s) for s in sides])
     things = [
         card(studio, image, draw, box, colour)
@@ -187,7 +187,7 @@ def clip(studio: Studio) -> Scene:
     spans = _spans(rng, n)
     things = []
     for span, colour in zip(spans, studio.pick(tuple(COLOURS), n), strict=True):
-        edge = studio.integers(60, 70) if studio.tiny else studio.integers(200, 250)
+        edge = studio.integers(68, 78) if studio.tiny else studio.integers(200, 250)
         x, y = studio.integers(8, side - edge - 8), studio.integers(8, side - edge - 8)
         box = Box(x, y, x + edge, y + edge)
         stamp = Image.new("RGB", (side, side))

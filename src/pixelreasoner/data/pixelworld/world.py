@@ -94,6 +94,7 @@ class PixelWorld:
             needs_operation=needs_operation,
             split=split,
             subject=thing.name,
+            claim=question.claim,
         )
 
     def tasks(self, split: Split, n: int, *, start: int = 0) -> Iterator[Task]:
