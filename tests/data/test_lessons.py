@@ -103,10 +103,9 @@ def test_an_answer_names_what_it_is_about_before_it_says_it():
                 claim, _, boxed = e.answer.partition(" \\boxed")
                 answer = boxed.strip("{}")
                 assert claim.endswith(f" {answer}.")
-                assert any(
-                    t.name in claim.lower() or any(f"{d.colour} dot" in claim for d in t.dots)
-                    for t in scene.things
-                )
+                subjects = [t.name for t in scene.things]
+                subjects += [f"{d.colour} dot" for t in scene.things for d in t.dots]
+                assert any(subject in claim.lower() for subject in subjects)
 
 
 def test_a_thing_shared_by_four_cells_is_told_by_all_of_them():
@@ -116,7 +115,8 @@ def test_a_thing_shared_by_four_cells_is_told_by_all_of_them():
 
 
 def test_dots_are_counted_per_cell():
-    dots = tuple(Dot("red", Box(x, 2, x + 4, 6)) for x in (2, 8)) + (Dot("blue", Box(20, 2, 24, 6)),)
+    spots = (("red", 2), ("red", 8), ("blue", 20))
+    dots = tuple(Dot(colour, Box(x, 2, x + 4, 6)) for colour, x in spots)
     board = Thing("board", "green", Box(0, 0, 32, 32), detail_px=4, dots=dots)
     labels = dense_labels(View(Picture(np.zeros((32, 32, 3), np.uint8)), (board,)), FACTOR)
     red, blue = DOT_COLOURS.index("red"), DOT_COLOURS.index("blue")
