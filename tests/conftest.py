@@ -18,6 +18,7 @@ from pixelreasoner.core.media import Picture, Video
 CORPUS = (
     "system\nYou are a helpful assistant.", "user\nassistant\n", "What is the number on the red card?",
     'The sign is tiny. {"name": "crop_image", "arguments": {"bbox_2d": [120, 40, 500, 620]}}',
+    'The blue card {"name": "select_frames", "arguments": {"target_frames": [3, 4]}}',
     "Image 2 is the cropped region (40x30 pixels):", "It reads K. \\boxed{K}", "<0.5 seconds>",
 )  # fmt: skip
 
@@ -102,8 +103,9 @@ def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)  # for models this small, threads cost more than they give
     folder = tmp_path_factory.mktemp("qwen3")
     sizes = Architecture(
-        vocab_size=1536, hidden_size=32, layers=3, heads=2, intermediate_size=48, vision_hidden_size=32,
-        vision_depth=3, vision_intermediate_size=40, patch_size=4, position_grid=8, deepstack_layers=(0, 1),
+        vocab_size=1536, hidden_size=32, layers=3, heads=2, kv_heads=1, intermediate_size=48,
+        vision_hidden_size=32, vision_depth=3, vision_intermediate_size=40, patch_size=4, position_grid=8,
+        deepstack_layers=(0, 1),
     )  # fmt: skip
     new_checkpoint(folder, architecture=sizes, dialect=DIALECT, corpus=CORPUS, seed=0)
     return folder

@@ -53,10 +53,19 @@ def test_a_line_is_squeezed_where_the_processors_refuse_it(size):
     assert shown.height % 28 == shown.width % 28 == 0 < min(shown)
 
 
-@given(width=SIDES, height=SIDES, budget=budgets(), factor=FACTORS)
-def test_fit_keeps_the_shape_where_there_is_room(width, height, budget, factor):
-    assume(min(width, height) >= 4 * factor and max(width, height) <= 8 * min(width, height))
-    assume(budget.max_pixels >= 4 * budget.min_pixels and budget.max_pixels >= 600 * factor**2)
+@given(
+    factor=FACTORS,
+    short=st.floats(4, 100),
+    ratio=st.floats(1, 8),
+    upright=st.booleans(),
+    low=st.floats(1, 1000),
+    room=st.floats(4, 50),
+)
+def test_fit_keeps_the_shape_where_there_is_room(factor, short, ratio, upright, low, room):
+    sides = (round(short * factor), round(short * ratio * factor))
+    width, height = sides if upright else sides[::-1]
+    most = max(low * room, 600)
+    budget = PixelBudget(min_pixels=round(low * factor**2), max_pixels=round(most * factor**2))
     shown = fit(Size(width, height), budget, factor=factor)
     assert budget.min_pixels <= shown.width * shown.height <= budget.max_pixels
     assert abs(math.log(shown.width / shown.height * height / width)) < 0.5

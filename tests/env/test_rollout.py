@@ -12,6 +12,8 @@ r"""The contract of the interaction loop.
 10. Requests of an attempt depend on its seed and turn only, never on the batch.
 11. Events tell the whole story, in order, in whole characters.
 12. Nothing a model says raises: 100,000 fuzzed messages.
+13. With an engine, messages and operations are completed in any order, and nothing waits for the slowest:
+    what comes out is the same. Who speaks together does not depend on how long an operation takes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import threading
+import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -33,9 +38,15 @@ from pixelreasoner.env.events import Event, Finished, OperationReturned, Operati
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import Attempt, rollout, turn_seed
 from pixelreasoner.objectives.samples import loss_mask
-from pixelreasoner.ops.toolbox import standard_toolbox
+from pixelreasoner.ops.toolbox import Toolbox, standard_toolbox
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
-from pixelreasoner.policy.scripted import Script, ScriptedMessage, ScriptedPolicy, per_conversation
+from pixelreasoner.policy.scripted import (
+    Script,
+    ScriptedMessage,
+    ScriptedPolicy,
+    per_conversation,
+    per_prompt,
+)
 
 RENDERER = PlainRenderer()
 TOOLBOX = standard_toolbox(
@@ -444,3 +455,166 @@ def test_100_000_fuzzed_messages_never_raise():
             assert loss_mask(t).sum() == t.n_sampled_tokens
     assert stops == set(StopReason)
     assert n_valid > 1000
+
+
+# 13: engines
+
+
+class Straggling(ScriptedPolicy):
+    """Says what its script says, a token per step, each message after a delay of its own."""
+
+    def __init__(self, script: Script, n_steps_late: int) -> None:
+        super().__init__(script, RENDERER)
+        self._late = n_steps_late
+        self.released: list[int] = []
+        self.n_steps = 0
+        self.together: list[list[int]] = []
+        """Who waits for a message, step by step."""
+
+    @contextmanager
+    def session(self, sampling: Sampling, on_token: OnToken | None = None):
+        self._sampling, self._on_token = sampling, on_token
+        self._waiting: dict[int, tuple[int, Completion]] = {}
+        self._tickets = itertools.count(100)
+        yield self
+
+    def submit(self, request: Request) -> int:
+        ticket = next(self._tickets)
+        [completion] = self.sample([request], self._sampling)
+        self._waiting[ticket] = self.n_steps + 1 + request.seed % self._late, completion
+        return ticket
+
+    def step(self) -> list[tuple[int, Completion]]:
+        assert self._waiting, "a step for nobody"
+        self.together.append(sorted(self._waiting))
+        self.n_steps += 1
+        done = [(t, c) for t, (when, c) in self._waiting.items() if when <= self.n_steps]
+        for ticket, completion in done:
+            del self._waiting[ticket]
+            for token in completion.ids if self._on_token else ():
+                self._on_token(ticket, token)
+        return done[::-1]
+
+    def release(self, ticket: int) -> None:
+        self.released.append(ticket)
+
+
+def straggle(
+    n_steps_late: int, toolbox: Toolbox = TOOLBOX
+) -> tuple[Straggling, list[Event], list[Trajectory]]:
+    """Twelve attempts that ask 0 to 3 times, told apart by their question."""
+    talks = {f"Letter {i}?": [*[ZOOM, BROKEN, ZOOM][: i % 4], ANSWER] for i in range(10, 22)}
+    policy = Straggling(per_prompt(talks, RENDERER), n_steps_late)
+    events: list[Event] = []
+    attempts = [Attempt(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)]
+    done = rollout(
+        attempts, policy=policy, renderer=RENDERER, toolbox=toolbox,
+        sampling=Sampling(), limits=Limits(), on_event=events.append,
+    )  # fmt: skip
+    return policy, events, done
+
+
+@pytest.mark.parametrize("n_steps_late", [2, 7, 50])
+def test_the_order_of_completion_does_not_matter(n_steps_late):
+    policy, events, late = straggle(n_steps_late)
+    assert late == straggle(1)[2]
+    assert len(policy.released) == 12
+    for i, t in enumerate(late):
+        said = "".join(e.text for e in events if isinstance(e, TextToken) and e.attempt == i)
+        assert said == "".join(turn.text for turn in t.turns)
+        story = [type(e) for e in events if e.attempt == i and not isinstance(e, TextToken)]
+        zoom, broken = [OperationStarted, OperationReturned], [OperationReturned]
+        assert story == [*[*zoom, *broken, *zoom][: (0, 2, 3, 5)[len(t.turns) - 1]], Finished]
+
+
+def test_operations_are_carried_out_while_others_speak():
+    """An operation that only ends once more steps were taken: to wait for it at once would take for ever."""
+    seen = threading.Event()
+
+    class Slow:
+        schemas = TOOLBOX.schemas
+        reject = TOOLBOX.reject
+
+        def execute(self, call, scene):
+            assert seen.wait(timeout=60)
+            return TOOLBOX.execute(call, scene)
+
+    class Watched(Straggling):
+        def step(self):
+            if self.n_steps >= 3:
+                seen.set()
+            return super().step()
+
+    talks = {"first": [ZOOM, ANSWER], "second": [ANSWER]}
+    policy = Watched(per_prompt(talks, RENDERER), 1)
+    submit = policy.submit
+
+    def late(request: Request) -> int:
+        ticket = submit(request)
+        if "second" in RENDERER.decode(request.segments[0].ids):
+            policy._waiting[ticket] = 10, policy._waiting[ticket][1]
+        return ticket
+
+    policy.submit = late
+    first, second = rollout(
+        [Attempt(Task(q, q, (PICTURE,), ("K",)), 0) for q in talks],
+        policy=policy, renderer=RENDERER, toolbox=Slow(), sampling=Sampling(), limits=Limits(),
+    )  # fmt: skip
+    assert (first.n_operations, first.answer, second.answer) == (1, "K", "K")
+
+
+def test_who_speaks_together_does_not_depend_on_the_clock():
+    class Dawdling:
+        schemas, reject = TOOLBOX.schemas, TOOLBOX.reject
+
+        def execute(self, call, scene):
+            time.sleep(0.02)
+            return TOOLBOX.execute(call, scene)
+
+    assert straggle(7, Dawdling())[0].together == straggle(7)[0].together
+
+
+def test_after_an_interrupt_no_operation_is_begun():
+    begun, left = [], threading.Event()
+
+    class Blocked:
+        schemas = TOOLBOX.schemas
+
+        def execute(self, call, scene):
+            begun.append(call)
+            assert left.wait(timeout=60)
+            return TOOLBOX.execute(call, scene)
+
+    class Interrupted(Straggling):
+        @contextmanager
+        def session(self, sampling: Sampling, on_token: OnToken | None = None):
+            try:
+                with super().session(sampling, on_token) as engine:
+                    yield engine
+            finally:
+                left.set()
+
+        def step(self):
+            if self.n_steps == 1:
+                raise KeyboardInterrupt
+            return super().step()
+
+    talks = {f"Letter {i}?": [ZOOM, ANSWER] for i in range(10, 22)}
+    with pytest.raises(KeyboardInterrupt):
+        rollout(
+            [Attempt(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)],
+            policy=Interrupted(per_prompt(talks, RENDERER), 2),
+            renderer=RENDERER, toolbox=Blocked(), sampling=Sampling(), limits=Limits(),
+        )  # fmt: skip
+    assert len(begun) <= 1, "six were asked for"
+
+
+def test_a_bug_in_an_operation_is_raised():
+    class Broken:
+        schemas = TOOLBOX.schemas
+
+        def execute(self, call, scene):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        straggle(3, Broken())

@@ -14,9 +14,11 @@ from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models import logprobs
 from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.models.packing import Branch, pack
-from pixelreasoner.models.shared_prefix import SHARED_PREFIX_DENSE
+from pixelreasoner.models.shared_prefix import SHARED_PREFIX, SHARED_PREFIX_DENSE
 from pixelreasoner.models.shared_scores import score_packed
 from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.policy.base import Request, Sampling
+from pixelreasoner.policy.local import LocalPolicy
 
 FORBIDDEN = (5, 6, 7)
 
@@ -107,35 +109,59 @@ def assert_close(ours: dict, theirs: dict, *, rtol: float) -> None:
     whole = max(g.abs().max().item() for g in theirs.values())
     for name, gradient in ours.items():
         scale = max(theirs[name].abs().max().item(), 1e-3 * whole)
-        assert (gradient - theirs[name]).abs().max().item() <= rtol * scale, name
+        error = (gradient - theirs[name]).abs().max().item() / scale
+        assert error <= rtol, f"{name}: {error:.1e}"
 
 
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
-def test_float32(trained, attempts, checkpointing):
-    model = trained(torch.float32)
+def compare(model, attempts, *, checkpointing):
+    """Scores and gradients of the reference, and of packed rows."""
     expected = reference(model, attempts)
     wanted = gradients(model, expected)
+    assert any("visual" in name for name in wanted)
     if checkpointing:
         model.hf.gradient_checkpointing_enable({"use_reentrant": False})
+    runs = []
+    model.decoder.layers[0].self_attn.register_forward_pre_hook(lambda *_: runs.append(1))
     found = packed(model, attempts)
-    torch.testing.assert_close(found.logp_N, expected.logp_N, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(found.entropy_N, expected.entropy_N, atol=1e-5, rtol=1e-6)
+    ours = gradients(model, found)
+    assert len(runs) == 1 + checkpointing
+    return (expected, wanted), (found, ours)
+
+
+checkpointed = pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
+
+
+@checkpointed
+def test_float32(trained, attempts, checkpointing):
+    """Measured: 7e-8 of the log-probabilities (one bit), 1.3e-6 of the gradients."""
+    (expected, wanted), (found, ours) = compare(trained(torch.float32), attempts, checkpointing=checkpointing)
+    torch.testing.assert_close(found.logp_N, expected.logp_N, atol=0, rtol=1e-6)
+    torch.testing.assert_close(found.entropy_N, expected.entropy_N, atol=0, rtol=1e-6)
     assert not found.entropy_N.requires_grad
-    assert_close(gradients(model, found), wanted, rtol=1e-5)
-    assert any("visual" in name for name in wanted)
+    assert_close(ours, wanted, rtol=1e-5)
 
 
-def test_float64(trained, attempts, monkeypatch):
-    """To the last digits: transformers' norms go through float32, so here they are kept from it."""
+@checkpointed
+def test_float64(trained, attempts, checkpointing, monkeypatch):
+    """To the last digits, where transformers is kept from computing norms in float32. Measured: 3e-15."""
     model = trained(torch.float64)
-    model.vision.requires_grad_(False)
-    for module in model.decoder.modules():
+    for module in model.modules():
         if type(module).__name__.endswith("RMSNorm"):
             monkeypatch.setattr(type(module), "forward", _exact_norm)
-    expected = reference(model, attempts)
-    found = packed(model, attempts)
-    torch.testing.assert_close(found.logp_N, expected.logp_N, atol=1e-12, rtol=1e-12)
-    assert_close(gradients(model, packed(model, attempts)), gradients(model, expected), rtol=1e-11)
+    (expected, wanted), (found, ours) = compare(model, attempts, checkpointing=checkpointing)
+    torch.testing.assert_close(found.logp_N, expected.logp_N, atol=0, rtol=1e-12)
+    assert_close(ours, wanted, rtol=1e-12)
+
+
+def test_float64_as_transformers_computes_it(trained, attempts):
+    """Its norms round to float32 on their way, and gradients are summed in another order around them.
+
+    Measured: equal log-probabilities, 9e-8 of the gradients. A state on the edge between two float32 numbers
+    may be rounded the other way on another machine, hence the room for log-probabilities.
+    """
+    (expected, wanted), (found, ours) = compare(trained(torch.float64), attempts, checkpointing=False)
+    torch.testing.assert_close(found.logp_N, expected.logp_N, atol=0, rtol=1e-7)
+    assert_close(ours, wanted, rtol=1e-6)
 
 
 def _exact_norm(self, x):
@@ -190,6 +216,20 @@ def test_padded_batches_are_scored_as_before(trained, attempts):
     assert torch.equal(before.logp_N, after.logp_N)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_sampling_goes_on_as_before(trained, attempts, temperature):
+    """With padding, prompts in common and a growing cache: the same tokens, with the same odds to the bit."""
+    model = trained(torch.float32)
+    requests = [Request((s[0],), seed=i) for i, (s, _) in enumerate(attempts(model.renderer))]
+    sampling = Sampling(temperature=temperature, max_tokens=12)
+    policy = LocalPolicy(model)
+    before = policy.sample(requests, sampling)
+    with torch.no_grad():
+        packed(model, attempts)
+    assert model.decoder.config._attn_implementation == SHARED_PREFIX
+    assert policy.sample(requests, sampling) == before
+
+
 def test_work_is_done_once(trained, attempts):
     """The tower sees each distinct picture, the decoder each prompt, the head the loss tokens: once."""
     model = trained(torch.float32)
@@ -215,8 +255,7 @@ def test_scores_are_chunked(trained, attempts, monkeypatch):
     expected = packed(model, attempts)
     wanted = gradients(model, expected)
     sizes = []
-    score = logprobs._score
-    monkeypatch.setattr(logprobs, "_score", lambda m, h, *rest: sizes.append(len(h)) or score(m, h, *rest))
+    model.hf.lm_head.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     monkeypatch.setattr(logprobs, "CHUNK", 5)
     found = packed(model, attempts)
     assert max(sizes) == 5
@@ -227,8 +266,13 @@ def test_scores_are_chunked(trained, attempts, monkeypatch):
 def test_autocast(trained, attempts):
     """In bfloat16 packed and padded rows differ by rounding only."""
     model = trained(torch.float32)
-    with torch.no_grad():
-        exact = reference(model, attempts).logp_N
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            padded, found = reference(model, attempts).logp_N, packed(model, attempts).logp_N
-    assert (found - exact).abs().mean() < 1.5 * (padded - exact).abs().mean()
+
+    def outcome(score) -> list[torch.Tensor]:
+        scores = score(model, attempts)
+        return [scores.logp_N.detach(), torch.cat([g.flatten() for g in gradients(model, scores).values()])]
+
+    exact = outcome(reference)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, found = outcome(reference), outcome(packed)
+    for e, r, f in zip(exact, rounded, found, strict=True):
+        assert 0 < (f - e).norm() < 1.5 * (r - e).norm()

@@ -63,7 +63,8 @@ def test_weights_and_metrics():
     k3 = sum(r - 1 - math.log(r) for r in (1.0, 1.5, 5.0, 0.5)) / 4
     assert out.metrics["approx_kl"].item() == pytest.approx(k3)
     assert out.metrics["entropy"].item() == pytest.approx(2.5)
-    assert not any(m.requires_grad for m in out.metrics.values())
+    assert out.maxima["ratio_max"].item() == pytest.approx(5.0)
+    assert not any(m.requires_grad for m in (*out.metrics.values(), *out.maxima.values()))
 
 
 def test_first_step_is_reinforce():
@@ -106,7 +107,7 @@ def test_extreme_ratios_and_no_tokens_stay_finite():
         assert torch.isfinite(given.logp_T.grad).all()
     empty = grpo_loss(inputs([], [], []), CONFIG)
     assert empty.loss.item() == 0.0
-    assert all(torch.isfinite(m) for m in empty.metrics.values())
+    assert all(torch.isfinite(m) for m in (*empty.metrics.values(), *empty.maxima.values()))
 
 
 def test_sample_weights():

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,10 +14,12 @@ from pixelreasoner.env.limits import Limits
 from pixelreasoner.models.scratch import Architecture, new_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.grpo import GrpoConfig
+from pixelreasoner.objectives.samples import ScoredGroup, loss_mask
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.train import rl
 from pixelreasoner.train.optim import OptimConfig
 from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer
+from pixelreasoner.train.rl_update import update
 
 
 @pytest.fixture(scope="module")
@@ -141,5 +144,50 @@ def test_the_first_update_is_on_policy(tmp_path, checkpoint, monkeypatch):
     tasks = list(PixelWorld(run.world).tasks("rl", 3))
     metrics = trainer.train_step(tasks)
     assert metrics["ratio"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["ratio_max"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["loss_tokens"] > 0
+
+
+def test_sharing_prompts_gives_the_same_weights(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr(RLTrainer, "score", lucky(RLTrainer.score))
+    weights, metrics = {}, {}
+    for shared in (True, False):
+        run = config(
+            tmp_path / "run", checkpoint, shared_prefix=shared, updates_per_step=1, optim=OptimConfig(lr=1.0)
+        )
+        trainer = RLTrainer(VisionLanguageModel.load(checkpoint), run)
+        # Adam would divide rounding by itself wherever a gradient is zero in theory.
+        trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+        metrics[shared] = trainer.train_step(list(PixelWorld(run.world).tasks("rl", 3)))
+        weights[shared] = trainer.model.hf.state_dict()
+    start = VisionLanguageModel.load(checkpoint).hf.state_dict()
+    largest = 0.0
+    for name, found in weights[True].items():
+        torch.testing.assert_close(found, weights[False][name], rtol=1e-5, atol=1e-7, msg=name)
+        largest = max(largest, (found - start[name]).abs().max().item())
+    assert largest > 1e-2, "hardly anything was learned: the test is empty"
+    for name in ("loss_tokens", "ratio", "ratio_max", "entropy", "grad_norm"):
+        assert metrics[True][name] == pytest.approx(metrics[False][name], rel=1e-5)
+
+
+def test_what_has_no_advantage_is_not_in_the_row(tmp_path, checkpoint):
+    run = config(tmp_path / "run", checkpoint, updates_per_step=1)
+    trainer = RLTrainer(VisionLanguageModel.load(checkpoint), run)
+    some, none = trainer.roll_out(list(PixelWorld(run.world).tasks("rl", 2)))
+    widths = []
+    trainer.model.decoder.layers[0].register_forward_pre_hook(lambda _, args: widths.append(args[0].shape[1]))
+    rewards = (1.0, 0.5, 0.0, 0.5)
+    metrics = update(
+        trainer,
+        [ScoredGroup(some, rewards, (1.0, 0.0, -1.0, 0.0)), ScoredGroup(none, rewards, (0.0, 0.0, 0.0, 0.0))],
+    )
+    # The prompt once, and of two attempts what comes before their last loss token.
+    renderer = trainer.model.renderer
+    n_prompt = len(renderer.layout(some[0].segments[:1]))
+    own = []
+    for attempt in (some[0], some[2]):
+        learned = loss_mask(attempt)[renderer.layout(attempt.segments).owner_T]
+        own.append(np.flatnonzero(learned)[-1] - n_prompt)
+    assert widths == [n_prompt + sum(own)]
+    assert metrics["loss_tokens"] == some[0].n_sampled_tokens + some[2].n_sampled_tokens

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,16 @@ import torch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models.features import FeatureStore
+from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample
 from pixelreasoner.train.batches import score_samples
 from pixelreasoner.train.shared_update import score_shared, shared_micro_batches
+
+
+@pytest.fixture
+def model(model) -> VisionLanguageModel:
+    """A copy that a test may change."""
+    return VisionLanguageModel(copy.deepcopy(model.hf), model.renderer)
 
 
 @pytest.fixture
@@ -44,9 +53,22 @@ def test_scores_are_those_of_single_samples(model, samples, frozen):
     with torch.no_grad():
         expected = score_samples(model, FeatureStore(model, frozen=frozen), samples, layouts, **options)
         found = score_shared(model, FeatureStore(model, frozen=frozen), samples, layouts, **options)
-    model.vision.requires_grad_(True)
     torch.testing.assert_close(found.logp_N, expected.logp_N, atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(found.entropy_N, expected.entropy_N, atol=1e-12, rtol=1e-12)
+
+
+def test_each_picture_passes_a_learning_tower_once(model, samples):
+    """Images of two prompts and one crop, which stand in the row four times."""
+    samples = [*samples, samples[0]]
+    layouts = [model.renderer.layout(s.segments) for s in samples]
+    images = []
+    model.vision.register_forward_pre_hook(
+        lambda _, args, kwargs: images.append(len(kwargs["grid_thw"])), with_kwargs=True
+    )
+    scores = score_shared(model, FeatureStore(model, frozen=False), samples, layouts)
+    assert images == [3]
+    scores.logp_N.sum().backward()
+    assert all(p.grad is not None for p in model.vision.patch_embed.parameters())
 
 
 def test_micro_batches_hold_whole_groups(renderer, samples):

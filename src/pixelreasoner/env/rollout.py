@@ -5,7 +5,9 @@ One attempt is a conversation. Turn by turn::
     policy samples a message ──▶ renderer reads it ──┬─ an operation ──▶ toolbox ──▶ observation ──▶ next turn
                                                      └─ no operation ──▶ the attempt ends
 
-All unfinished attempts take their turn together, as one batch; those that end leave it.
+All attempts are under way at the same time. Those whose message is complete leave the policy's batch, have
+their operation carried out while the others go on speaking, and come back with its result `LOOK_STEPS` steps
+later. (A policy without an engine of its own completes all messages of a turn together.)
 
 What holds, whatever a model says:
 
@@ -16,7 +18,11 @@ What holds, whatever a model says:
   has no call and no answer, and the attempt ends.
 * Tokens are recorded once. `Turn.sampled` is what the policy drew, up to its stop token; whatever was put
   after it is in `Turn.observed`, and is never learned.
-* An attempt's random draws depend on its own seed and turn only, never on the rest of the batch.
+* An attempt's random draws depend on its own seed and turn only, never on the rest of the batch or on the
+  order in which messages and operations are completed.
+* Operations are carried out one at a time, by a thread of their own; events are told by the caller's. Who
+  speaks together with whom does not depend on how long an operation takes: a rollout can be repeated to the
+  bit, rounding included.
 * Nothing is scored here.
 """
 
@@ -24,6 +30,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from pixelreasoner.chat.parsing import last_boxed
@@ -37,7 +44,11 @@ from pixelreasoner.env.events import Finished, OnEvent, OperationReturned, Opera
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.ops.scene import Scene, Shown
 from pixelreasoner.ops.toolbox import Toolbox
-from pixelreasoner.policy.base import Completion, OnToken, Policy, Request, Sampling
+from pixelreasoner.policy.base import Completion, Engine, Policy, Request, Sampling, session
+
+LOOK_STEPS = 4
+"""Steps of the engine that an operation has. One that needs more is waited for, and holds up the others: if
+results were taken up whenever they are there, who is in a batch would depend on the clock."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +86,19 @@ def rollout(
     """
     game = _Game(renderer, toolbox, limits, on_event or (lambda event: None))
     conversations = [_open(index, attempt, game) for index, attempt in enumerate(attempts)]
-    while waiting := [c for c in conversations if c.trajectory is None]:
-        requests = [Request(tuple(c.segments), turn_seed(c.seed, len(c.turns))) for c in waiting]
-        streams = [TextStream(c.index, renderer, game.tell) for c in waiting]
-        on_token = _feed(streams) if on_event else None
-        completions = policy.sample(requests, sampling, on_token)
-        for conversation, stream, completion in zip(waiting, streams, completions, strict=True):
-            stream.flush()
-            _take_turn(conversation, completion, game)
+    speaking: dict[int, _Speaking] = {}
+
+    def on_token(ticket: int, token: int) -> None:
+        speaking[ticket].stream.push(token)
+
+    with (
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="operations") as hands,
+        session(policy, sampling, on_token if on_event else None) as engine,
+    ):
+        try:
+            _play(conversations, speaking, engine, hands, game)
+        finally:
+            hands.shutdown(wait=False, cancel_futures=True)  # after an interrupt, some may not have begun
     return [c.trajectory for c in conversations if c.trajectory is not None]
 
 
@@ -144,8 +160,80 @@ def scene_of(task: Task, renderer: Renderer) -> Scene:
     return Scene(images=images, video=videos[0] if videos else None)
 
 
-def _take_turn(conversation: _Conversation, completion: Completion, game: _Game) -> None:
-    """Record one message, and answer the operation it asks for or end the attempt."""
+def _play(
+    conversations: Sequence[_Conversation],
+    speaking: dict[int, _Speaking],
+    engine: Engine,
+    hands: ThreadPoolExecutor,
+    game: _Game,
+) -> None:
+    """Until every conversation has its trajectory; `speaking` holds those whose message is in the making."""
+
+    def ask(conversation: _Conversation) -> None:
+        seed = turn_seed(conversation.seed, len(conversation.turns))
+        ticket = engine.submit(Request(tuple(conversation.segments), seed))
+        stream = TextStream(conversation.index, game.renderer, game.tell)
+        speaking[ticket] = _Speaking(conversation, stream)
+
+    looking: list[_Looking] = []
+    n_steps = 0
+    for conversation in conversations:
+        ask(conversation)
+    while speaking or looking:
+        n_steps += 1
+        for ticket, completion in engine.step() if speaking else ():
+            spoke = speaking.pop(ticket)
+            spoke.stream.flush()
+            call = _hear(spoke.conversation, completion, game)
+            if call is None:
+                engine.release(ticket)
+            else:
+                scene = spoke.conversation.scene
+                result = hands.submit(_carry_out, call.parsed, scene, game.toolbox)
+                due = n_steps + LOOK_STEPS
+                looking.append(_Looking(spoke.conversation, ticket, call.turn, result, due))
+        # When nobody speaks there is nothing to do but wait, and a batch is best begun by all at once.
+        back = [look for look in looking if not speaking or look.due <= n_steps]
+        looking = [look for look in looking if look not in back]
+        for look in back:
+            _see(look.conversation, look.turn, look.result.result(), game)
+            if look.conversation.trajectory is None:
+                ask(look.conversation)
+            else:
+                engine.release(look.ticket)
+
+
+@dataclass(frozen=True, eq=False)
+class _Speaking:
+    """A conversation that waits for the model's message."""
+
+    conversation: _Conversation
+    stream: TextStream
+
+
+@dataclass(frozen=True, eq=False)
+class _Looking:
+    """A conversation that waits for an operation."""
+
+    conversation: _Conversation
+    ticket: int
+    """Of the message that asked for it."""
+    turn: Turn
+    result: Future[Observation]
+    due: int
+    """The step after which it is taken up."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A message that asks for an operation, readable or not."""
+
+    turn: Turn
+    parsed: Parsed
+
+
+def _hear(conversation: _Conversation, completion: Completion, game: _Game) -> _Call | None:
+    """Record one message; returns the operation it asks for, or None when it ends the attempt."""
     room = game.limits.max_tokens - conversation.n_tokens
     sampled, whole = _message(completion, game.renderer, room)
     text = game.renderer.decode(sampled.ids)
@@ -162,12 +250,27 @@ def _take_turn(conversation: _Conversation, completion: Completion, game: _Game)
         return _end(conversation, turn, StopReason.ANSWER, game, parsed.answer)
     if _operations_spent(conversation, game.limits):
         return _end(conversation, turn, StopReason.TURN_LIMIT, game)
+    if parsed.call is not None:
+        game.tell(OperationStarted(conversation.index, parsed.call))
+    return _Call(turn, parsed)
 
-    observation = _carry_out(parsed, conversation, game)
+
+def _carry_out(parsed: Parsed, scene: Scene, toolbox: Toolbox | None) -> Observation:
+    """What the operation returns; called by the thread that carries them out."""
+    assert toolbox is not None, "calls are only read where operations are offered"
+    if parsed.call is None:
+        return toolbox.reject(parsed.call_error or "")
+    return toolbox.execute(parsed.call, scene)
+
+
+def _see(conversation: _Conversation, turn: Turn, observation: Observation, game: _Game) -> None:
+    """Record what an operation returned, and open the next turn or end the attempt."""
+    game.tell(OperationReturned(conversation.index, observation))
     turn = replace(turn, observation=observation)
     if len(conversation.scene.images) + len(observation.images) > game.limits.max_images:
         return _end(conversation, turn, StopReason.IMAGE_LIMIT, game)
-    observed = _observed(observation, sampled, game.renderer)
+    assert turn.sampled is not None
+    observed = _observed(observation, turn.sampled, game.renderer)
     if conversation.n_tokens + len(observed.ids) >= game.limits.max_tokens:
         return _end(conversation, turn, StopReason.TOKEN_LIMIT, game)
 
@@ -207,17 +310,6 @@ def _operations_spent(conversation: _Conversation, limits: Limits) -> bool:
     return last_turn or conversation.n_operations >= limits.max_operations
 
 
-def _carry_out(parsed: Parsed, conversation: _Conversation, game: _Game) -> Observation:
-    assert game.toolbox is not None, "calls are only read where operations are offered"
-    if parsed.call is None:
-        observation = game.toolbox.reject(parsed.call_error or "")
-    else:
-        game.tell(OperationStarted(conversation.index, parsed.call))
-        observation = game.toolbox.execute(parsed.call, conversation.scene)
-    game.tell(OperationReturned(conversation.index, observation))
-    return observation
-
-
 def _observed(observation: Observation, sampled: Segment, renderer: Renderer) -> Segment:
     """The tokens that answer a message, closing it first when the policy stopped without a stop token."""
     observed = renderer.observation(observation)
@@ -240,7 +332,3 @@ def _end(
         weight_version=conversation.weight_version or 0,
     )
     game.tell(Finished(conversation.index, conversation.trajectory))
-
-
-def _feed(streams: Sequence[TextStream]) -> OnToken:
-    return lambda index, token: streams[index].push(token)

@@ -86,10 +86,10 @@ def load_model(checkpoint: str) -> Model:
     # torch takes seconds to import, and an evaluation of another policy needs none.
     from pixelreasoner.models.checkpoints import checkpoint_folder
     from pixelreasoner.models.vlm import VisionLanguageModel
-    from pixelreasoner.policy.local import LocalPolicy
+    from pixelreasoner.policy.group import GroupPolicy
 
     model = VisionLanguageModel.load(checkpoint_folder(checkpoint))
-    return Model(LocalPolicy(model), model.renderer)
+    return Model(GroupPolicy(model), model.renderer)
 
 
 def evaluate(

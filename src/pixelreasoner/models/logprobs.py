@@ -49,8 +49,21 @@ def score_tokens(
     batch = model.embed([layout for layout, _ in rows], features, left=False)
     hidden_BTD = model(batch)
     at_N, target_N = (torch.from_numpy(x).to(hidden_BTD.device) for x in _targets(rows, hidden_BTD.shape[1]))
-    hidden_ND = hidden_BTD.flatten(0, 1)[at_N]
-    forbidden = torch.tensor(sorted(forbidden_ids), dtype=torch.long, device=hidden_BTD.device)
+    return score_hidden(
+        model, hidden_BTD.flatten(0, 1)[at_N], target_N, temperature=temperature, forbidden_ids=forbidden_ids
+    )
+
+
+def score_hidden(
+    model: VisionLanguageModel,
+    hidden_ND: Tensor,
+    target_N: Tensor,
+    *,
+    temperature: float = 1.0,
+    forbidden_ids: Collection[int] = (),
+) -> TokenScores:
+    """Scores of the target tokens, each given the hidden state [D] that it is predicted from."""
+    forbidden = torch.tensor(sorted(forbidden_ids), dtype=torch.long, device=hidden_ND.device)
     chunk = max(1, min(CHUNK, CHUNK_SCORES // model.hf.lm_head.out_features))
     logp, entropy = [], []
     for start in range(0, max(1, len(target_N)), chunk):

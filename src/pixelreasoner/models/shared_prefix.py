@@ -164,22 +164,27 @@ class _TwoRegions(torch.autograd.Function):
         return out_THD
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] (the decorator's type, not ours)
-        ctx: Any, grad_THD: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        q_THD, k_TKD, v_TKD, out_THD, lse_TH = ctx.saved_tensors
-        plan, scale, kernel = ctx.plan, ctx.scale, ctx.kernel
-        dq, dk, dv = kernel.backward(grad_THD, q_THD, k_TKD, v_TKD, out_THD, lse_TH, plan.own, scale)
-        for region in plan.across:
-            at, of = region.queries, region.keys
-            far_dq, far_dk, far_dv = kernel.backward(
-                grad_THD[at], q_THD[at], k_TKD[of], v_TKD[of], out_THD[at], lse_TH[at], region, scale
-            )
-            dq[at] += far_dq
-            dk[of] += far_dk
-            dv[of] += far_dv
-        return dq, dk, dv, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return *_gradients(ctx, *grads), None, None, None
+
+
+# The kernels cannot be differentiated twice. A function of its own, because the decorator hides the names of
+# parameters, and a method has to keep those of its base class.
+@once_differentiable
+def _gradients(ctx: Any, grad_THD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of queries, keys and values."""
+    q_THD, k_TKD, v_TKD, out_THD, lse_TH = ctx.saved_tensors
+    plan, scale, kernel = ctx.plan, ctx.scale, ctx.kernel
+    dq, dk, dv = kernel.backward(grad_THD, q_THD, k_TKD, v_TKD, out_THD, lse_TH, plan.own, scale)
+    for region in plan.across:
+        at, of = region.queries, region.keys
+        far_dq, far_dk, far_dv = kernel.backward(
+            grad_THD[at], q_THD[at], k_TKD[of], v_TKD[of], out_THD[at], lse_TH[at], region, scale
+        )
+        dq[at] += far_dq
+        dk[of] += far_dk
+        dv[of] += far_dv
+    return dq, dk, dv
 
 
 def _dense(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, plan: PrefixPlan, scale: float) -> Tensor:

@@ -138,18 +138,19 @@ class VisionLanguageModel(nn.Module):
     def _put(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def forward(self, batch: Batch, *, cache: Any = None, mask_BK: Tensor | None = None) -> Tensor:
-        """Hidden states after the final norm, [B, T, D]."""
-        extra: dict[str, Any] = {}
+    def forward(
+        self, batch: Batch, *, cache: Any = None, mask_BK: Tensor | None = None, **options: Any
+    ) -> Tensor:
+        """Hidden states after the final norm, [B, T, D]; `options` reach the attention of every layer."""
         if batch.deepstack:
-            extra = {"visual_pos_masks": batch.visual_BT, "deepstack_visual_embeds": batch.deepstack}
+            options |= {"visual_pos_masks": batch.visual_BT, "deepstack_visual_embeds": batch.deepstack}
         out = self.decoder(
             inputs_embeds=batch.embeds_BTD,
             attention_mask=batch.mask_BT if mask_BK is None else mask_BK,
             position_ids=batch.position_3BT,
             past_key_values=cache,
             use_cache=cache is not None,
-            **extra,
+            **options,
         )
         return out.last_hidden_state
 

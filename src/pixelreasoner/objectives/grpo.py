@@ -83,6 +83,9 @@ class LossOutputs:
     """Detached scalars, each a plain mean over the T tokens of this call (weigh by T to combine calls):
     `ratio`, `clip_fraction` (tokens without gradient because of clip or cap), `approx_kl`
     (KL(behaviour || theta), Schulman's k3 estimator), and `entropy` if it was given."""
+    maxima: Mapping[str, Tensor]
+    """Detached scalars, each the largest value at any of the T tokens: `ratio_max`. On the first update after
+    sampling the weights are the sampler's, and its distance from 1 is what their arithmetic differs by."""
 
 
 def grpo_loss(inputs: LossInputs, config: GrpoConfig) -> LossOutputs:
@@ -94,7 +97,11 @@ def grpo_loss(inputs: LossInputs, config: GrpoConfig) -> LossOutputs:
     clipped_T = ratio_T.clamp(1 - config.clip_low, 1 + config.clip_high)
     gain_T = torch.minimum(truncated_T * advantage_T, clipped_T * advantage_T)
     loss = -(inputs.weight_T * gain_T).sum()
-    return LossOutputs(loss=loss, metrics=_metrics(inputs, ratio_T, log_ratio_T, config))
+    return LossOutputs(
+        loss=loss,
+        metrics=_metrics(inputs, ratio_T, log_ratio_T, config),
+        maxima={"ratio_max": _max(ratio_T.detach())},
+    )
 
 
 def sample_weights(n_loss_tokens: Sequence[int], config: GrpoConfig) -> list[float]:
@@ -135,3 +142,8 @@ def _metrics(
 def _mean(values_T: Tensor) -> Tensor:
     """The mean; 0 of no tokens."""
     return values_T.sum() / max(values_T.numel(), 1)
+
+
+def _max(values_T: Tensor) -> Tensor:
+    """The largest; 0 of no tokens."""
+    return values_T.max() if values_T.numel() else values_T.new_zeros(())

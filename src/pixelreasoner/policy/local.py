@@ -2,7 +2,7 @@
 
 The prompt is run through the model once per distinct conversation (the attempts of a group share their
 first prompt), then tokens are drawn for all rows together; rows that are done leave the batch. This is
-the simple engine, and the reference for faster ones: each turn of a conversation starts afresh.
+the simple engine, and the reference for `policy.group`: each turn of a conversation starts afresh.
 
 Shape legend: B rows still speaking, K tokens in the cache, V vocabulary.
 """
@@ -22,6 +22,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import Precision, autocast
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
+from pixelreasoner.policy.draw import draw
 
 
 class LocalPolicy:
@@ -72,7 +73,8 @@ class LocalPolicy:
         logps: list[list[float]] = [[] for _ in requests]
         finish: list[str] = ["length"] * len(requests)
         for step in range(sampling.max_tokens):
-            token_B, logp_B = self._draw(logits_BV, torch.from_numpy(uniforms[state.row_B, step]), sampling)
+            uniform_B = torch.from_numpy(uniforms[state.row_B, step])
+            token_B, logp_B = draw(logits_BV, uniform_B, sampling, self.model.renderer.forbidden_ids)
             going = []
             for b, (token, logp) in enumerate(zip(token_B.tolist(), logp_B.tolist(), strict=True)):
                 row = int(state.row_B[b])
@@ -126,30 +128,6 @@ class LocalPolicy:
         hidden = self.model(batch, cache=state.cache)
         state.position_B = state.position_B + 1
         return self.model.logits(hidden[:, -1]).float()
-
-    def _draw(self, logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-        """One token per row by inverse transform sampling, and its log-probability."""
-        forbidden = list(self.model.renderer.forbidden_ids)
-        logits_BV[:, forbidden] = -torch.inf
-        if sampling.temperature == 0:
-            logp_BV = logits_BV.log_softmax(-1)
-            token_B = logp_BV.argmax(-1)
-            return token_B, logp_BV.gather(-1, token_B[:, None])[:, 0]
-        logp_BV = (logits_BV / sampling.temperature).log_softmax(-1)
-        weight_BV = nucleus(logp_BV.exp().double(), sampling.top_p)
-        cumulative_BV = weight_BV.cumsum(-1)
-        target_B1 = (uniform_B.to(weight_BV.device) * cumulative_BV[:, -1])[:, None]
-        token_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
-        return token_B, logp_BV.gather(-1, token_B[:, None])[:, 0]
-
-
-def nucleus(p_BV: Tensor, top_p: float) -> Tensor:
-    """`p_BV` with everything outside the smallest set of mass `top_p` set to zero."""
-    if top_p >= 1:
-        return p_BV
-    ordered, order = p_BV.sort(-1, descending=True)
-    outside = ordered.cumsum(-1) - ordered >= top_p
-    return p_BV.masked_fill(outside.gather(-1, order.argsort(-1)), 0.0)
 
 
 @dataclass

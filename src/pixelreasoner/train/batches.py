@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +15,31 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import TokenScores, score_tokens
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample
+
+
+class Scorer(Protocol):
+    """Scores of all loss tokens of the samples, one sample after the other."""
+
+    def __call__(
+        self,
+        model: VisionLanguageModel,
+        features: FeatureStore,
+        samples: Sequence[TrainSample],
+        layouts: Sequence[Layout],
+        *,
+        temperature: float = 1.0,
+        forbidden_ids: Collection[int] = (),
+    ) -> TokenScores: ...
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A way of putting samples into memory."""
+
+    split: Callable[[Sequence[TrainSample], Sequence[Layout], int], Iterator[list[int]]]
+    """Indices of samples that together take at most so many tokens."""
+    score: Scorer
+    """Of the samples of one such part."""
 
 
 def micro_batches(layouts: Sequence[Layout], max_tokens: int) -> Iterator[list[int]]:
@@ -37,10 +64,14 @@ def score_samples(
     temperature: float = 1.0,
     forbidden_ids: Collection[int] = (),
 ) -> TokenScores:
-    """Scores of all loss tokens of the samples, one sample after the other (see `score_tokens`)."""
+    """A `Scorer` by one padded row per sample (see `score_tokens`)."""
     found = features(block for row in layouts for block in row.blocks)
     rows = [(layout, sample.mask) for layout, sample in zip(layouts, samples, strict=True)]
     return score_tokens(model, rows, found, temperature=temperature, forbidden_ids=forbidden_ids)
+
+
+PADDED = Scoring(lambda samples, layouts, max_tokens: micro_batches(layouts, max_tokens), score_samples)
+"""One row per sample: the reference."""
 
 
 def spread(samples: Sequence[TrainSample], per_sample: Sequence[float], device: torch.device) -> Tensor:

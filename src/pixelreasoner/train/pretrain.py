@@ -2,7 +2,8 @@
 
 1. *vision*: the tower learns from dense labels, one question per token (`train.dense`).
 2. *language*: the decoder learns to answer questions about pictures, many per picture
-   (`data.pixelworld.lessons`); the tower is frozen at first and joins for the last steps.
+   (`data.pixelworld.lessons`), and where to look for the answer (`train.pointing`); the tower is frozen at
+   first and joins for the last steps.
 
 The base can locate, read and count. It has never seen a visual operation: that is the warm start's part.
 """
@@ -32,7 +33,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.data.pixelworld import WorldConfig
 from pixelreasoner.data.pixelworld.curriculum import Curriculum
-from pixelreasoner.data.pixelworld.dense import DenseLabels, dense_labels
+from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, DenseLabels, dense_labels
 from pixelreasoner.data.pixelworld.lessons import Lesson, View
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import score_tokens
@@ -43,10 +44,12 @@ from pixelreasoner.objectives.sft import batch_tokens, sft_loss
 from pixelreasoner.train.batches import micro_batches
 from pixelreasoner.train.dense import DenseHeads, dense_loss
 from pixelreasoner.train.optim import OptimConfig, adamw, descend
+from pixelreasoner.train.pointing import LAYERS, Lookup, PlaceReader, Pointing
 from pixelreasoner.train.progress import Interruptible, RunLog
 from pixelreasoner.train.state import open_run, save_state
 
-Row = tuple[Layout, npt.NDArray[np.bool_]]
+Row = tuple[Layout, npt.NDArray[np.bool_], tuple[Lookup, ...]]
+"""Tokens, which of the recorded ones are learned, and where some of them should look."""
 
 
 class VisionStage(Config):
@@ -64,6 +67,8 @@ class LanguageStage(Config):
     """Lessons per step."""
     micro_batch_tokens: int = 4096
     """Padded tokens in memory at one time; small enough for a processor's cache."""
+    pointing: float = 1.0
+    """Weight of the losses that say where to look (`train.pointing`)."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
     joint_steps: int = 500
     """The last steps, in which the tower learns too."""
@@ -110,7 +115,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     if state is not None:
         trainer.load_state_dict(state)
     total = config.vision.steps + config.language.steps
-    show = ("loss", "colour_accuracy", "glyph_accuracy", "box_error")
+    show = ("loss", "pointing", "colour_accuracy", "glyph_accuracy", "box_error")
     with (
         Interruptible() as interrupt,
         RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
@@ -156,7 +161,9 @@ def tokenizer_corpus(lessons: Sequence[Lesson], vocabulary: Sequence[str]) -> It
         yield from [text] * 500
 
 
-def lesson_row(lesson: Lesson, model: VisionLanguageModel, tools: Sequence[ToolSchema]) -> Row:
+def lesson_row(
+    lesson: Lesson, model: VisionLanguageModel, tools: Sequence[ToolSchema]
+) -> tuple[Layout, npt.NDArray[np.bool_]]:
     """A lesson as one conversation: questions are given, answers are learned."""
     renderer = model.renderer
     segments: list[Segment] = []
@@ -198,6 +205,7 @@ class Pretrainer:
         self._labels: dict[int, DenseLabels] = {}
         self._rows: dict[int, Row] = {}
         self._tools = toolbox_for(model.renderer).schemas
+        self._places, self._pointing = PlaceReader(model, COLOUR_NAMES), Pointing(model)
         model.train()
 
     def train_step(self) -> dict[str, float]:
@@ -244,24 +252,32 @@ class Pretrainer:
         if self.features.frozen == joint:
             self.features = FeatureStore(self.model, frozen=not joint, capacity=200_000)
         rows = [self._row(i) for i in self.rng.integers(0, len(self.lessons), stage.batch_size).tolist()]
-        total, loss_sum = batch_tokens([int(mask.sum()) for _, mask in rows]), 0.0
-        for part in micro_batches([layout for layout, _ in rows], stage.micro_batch_tokens):
+        total = batch_tokens([int(mask.sum()) for _, mask, _ in rows])
+        n_looking = [sum(len(lookups[i].at_N) for _, _, lookups in rows) for i in range(len(LAYERS))]
+        loss_sum, missed_sum = 0.0, 0.0
+        for part in micro_batches([layout for layout, _, _ in rows], stage.micro_batch_tokens):
             some = [rows[i] for i in part]
-            with autocast(self.config.precision, self.model.device):
-                found = self.features(b for layout, _ in some for b in layout.blocks)
-                loss = sft_loss(score_tokens(self.model, some, found).logp_N, n_batch_tokens=total)
-            loss.backward()
+            with autocast(self.config.precision, self.model.device), self._pointing.listening():
+                found = self.features(b for layout, _, _ in some for b in layout.blocks)
+                scores = score_tokens(self.model, [(layout, mask) for layout, mask, _ in some], found)
+                missed = self._pointing.losses([lookups for _, _, lookups in some])
+            loss = sft_loss(scores.logp_N, n_batch_tokens=total)
+            means = [m / n for m, n in zip(missed, n_looking, strict=True) if n]
+            pointing = torch.stack(means).sum() if means else loss.new_zeros(())
+            (loss + stage.pointing * pointing).backward()
             loss_sum += loss.item()
+            missed_sum += pointing.item()
         norm = descend(self.language_optimizer, step=at, total=stage.steps, config=stage.optim)
         if joint:
             descend(self.tower_optimizer, step=at, total=stage.steps, config=self.tower_optim)
-        return {"loss": loss_sum, "grad_norm": norm}
+        return {"loss": loss_sum, "pointing": missed_sum, "grad_norm": norm}
 
     def _row(self, index: int) -> Row:
         """Every other lesson lists the operations, so that their names are no surprise later."""
         if index not in self._rows:
             tools = self._tools if index % 2 else ()
-            self._rows[index] = lesson_row(self.lessons[index], self.model, tools)
+            layout, mask = lesson_row(self.lessons[index], self.model, tools)
+            self._rows[index] = (layout, mask, self._places.read(layout, mask))
         return self._rows[index]
 
     def state_dict(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from pixelreasoner.objectives.grpo import GrpoConfig
 from pixelreasoner.objectives.replay import ReplayBuffer
 from pixelreasoner.objectives.samples import ScoredGroup, score_group
 from pixelreasoner.policy.base import Sampling
-from pixelreasoner.policy.local import LocalPolicy
+from pixelreasoner.policy.group import GroupPolicy
 from pixelreasoner.rewards.answers import is_correct
 from pixelreasoner.rewards.curiosity import CuriosityConfig, RewardTerms, curiosity_rewards
 from pixelreasoner.train.alarm import CollapseAlarm
@@ -76,10 +76,12 @@ class RLConfig(Config):
     updates_per_step: int = Field(default=2, ge=1)
     """Optimiser steps per rollout step; the groups are shared out evenly."""
     micro_batch_tokens: int = 16_384
-    """Padded tokens in memory at one time."""
+    """Tokens in memory at one time, padding included."""
+    shared_prefix: bool = True
+    """One packed row per group instead of one padded row per attempt; the same gradients."""
     sampling: Sampling = Sampling(max_tokens=1024)
     limits: Limits = Limits()
-    rollout_batch: int = 128
+    rollout_batch: int = Field(default=128, ge=1)
     """Conversations sampled together."""
     freeze_vision: bool = False
     precision: Precision = "bf16"
@@ -129,7 +131,7 @@ class RLTrainer:
     def __init__(self, model: VisionLanguageModel, config: RLConfig) -> None:
         self.model, self.config, self.step = model, config, 0
         self.features = FeatureStore(model, frozen=config.freeze_vision)
-        self.policy = LocalPolicy(
+        self.policy = GroupPolicy(
             model, features=self.features, batch_size=config.rollout_batch, precision=config.precision
         )
         self.toolbox = toolbox_for(model.renderer)
@@ -173,6 +175,7 @@ class RLTrainer:
             sampling=self.config.sampling,
             limits=self.config.limits,
         )
+        self.policy.forget()  # the update needs the memory, and changes the weights
         return [tuple(done[i : i + g]) for i in range(0, len(done), g)]
 
     def score(self, groups: list[Group]) -> tuple[list[list[RewardTerms]], list[ScoredGroup]]:

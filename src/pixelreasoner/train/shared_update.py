@@ -14,6 +14,7 @@ from pixelreasoner.models.packing import Branch, pack, packed_batches
 from pixelreasoner.models.shared_scores import score_packed
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample
+from pixelreasoner.train.batches import Scoring
 
 
 def shared_micro_batches(
@@ -32,10 +33,14 @@ def score_shared(
     temperature: float = 1.0,
     forbidden_ids: Collection[int] = (),
 ) -> TokenScores:
-    """As `train.batches.score_samples`, in one packed row."""
+    """A `Scorer` by one packed row for all samples."""
     row = pack(_branches(samples, layouts))
     found = features(row.layout.blocks)
     return score_packed(model, row, found, temperature=temperature, forbidden_ids=forbidden_ids)
+
+
+PACKED = Scoring(shared_micro_batches, score_shared)
+"""One row per group or several: the same scores, with every prompt and every picture computed once."""
 
 
 def _branches(samples: Sequence[TrainSample], layouts: Sequence[Layout]) -> list[Branch]:

@@ -1,0 +1,135 @@
+"""A model that says what a benchmark needs it to say, through its weights alone.
+
+To compare ways of sampling, every conversation should call an operation and no message should depend on who
+samples it. Forcing tokens from outside would need a hook in every engine; here the weights do it. The
+embedding of a token decides what comes next, because it outweighs whatever the layers add to it::
+
+    embedding of a token of step k   =  large * (c_k + something of its own)     c_k: a random direction
+    output row of a token of step k  =  sharp * c_{k-1}                          zero for all other tokens
+
+Every layer is computed and every token is drawn as with any other weights. The tokens of one step are equally
+likely, so that attempts differ: in the words before a call and in the box they cut out. All messages of one
+script have the same length, and each ends with a call.
+
+Shape legend: V vocabulary, D hidden width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.models.vlm import VisionLanguageModel
+
+LARGE = 8.0
+"""Root mean square of an embedding's entries; those of what the layers add stay below one."""
+SHARP = 4.0
+OWN = 0.5
+"""Of an embedding: the part that tells it from the others of its step, as a share of the common one."""
+WORD_CHOICES = 8
+OPENING = '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": ['
+CLOSING = '], "target_image": 1}}</tool_call>'
+SEPARATORS = (",", ", ", " ,")
+"""Three ways to write a comma: no token may occur in two steps."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A message, step by step: the tokens that may be said in each. No token is in two steps."""
+
+    before: int
+    """The token after which a message starts."""
+    steps: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        said = [token for step in self.steps for token in step]
+        assert len({self.before, *said}) == 1 + len(said), "what follows a token must be certain"
+
+
+def crop_script(
+    renderer: QwenVLRenderer, *, tokens: int, image: tuple[int, int], crop: tuple[int, int]
+) -> Script:
+    """A message of `tokens` tokens that ends with a call of `crop_image`.
+
+    Args:
+        renderer: that of a checkpoint of `bench.shapes`, whose numbers are single tokens.
+        tokens: at least as many as the call takes, about 20.
+        image: rows and columns of the picture, in tokens of the language model.
+        crop: of the crop, whatever its box.
+    """
+    words = {n: renderer.encode(str(n))[0] for n in range(1001)}
+    # Off the middle and apart from each other, so that no number stands for two corners.
+    columns = _edges(image[1], crop[1], renderer.factor, at=0.2)
+    rows = _edges(image[0], crop[0], renderer.factor, at=0.6)
+    boxes = _disjoint([columns[0], rows[0], columns[1], rows[1]])
+    call: list[tuple[int, ...]] = [(t,) for t in renderer.encode(OPENING)[:-1]]
+    for index, numbers in enumerate(boxes):
+        call.append(tuple(words[n] for n in numbers))
+        if index < len(SEPARATORS):
+            call.append((_single(renderer, SEPARATORS[index]),))
+    call += [(t,) for t in renderer.encode(CLOSING)]
+    n_words = tokens - len(call)
+    assert n_words >= 0, f"a call takes {len(call)} tokens, {tokens} are wanted"
+    taken = {t for step in call for t in step}
+    free = [t for t in words.values() if t not in taken]
+    choices = max(1, min(WORD_CHOICES, len(free) // max(1, n_words)))
+    spoken = [tuple(free[i * choices : (i + 1) * choices]) for i in range(n_words)]
+    return Script(before=_single(renderer, "\n"), steps=(*spoken, *call))
+
+
+@torch.no_grad()
+def teach(model: VisionLanguageModel, script: Script, *, seed: int = 0) -> None:
+    """Write the script into the embedding and the output matrix; the rest of the weights stay."""
+    embed_VD, head_VD = model.decoder.embed_tokens.weight, model.hf.lm_head.weight
+    assert embed_VD.data_ptr() != head_VD.data_ptr(), "a script needs an output matrix of its own"
+    width = embed_VD.shape[1]
+    random = torch.Generator().manual_seed(seed)
+
+    def directions(n: int) -> torch.Tensor:
+        x = torch.randn(n, width, generator=random)
+        return (x / x.norm(dim=1, keepdim=True)).to(embed_VD)
+
+    common = directions(len(script.steps) + 1)
+    own_VD = directions(len(embed_VD))
+    step_of = {t: k for k, step in enumerate(((script.before,), *script.steps)) for t in step}
+    vectors_VD = own_VD.clone()
+    head_VD.zero_()
+    for token, k in step_of.items():
+        vectors_VD[token] = common[k] + OWN * own_VD[token]
+        if k > 0:
+            head_VD[token] = SHARP * common[k - 1]
+    vectors_VD *= LARGE * width**0.5 / vectors_VD.norm(dim=1, keepdim=True)
+    embed_VD.copy_(vectors_VD)
+
+
+def _edges(whole: int, part: int, side: int, *, at: float) -> tuple[range, range]:
+    """Where `part` tokens of `whole` may begin and end, in thousandths; `at` of the room lies before them.
+
+    Whatever pair is drawn, the span is shown with `part` tokens: it is off by less than half of one.
+    """
+    pixels = whole * side
+    choices = max(1, int(1000 * (side / 2 - 2) / pixels))
+    begin = round(1000 * at * (1 - part / whole))
+    end = begin + round(1000 * part / whole)
+    assert end + choices <= 1001, f"no room for {part} tokens of {whole}"
+    return range(begin, begin + choices), range(end, end + choices)
+
+
+def _disjoint(ranges: list[range]) -> list[list[int]]:
+    """The numbers of each range that no earlier one holds."""
+    seen: set[int] = set()
+    out = []
+    for numbers in ranges:
+        kept = [n for n in numbers if n not in seen]
+        assert kept, "the ranges of a box's corners coincide"
+        seen |= set(kept)
+        out.append(kept)
+    return out
+
+
+def _single(renderer: QwenVLRenderer, text: str) -> int:
+    ids = renderer.encode(text)[:-1]
+    assert len(ids) == 1, f"{text!r} is {len(ids)} tokens"
+    return ids[0]

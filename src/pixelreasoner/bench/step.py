@@ -1,0 +1,105 @@
+"""A whole step of reinforcement learning on one group, by every method that can do one.
+
+`group` is this package's fast path (group engine, shared prefix), `local` its plain one (a batch per turn,
+padded rows), `trl` the training step of GRPOTrainer. All play the same scripted game (`bench.rollout`) and
+end with the same optimiser.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from pixelreasoner.bench.cases import Case
+from pixelreasoner.bench.methods.ours import Padded, Shared
+from pixelreasoner.bench.methods.rollouts import Game, Ours, group_policy
+from pixelreasoner.bench.methods.steps import OurStep, StepMethod, TrlStep
+from pixelreasoner.bench.rollout import (
+    CASES,
+    METHODS,
+    available_methods,
+    peak_in_child,
+    rollout_work,
+    scripted,
+)
+from pixelreasoner.bench.roofline import DecoderSize, VisionSize, rollout_flops, training_flops
+from pixelreasoner.bench.shapes import SMALL, stock_model
+from pixelreasoner.bench.timing import MatrixProducts, interleaved
+from pixelreasoner.bench.train import CPU, MATRIX_PRODUCTS, Record, machine, quiet, timed_record
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.policy.local import LocalPolicy
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What `pixelreasoner bench step` measures."""
+
+    models: tuple[str, ...] = SMALL
+    cases: tuple[Case, ...] = CASES
+    methods: tuple[str, ...] = METHODS
+    rounds: int = 8
+    minutes: float = 7.0
+    """For all cases together, model making apart; a case gets at least two rounds."""
+
+
+QUICK = StepPlan(models=SMALL[:1], cases=CASES[:1], rounds=2, minutes=0.5)
+
+
+def run(plan: StepPlan) -> Iterator[Record]:
+    """Records as they are made: the machine, then each case by each method."""
+    quiet()
+    methods = available_methods(plan.methods)
+    yield machine(CPU) | {"left_out": sorted(set(plan.methods) - set(methods))}
+    seconds = 60 * plan.minutes / (len(plan.models) * len(plan.cases))
+    for name in plan.models:
+        for case in plan.cases:
+            yield from _measure(name, case, methods, plan.rounds, seconds)
+
+
+def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:
+    with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
+        model, game = scripted(name, case)
+        model.save(Path(folder))
+        made = {m: step_method(m, model, Path(folder), game) for m in methods}
+    decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
+    # All methods play the same script: one game counts the tokens of all.
+    played = Ours(model, game).run()
+    work = rollout_work(played, case, model)
+    needed = rollout_flops(work, decoder, vision)
+    needed += training_flops(work, decoder, vision, shared=True, frozen=False)
+    products = MatrixProducts(decoder, work.tokens, device=CPU, dtype=torch.float32)
+    products()
+    for method in made.values():
+        method.run()
+        method.playing.clear()
+    tasks: dict[str, Callable[[], object]] = {m: method.run for m, method in made.items()}
+    taken = interleaved(tasks | {MATRIX_PRODUCTS: products}, rounds=rounds, seconds=seconds, device=CPU)
+    rate = products.flops / median(taken.pop(MATRIX_PRODUCTS))
+    for method, times in taken.items():
+        yield timed_record(times, taken[methods[0]]) | {
+            "kind": "step", "model": name, "method": method, "case": case.name, **asdict(case),
+            **asdict(played), "playing_seconds": median(made[method].playing),
+            "peak_bytes": peak_in_child("step", name, method, case), "flops_needed": needed,
+            "matrix_flops_per_second": rate, "bound_seconds": needed / rate,
+            "utilisation": needed / rate / median(times),
+        }  # fmt: skip
+
+
+def step_method(name: str, model: VisionLanguageModel, folder: Path, game: Game) -> StepMethod:
+    """The method of that name, on weights of its own read from `folder`: they are updated.
+
+    Raises:
+        MissingExtraError: its package is not installed.
+    """
+    if name == "trl":
+        return TrlStep(stock_model(folder), model.renderer, game)
+    own = VisionLanguageModel.load(folder)
+    engine = group_policy() if name == "group" else None
+    if engine is not None:
+        return OurStep(own, game, engine, Shared)
+    return OurStep(own, game, LocalPolicy, Padded)

@@ -1,0 +1,148 @@
+"""`pixelreasoner bench ...`: how fast, and how exact, against straightforward ways and against TRL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+Out = Annotated[Path | None, tyro.conf.arg(metavar="FILE.jsonl")]
+
+
+def bench_train(
+    *, quick: bool = False, frozen: bool = False, rows: int | None = None, out: Out = None
+) -> None:
+    """A forward and backward pass over a group: shared prefix, padded rows, plain transformers, TRL.
+
+    Args:
+        quick: One case, a minute instead of ten.
+        frozen: Without gradients of the vision tower.
+        rows: Attempts per padded micro-batch; all of a group when left out.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from pixelreasoner.bench import train
+    from pixelreasoner.bench.methods.base import Settings
+
+    plan = train.QUICK if quick else train.TrainPlan()
+    records = train.run(replace(plan, settings=Settings(frozen=frozen, rows=rows)))
+    _finish(records, out, "train", quick=quick, frozen=frozen, rows=rows)
+
+
+def bench_rollout(*, quick: bool = False, out: Out = None) -> None:
+    """A group played with crops: the group engine, the plain engine, TRL's generation and tool loop.
+
+    Args:
+        quick: One case, a minute instead of ten.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from pixelreasoner.bench import rollout
+
+    _finish(rollout.run(rollout.QUICK if quick else rollout.RolloutPlan()), out, "rollout", quick=quick)
+
+
+def bench_step(*, quick: bool = False, out: Out = None) -> None:
+    """A whole step of reinforcement learning on a group: play, score, take the gradient, update.
+
+    Args:
+        quick: One case, a minute instead of ten.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from pixelreasoner.bench import step
+
+    _finish(step.run(step.QUICK if quick else step.StepPlan()), out, "step", quick=quick)
+
+
+def bench_gpu(
+    models: tuple[str, ...] = ("Qwen2.5-VL-3B", "Qwen2.5-VL-7B", "Qwen3-VL-8B"),
+    *,
+    minutes: float = 9.0,
+    frozen: bool = False,
+    out: Out = None,
+) -> None:
+    """Training at true sizes on one accelerator, random weights: time, memory, utilisation.
+
+    Args:
+        models: Which ones.
+        minutes: For everything; what does not fit any more is left out.
+        frozen: Without gradients of the vision tower.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from pixelreasoner.bench import gpu
+    from pixelreasoner.bench.methods.base import Settings
+
+    settings = Settings(frozen=frozen, rows=1, recompute=True)
+    plan = gpu.GpuPlan(models=models, minutes=minutes, settings=settings)
+    _finish(gpu.run(plan), out, "gpu", models=" ".join(models), minutes=minutes, frozen=frozen)
+
+
+def bench_report(
+    files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE.jsonl ...")],
+    *,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DOCUMENT.md")] = None,
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE.svg")] = None,
+) -> None:
+    """Tables, and a picture, of measurements that were written with --out.
+
+    Args:
+        files: The measurements.
+        out: A document that takes the tables between its marks (as docs/performance.md has them); the
+            terminal takes them when left out.
+        plot: Where a picture of memory over group size goes.
+    """
+    from rich.console import Console
+
+    from pixelreasoner.bench import report
+    from pixelreasoner.core.errors import ConfigError
+
+    if not files:
+        raise ConfigError("name the files that `pixelreasoner bench ... --out FILE.jsonl` wrote")
+    runs = [report.read(path) for path in files]
+    if plot is not None:
+        report.plot_memory([record for run in runs for record in run], plot)
+    if out is not None:
+        report.fill(out, runs, plot)
+        return
+    for run in runs:
+        report.show(Console(), run)
+
+
+def _finish(records: Iterator[dict[str, Any]], out: Path | None, what: str, **options: object) -> None:
+    """Write what is measured while it is, then show all of it."""
+    from rich.console import Console
+
+    from pixelreasoner.bench import report
+
+    kept: list[dict[str, Any]] = []
+    with Console(stderr=True).status("measuring") as status:
+        for record in records:
+            if record["kind"] == "machine":
+                record["command"] = _command(what, options)
+            kept.append(record)
+            status.update(f"{len(kept)} measurements")
+            if out is not None:
+                # After each, so that an interruption loses nothing.
+                report.write(out, kept)
+    report.show(Console(), kept)
+
+
+def _command(what: str, options: Mapping[str, object]) -> str:
+    """How the command is given; options that are off are left out."""
+    chosen = (f"--{k}" if v is True else f"--{k} {v}" for k, v in options.items() if v not in (False, None))
+    return " ".join(["pixelreasoner", "bench", what, *chosen])
+
+
+Measure = (
+    Annotated[None, tyro.conf.subcommand("train", constructor=bench_train)]
+    | Annotated[None, tyro.conf.subcommand("rollout", constructor=bench_rollout)]
+    | Annotated[None, tyro.conf.subcommand("step", constructor=bench_step)]
+    | Annotated[None, tyro.conf.subcommand("gpu", constructor=bench_gpu)]
+    | Annotated[None, tyro.conf.subcommand("report", constructor=bench_report)]
+)
+
+
+@tyro.conf.configure(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+def bench(measure: Measure) -> None:
+    """Measure speed, memory and exactness against straightforward ways and against TRL."""
