@@ -21,6 +21,7 @@ from pixelreasoner.bench.cases import TRUE_CASES, Case, group_samples, work_of
 from pixelreasoner.bench.memory import peak_of
 from pixelreasoner.bench.methods.base import Settings, largest_differences, with_behaviour
 from pixelreasoner.bench.methods.ours import Padded, Shared
+from pixelreasoner.bench.profile import where_time_goes
 from pixelreasoner.bench.roofline import DecoderSize, VisionSize
 from pixelreasoner.bench.shapes import random_model
 from pixelreasoner.bench.timing import MatrixProducts, interleaved
@@ -92,6 +93,8 @@ def _measure(
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
     differences, peaks = _differences_and_peaks(model, samples, settings, device)
     model.zero_grad(set_to_none=True)
+    profile = where_time_goes(made[OURS].run, device)
+    model.zero_grad(set_to_none=True)
     products = MatrixProducts(
         decoder, min(work.tokens, PRODUCT_ROWS), device=device, dtype=_dtype(device), repeats=4
     )
@@ -106,6 +109,7 @@ def _measure(
             **asdict(settings), "dtype": str(_dtype(device)).removeprefix("torch."),
             "tokens": made[method].tokens, "loss_tokens": work.loss_tokens, "peak_bytes": peaks[method],
             "largest_logp_difference": differences[0], "largest_gradient_difference": differences[1],
+            "profile": profile if method == OURS else {},
             **efficiency(work, decoder, vision, settings, method, median(times), rate),
         }  # fmt: skip
 

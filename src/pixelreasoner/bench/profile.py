@@ -23,7 +23,8 @@ OUTSIDE = "outside operators"
 def where_time_goes(step: Callable[[], object], device: torch.device) -> dict[str, float]:
     """Shares of the time that one `step` takes under the profiler; they add up to one.
 
-    On an accelerator what counts is the time of its kernels, and what is outside is the time it idles.
+    On an accelerator what counts is the time of its kernels, and what is outside is the time it idles; the
+    result is empty where its driver lets no one look.
     """
     on_device = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
@@ -38,6 +39,8 @@ def where_time_goes(step: Callable[[], object], device: torch.device) -> dict[st
         if event.key.startswith("aten::"):
             own = event.self_device_time_total if on_device else event.self_cpu_time_total
             seconds[family(event.key)] += own * 1e-6
+    if on_device and not any(seconds.values()):
+        return {}
     # Intra-operator threads can make the parts of a short step a little longer than the whole.
     total = max(total, sum(seconds.values()))
     shares = {name: part / total for name, part in seconds.items()}

@@ -43,7 +43,7 @@ def tables(records: Sequence[Record]) -> list[tuple[str, list[str], list[list[st
         (title, COLUMNS[kind], [r for r in merged if r["kind"] == kind]) for kind, title in TITLES.items()
     ]
     found.append(("Memory over the size of a group", MEMORY, group_sizes(records)))
-    profiled = [r for r in merged if "profile" in r]
+    profiled = [r for r in merged if r.get("profile")]
     if profiled:
         parts: list[Column] = [(name, _share(name)) for name in profiled[0]["profile"]]
         found.append(("Where the time goes", [*WHO, *parts], profiled))
