@@ -18,7 +18,7 @@ from pixelreasoner.core.media import Picture, Video
 CORPUS = (
     "system\nYou are a helpful assistant.", "user\nassistant\n", "What is the number on the red card?",
     'The sign is tiny. {"name": "crop_image", "arguments": {"bbox_2d": [120, 40, 500, 620]}}',
-    'The blue card {"name": "select_frames", "arguments": {"target_frames": [3, 4]}}',
+    'The blue card {"target_frames": [3, 4]}', 'The blue dot {"target_frames": [1, 2]}',
     "Image 2 is the cropped region (40x30 pixels):", "It reads K. \\boxed{K}", "<0.5 seconds>",
 )  # fmt: skip
 

@@ -21,8 +21,9 @@ from pixelreasoner.models.scratch import (
 )
 
 TINY = Architecture(
-    vocab_size=1536, hidden_size=32, layers=1, heads=2, kv_heads=1, intermediate_size=32, vision_hidden_size=16,
-    vision_depth=1, vision_heads=1, vision_intermediate_size=16, patch_size=4, position_grid=4,
+    vocab_size=1536, hidden_size=32, layers=1, heads=2, kv_heads=1, intermediate_size=32,
+    vision_hidden_size=16, vision_depth=1, vision_heads=1, vision_intermediate_size=16, patch_size=4,
+    position_grid=4,
 )  # fmt: skip
 
 

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from pixelreasoner.core.media import Video
+from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment
+from pixelreasoner.data.pixelworld import KINDS, PixelWorld
+from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES
+from pixelreasoner.data.pixelworld.lessons import lessons
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.train.pointing import LAYERS, Lookup, PlaceReader, Pointing
+from pixelreasoner.train.pretrain import lesson_row
 
+BOX = Box(5, 2, 20, 25)
 ANSWER = 'The red card\n{"bbox_2d": [120, 40, 500, 620]}'
 
 
@@ -39,58 +44,90 @@ def text(model, layout, index: int) -> str:
     return model.renderer.tokenizer.decode([int(layout.ids_T[index])])
 
 
-def test_a_box_is_looked_up_by_its_word_and_the_word_by_its_numbers(model, reader, picture):
+def test_a_word_is_looked_up_in_the_picture_and_by_the_numbers_after_it(model, reader, picture):
     layout, mask = row(model, (picture(40, 40),), ANSWER)
-    box_word, box_number, frame_marker, frames_word, frames_number = reader.read(layout, mask)
-    assert [text(model, layout, i) for i in box_word.at_N] == [" red"]
-    # 5x5 tokens with centres at 0.1, 0.3, 0.5, 0.7, 0.9; the box spans 0.12-0.5 by 0.04-0.62.
+    word_image, box_word, telling_word, *of_video = reader.read(layout, mask, [[BOX]])
+    assert [text(model, layout, i) for i in word_image.at_N] == [" red"]
+    # 5x5 tokens with centres at 4, 12, 20, 28, 36; the box spans 5-20 by 2-25.
     first = int(np.flatnonzero(layout.kind_T)[0])
     columns, rows = (1, 2), (0, 1, 2)
-    assert (np.flatnonzero(box_word.place_NT[0]) - first).tolist() == [5 * y + x for y in rows for x in columns]
-    assert [text(model, layout, i + 1) for i in box_number.at_N] == ["120", "40", "500", "620"]
-    for place_T in box_number.place_NT:
-        assert np.flatnonzero(place_T).tolist() == box_word.at_N
-    assert not (frame_marker.at_N or frames_word.at_N or frames_number.at_N)
+    seen = np.flatnonzero(word_image.place_NT[0]) - first
+    assert seen.tolist() == [5 * y + x for y in rows for x in columns]
+    assert [text(model, layout, i + 1) for i in box_word.at_N] == ["120", "40", "500", "620"]
+    for place_T in box_word.place_NT:
+        assert np.flatnonzero(place_T).tolist() == word_image.at_N
+    assert not any(lookup.at_N for lookup in (telling_word, *of_video))
 
 
 def test_a_box_between_the_centres_is_the_nearest_token(model, reader, picture):
-    layout, mask = row(model, (picture(40, 40),), 'A red dot {"bbox_2d": [410, 810, 450, 860]}')
-    (place_T,) = reader.read(layout, mask)[0].place_NT
+    layout, mask = row(model, (picture(40, 40),), "The red card.")
+    (place_T,) = reader.read(layout, mask, [[Box(17, 32.5, 18, 34)]])[0].place_NT
     first = int(np.flatnonzero(layout.kind_T)[0])
     assert (np.flatnonzero(place_T) - first).tolist() == [5 * 4 + 2]
 
 
+def test_several_boxes_are_one_place(model, reader, picture):
+    layout, mask = row(model, (picture(16, 16),), "The red card.")
+    (place_T,) = reader.read(layout, mask, [[Box(0, 0, 7, 7), Box(9, 9, 16, 16)]])[0].place_NT
+    first = int(np.flatnonzero(layout.kind_T)[0])
+    assert (np.flatnonzero(place_T) - first).tolist() == [0, 3]
+
+
 def test_a_box_is_in_the_latest_picture(model, reader, picture):
     layout, mask = row(model, (picture(16, 16), picture(24, 24)), ANSWER)
-    (place_T,) = reader.read(layout, mask)[0].place_NT
-    visual = np.flatnonzero(layout.kind_T)
-    assert np.flatnonzero(place_T).min() >= visual[4]
+    (place_T,) = reader.read(layout, mask, [[BOX]])[0].place_NT
+    assert np.flatnonzero(place_T).min() >= np.flatnonzero(layout.kind_T)[4]
 
 
-@pytest.mark.parametrize("answer", ["The red card.", '{"bbox_2d": [1, 2, 3, 4]}', 'red {"bbox_2d": [1, 2]}'])
-def test_nothing_is_asked_without_a_word_and_four_numbers(model, reader, picture, answer):
-    layout, mask = row(model, (picture(16, 16),), answer)
-    assert not any(lookup.at_N for lookup in reader.read(layout, mask))
-
-
-def test_boxes_that_are_not_learned_name_no_place(model, reader, picture):
-    layout, mask = row(model, (picture(16, 16),), "Yes.", question=ANSWER)
-    assert not any(lookup.at_N for lookup in reader.read(layout, mask))
-
-
-def test_frames(model, reader, picture):
-    video = Video(tuple(picture(16, 16, seed=i) for i in range(4)), (0.0, 1.0, 2.0, 3.0))
-    layout, mask = row(model, (video,), 'The blue card {"target_frames": [3, 4]}')
-    box_word, _, _, frames_word, frames_number = reader.read(layout, mask)
+def test_a_reading_is_told_from_its_word(model, reader, picture):
+    layout, mask = row(model, (picture(16, 16),), "The red card is K.")
+    word_image, box_word, telling_word, *_ = reader.read(layout, mask, [[]])
+    assert [text(model, layout, i) for i in telling_word.at_N] == [" is"]
+    assert text(model, layout, int(np.flatnonzero(telling_word.place_NT[0])[0])) == " red"
+    assert not word_image.at_N, "a word that stands for nothing in a picture"
     assert not box_word.at_N
+
+
+def test_words_that_are_not_learned_name_no_place(model, reader, picture):
+    layout, mask = row(model, (picture(16, 16),), "Yes.", question=ANSWER)
+    assert not any(lookup.at_N for lookup in reader.read(layout, mask, []))
+
+
+def test_every_learned_word_has_its_place(model, reader, picture):
+    layout, mask = row(model, (picture(16, 16),), ANSWER)
+    with pytest.raises(AssertionError, match="1 places more"):
+        reader.read(layout, mask, [[BOX], [BOX]])
+
+
+def test_frames(model, reader, video):
+    layout, mask = row(model, (video(4, 16, 16),), 'The blue card {"target_frames": [3, 4]}')
+    _, _, _, _, word_frames, frames_word = reader.read(layout, mask, [[]])
     visual = np.flatnonzero(layout.kind_T)  # two blocks of two frames, four tokens each
-    assert np.flatnonzero(frames_word.place_NT[0]).tolist() == visual[4:].tolist()
-    assert [text(model, layout, i + 1) for i in frames_number.at_N] == ["3", "4"]
+    assert np.flatnonzero(word_frames.place_NT[0]).tolist() == visual[4:].tolist()
+    assert [text(model, layout, i + 1) for i in frames_word.at_N] == ["3", "4"]
+
+
+def test_lessons_place_every_colour_word_of_their_answers(model):
+    """Of all kinds: the reader takes one place per learned word, and none is left."""
+    reader, world, r = PlaceReader(model, COLOUR_NAMES), PixelWorld(), model.renderer
+    for index, kind in enumerate(KINDS):
+        scene, rng = world.scene("base", kind, index, tiny=False)
+        for lesson in lessons(scene, rng, r.dialect, r.factor):
+            layout, mask = lesson_row(lesson, model, ())
+            named = sum(_word_count(e.answer) for e in lesson.exchanges)
+            places = [p for e in lesson.exchanges for p in e.places]
+            assert len(places) == named
+            if all(len(r.tokenizer.encode(f" {colour}")) == 1 for colour in COLOUR_NAMES):
+                reader.read(layout, mask, places)
+
+
+def _word_count(answer: str) -> int:
+    return sum(word.strip(".,:") in COLOUR_NAMES for word in answer.split())
 
 
 def test_the_loss_is_that_of_the_stock_attention_weights(qwen3_folder, model, reader, picture):
     rows = [row(model, (picture(40, 40),), ANSWER), row(model, (picture(16, 24),), "It is. " + ANSWER)]
-    lookups = [reader.read(*r) for r in rows]
+    lookups = [reader.read(*r, [[BOX]]) for r in rows]
     features = model.encode([b for layout, _ in rows for b in layout.blocks])
     batch = model.embed([layout for layout, _ in rows], features, left=False)
     pointing = Pointing(model)
@@ -112,14 +149,14 @@ def test_the_loss_is_that_of_the_stock_attention_weights(qwen3_folder, model, re
                 expected -= math.log(on_place_H.mean().item())
         assert losses[index].item() == pytest.approx(expected, rel=1e-5)
     assert losses[0].item() > 0
-    assert losses[2].item() == 0
+    assert losses[3].item() == 0
 
 
 def test_the_loss_teaches_to_look(qwen3_folder, reader, picture):
     """Gradient descent on it alone moves the attention onto the place."""
     model = VisionLanguageModel.load(qwen3_folder)
     layout, mask = row(model, (picture(40, 40),), ANSWER)
-    lookups = reader.read(layout, mask)
+    lookups = reader.read(layout, mask, [[BOX]])
     features = {k: type(f)(f.tokens_MD.detach(), ()) for k, f in model.encode(layout.blocks).items()}
     optimizer = torch.optim.SGD(model.decoder.parameters(), lr=0.02)
     pointing, seen = Pointing(model), []

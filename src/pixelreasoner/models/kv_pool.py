@@ -31,7 +31,7 @@ class KeyValuePool:
         if rows > self.rows:
             self.rows = max(rows, self.rows + self.rows // 2)
         if tokens > self.tokens:
-            self.tokens = -(-max(tokens, self.tokens + self.tokens // 4) // SLAB) * SLAB
+            self.tokens = -(-max(tokens, self.tokens + self.tokens // 2) // SLAB) * SLAB
         for index, held in enumerate(self._layers):
             if held is not None:
                 self._layers[index] = grown = self._room(held)

@@ -203,6 +203,7 @@ class GroupEngine:
         n_waiting = len(self._going_on) + len(self._opening)
         if min(n_free, n_waiting) * PATIENCE < n_speaking:
             return []
+        self._memory.expect(min(n_free, len(self._opening)))
         chunks: list[Chunk] = []
         n_tokens = 0
         while (queue := self._going_on or self._opening) and len(self._messages) < self._policy.batch_size:

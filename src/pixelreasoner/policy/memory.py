@@ -85,6 +85,10 @@ class Memory:
         self._known: dict[tuple[tuple[int, ...], tuple[BlockKey, ...]], Prompt] = {}
         self._resting: dict[int, Tail] = {}
 
+    def expect(self, n_tails: int) -> None:
+        """Make room for so many more conversations at once, rather than again and again."""
+        self.tails.pool.reserve(min(len(self.tails) + n_tails, self._max_tails), 0)
+
     def recall(self, segments: Sequence[Segment], layout: Layout) -> tuple[Tail, list[Chunk]]:
         """The tail of a conversation, awake, and what is to be read before its next token."""
         n_prompt = int(np.searchsorted(layout.owner_T, len(segments[0].ids)))

@@ -1,16 +1,17 @@
 """Teaching where to look: while a model names a place, its attention is asked to follow the way there.
 
-An answer with a box, "The red card is here. {"bbox_2d": [540, ...", says which image tokens it is about; one
-with frames says which video tokens. Five lookups lead from the word to the numbers, each in one layer:
+A lesson says what the colour words of its answers stand for: "The red card is here. {"bbox_2d": [540, ...",
+or "The red card reads K." Six lookups lead from the word to what is said of it, each in one layer:
 
 ==== ===== ======================================================= =============================
  #   layer which tokens                                            look at
 ==== ===== ======================================================= =============================
- 1   0     the word that names the thing, before a box             image tokens in the box
- 2   1     those from which the box's numbers are predicted        the word
- 3   0     video tokens                                            the number of their own frame
- 4   1     the word that names the thing, before frames            video tokens of those frames
- 5   2     those from which the frames' numbers are predicted      the word
+ 1   0     the word, in an answer about an image                   image tokens of what it names
+ 2   1     those from which a box's numbers are predicted          the word
+ 3   1     "reads" and "is", from which readings are predicted     the word
+ 4   0     video tokens                                            the number of their own frame
+ 5   1     the word, before the numbers of frames                  video tokens of those frames
+ 6   2     those from which the frames' numbers are predicted      the word
 ==== ===== ======================================================= =============================
 
 With A the layer's attention and n the tokens of a lookup, each adds ::
@@ -36,12 +37,13 @@ from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from pixelreasoner.chat.layout import Layout, VisualBlock
+from pixelreasoner.core.geometry import Box
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 BoolArray = npt.NDArray[np.bool_]
-LAYERS = (0, 1, 0, 1, 2)
-"""Of the five lookups, in the order of the table above."""
-N_COORDINATES = 4
+LAYERS = (0, 1, 1, 0, 1, 2)
+"""Of the six lookups, in the order of the table above."""
+TELLING = frozenset({"reads", "is"})
 MARKER_TOKENS = 4
 """How far before a video block the numbers of its frames may stand."""
 
@@ -72,29 +74,39 @@ class PlaceReader:
         self._number = {i: int(text) for i, text in vocabulary.items() if text.isascii() and text.isdigit()}
         wanted = set(words)
         self._words = {i for i, text in vocabulary.items() if text.strip() in wanted}
+        self._telling = {i for i, text in vocabulary.items() if text.strip() in TELLING}
+        self._space = {i for i, text in vocabulary.items() if text == " "}
         self._merge = model.renderer.merge
 
-    def read(self, layout: Layout, mask: BoolArray) -> tuple[Lookup, ...]:
-        """The five lookups. `mask` marks the recorded tokens that are learned; others name no place."""
+    def read(self, layout: Layout, mask: BoolArray, places: Sequence[Sequence[Box]]) -> tuple[Lookup, ...]:
+        """The six lookups.
+
+        `mask` marks the recorded tokens that are learned; `places` has the boxes of each colour word among
+        them, in order, in pixels of the latest image before it.
+        """
         ids, learned_T = layout.ids_T.tolist(), mask[layout.owner_T]
-        box_word, box_number, frame_marker, frames_word, frames_number = lookups = [Lookup() for _ in LAYERS]
+        lookups = [Lookup() for _ in LAYERS]
+        word_image, box_word, telling_word, frame_marker, word_frames, frames_word = lookups
         self._mark(layout, frame_marker)
+        left = list(places)
         word = None
-        for at, token in enumerate(ids):
+        for at in np.flatnonzero(learned_T).tolist():
+            token = ids[at]
             if token in self._words:
                 word = at
-            if word is None or not learned_T[at]:
-                continue
-            numbers = self._numbers_after(ids, at)
-            named = [self._number[ids[i]] for i in numbers]
-            if token in self._box_keys and len(named) == N_COORDINATES:
-                box_word.add(word, self._in_box(layout, at, named))
+                word_image.add(at, self._in_boxes(layout, at, left.pop(0)))
+            elif word is not None and token in self._telling:
+                telling_word.add(at, _only(word, len(ids)))
+                if ids[at + 1 : at + 2] and ids[at + 1] in self._space:  # a digit stands after a space
+                    telling_word.add(at + 1, _only(word, len(ids)))
+            elif word is not None and token in self._box_keys | self._frame_keys:
+                numbers = self._numbers_after(ids, at)
+                lookup = box_word if token in self._box_keys else frames_word
                 for i in numbers:
-                    box_number.add(i - 1, _only(word, len(ids)))
-            elif token in self._frame_keys and named:
-                frames_word.add(word, _in_frames(layout, set(named)))
-                for i in numbers:
-                    frames_number.add(i - 1, _only(word, len(ids)))
+                    lookup.add(i - 1, _only(word, len(ids)))
+                if token in self._frame_keys:
+                    word_frames.add(word, _in_frames(layout, {self._number[ids[i]] for i in numbers}))
+        assert not left, f"{len(left)} places more than words that name them"
         return tuple(lookups)
 
     def _mark(self, layout: Layout, lookup: Lookup) -> None:
@@ -113,19 +125,24 @@ class PlaceReader:
             end += 2
         return list(range(at + 1, end, 2))
 
-    def _in_box(self, layout: Layout, at: int, box: Sequence[int]) -> BoolArray:
-        """Tokens of the latest image whose centre lies in the box, or else the one nearest to its centre."""
+    def _in_boxes(self, layout: Layout, at: int, boxes: Sequence[Box]) -> BoolArray:
+        """Tokens of the latest image that the boxes cover: those with their centre inside, or the nearest."""
         place_T = np.zeros(len(layout), np.bool_)
         images = [(b, span) for b, span in _spans(layout) if b.kind == "image" and span.stop <= at]
-        if images:
-            block, span = images[-1]
-            rows, columns = (n // self._merge for n in block.grid_thw[1:])
-            x1, y1, x2, y2 = (v / 1000 for v in box)
-            y_R, x_C = (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns
-            inside_RC = np.outer((y1 <= y_R) & (y_R <= y2), (x1 <= x_C) & (x_C <= x2))
+        if not images:
+            return place_T
+        block, span = images[-1]
+        rows, columns = (n // self._merge for n in block.grid_thw[1:])
+        height, width = block.frames.shape[1:3]
+        y_R, x_C = (np.arange(rows) + 0.5) * height / rows, (np.arange(columns) + 0.5) * width / columns
+        covered_RC = np.zeros((rows, columns), np.bool_)
+        for box in boxes:
+            inside_RC = np.outer((box.y1 <= y_R) & (y_R <= box.y2), (box.x1 <= x_C) & (x_C <= box.x2))
             if not inside_RC.any():
-                inside_RC[np.abs(y_R - (y1 + y2) / 2).argmin(), np.abs(x_C - (x1 + x2) / 2).argmin()] = True
-            place_T[span] = inside_RC.ravel()
+                x, y = box.center
+                inside_RC[np.abs(y_R - y).argmin(), np.abs(x_C - x).argmin()] = True
+            covered_RC |= inside_RC
+        place_T[span] = covered_RC.ravel()
         return place_T
 
 

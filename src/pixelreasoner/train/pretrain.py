@@ -277,7 +277,8 @@ class Pretrainer:
         if index not in self._rows:
             tools = self._tools if index % 2 else ()
             layout, mask = lesson_row(self.lessons[index], self.model, tools)
-            self._rows[index] = (layout, mask, self._places.read(layout, mask))
+            places = [p for e in self.lessons[index].exchanges for p in e.places]
+            self._rows[index] = (layout, mask, self._places.read(layout, mask, places))
         return self._rows[index]
 
     def state_dict(self) -> dict[str, Any]:

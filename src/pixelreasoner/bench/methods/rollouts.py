@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import PreTrainedModel
 
 from pixelreasoner.bench.methods.base import Settings
-from pixelreasoner.bench.methods.trl import trainer_parts
+from pixelreasoner.bench.methods.trl import require_trl, trainer_parts
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
@@ -126,6 +126,7 @@ class TrlGeneration:
 
     def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, game: Game) -> None:
         """Raises MissingExtraError when TRL is not installed."""
+        require_trl()
         self._game, self._hf = game, hf
         self._folder = tempfile.TemporaryDirectory(prefix="pixelreasoner-trl-")
         # Our limit is per message, TRL's for the whole completion.

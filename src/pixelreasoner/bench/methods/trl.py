@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Trl:
         settings: Settings,
     ) -> None:
         """Raises MissingExtraError when TRL is not installed."""
+        require_trl()
         self._hf, self._samples, self._settings = hf, samples, settings
         self._layouts = [renderer.layout(s.segments) for s in samples]
         self.tokens = padded_tokens(self._layouts, settings.rows)
@@ -43,9 +45,9 @@ class Trl:
             # The trainer does so at the start of a whole run, which is not what is measured.
             hf.gradient_checkpointing_enable({"use_reentrant": False})
         self._folder = tempfile.TemporaryDirectory(prefix="pixelreasoner-trl-")
-        self._trainer = _given_batches()(
-            **trainer_parts(hf, renderer, Path(self._folder.name), group=len(samples), settings=settings)
-        )
+        folder = Path(self._folder.name)
+        arguments = trainer_parts(hf, renderer, folder, group=len(samples), settings=settings)
+        self._trainer = _given_batches()(**arguments)
         self._trainer.model_wrapped = hf
         self._trainer.current_gradient_accumulation_steps = 1
         self._seen: list[Tensor] = []
@@ -94,6 +96,14 @@ class Trl:
         }
 
 
+def require_trl() -> None:
+    """Raises MissingExtraError when TRL is not installed."""
+    try:
+        import_module("trl")
+    except ImportError as e:
+        raise MissingExtraError("trl", "bench", "comparing with TRL") from e
+
+
 def trainer_parts(
     hf: PreTrainedModel,
     renderer: QwenVLRenderer,
@@ -114,15 +124,9 @@ def trainer_parts(
         settings: of the benchmark.
         completion: most tokens after the prompt.
         turns: most rounds of tool calls.
-
-    Raises:
-        MissingExtraError: TRL is not installed.
     """
-    try:
-        from datasets import Dataset  # pyright: ignore[reportMissingImports]
-        from trl import GRPOConfig  # pyright: ignore[reportMissingImports]
-    except ImportError as e:
-        raise MissingExtraError("trl", "bench", "comparing with TRL") from e
+    from datasets import Dataset  # pyright: ignore[reportMissingImports]
+    from trl import GRPOConfig  # pyright: ignore[reportMissingImports]
 
     config = GRPOConfig(
         output_dir=str(folder),

@@ -38,6 +38,8 @@ class Exchange:
 
     question: str
     answer: str
+    places: questions.Places
+    """What the colour words of the answer stand for, in order, in pixels of the picture at hand."""
     media: Media | None = None
 
 
@@ -111,7 +113,7 @@ def box_of(thing: Thing, size: Size, where: str = "") -> str:
 def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
     """Grounding: the box of a thing."""
     where = WHERE[int(rng.integers(len(WHERE)))]
-    return Exchange(f"Locate {thing.name}.", box_of(thing, size, where))
+    return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), ((thing.box,),))
 
 
 def frames_of(thing: Thing) -> str:
@@ -121,30 +123,38 @@ def frames_of(thing: Thing) -> str:
 
 def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
     """Detection: every thing with its box, in the order given."""
-    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things))
+    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things), _boxes(things))
 
 
 def read_all(things: Sequence[Thing]) -> Exchange:
     """Transcription: what every thing shows, in the order given."""
-    return Exchange("Read everything.", " ".join(described(t) for t in things))
+    told = [described(t) for t in things]
+    places = tuple(place for _, about in told for place in about)
+    return Exchange("Read everything.", " ".join(text for text, _ in told), places)
 
 
-def described(thing: Thing) -> str:
-    """A sentence with all that can be read off a thing."""
+def _boxes(things: Sequence[Thing]) -> questions.Places:
+    return tuple((t.box,) for t in things)
+
+
+def described(thing: Thing) -> tuple[str, questions.Places]:
+    """A sentence with all that can be read off a thing, and what its colour words stand for."""
     if thing.glyph:
-        return questions.reading(thing)
+        return questions.reading(thing), ((thing.box,),)
     if questions.holds_pair(thing):
         first, second = thing.dots
         side = questions.side_of(first, second)
-        return f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
+        text = f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
+        return text, ((thing.box,), (second.box,), (first.box,))
     colours = list(dict.fromkeys(d.colour for d in thing.dots))
     counts = [f"the number of {c} dots is {sum(d.colour == c for d in thing.dots)}" for c in colours]
-    return f"On {thing.name}, {' and '.join(counts)}."
+    dots = tuple(tuple(d.box for d in thing.dots if d.colour == c) for c in colours)
+    return f"On {thing.name}, {' and '.join(counts)}.", ((thing.box,), *dots)
 
 
 def answered(question: questions.Question) -> Exchange:
     """One question, answered in a sentence with the answer in a box."""
-    return Exchange(question.text, f"{question.claim} \\boxed{{{question.answer}}}")
+    return Exchange(question.text, f"{question.claim} \\boxed{{{question.answer}}}", question.about)
 
 
 def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
@@ -229,12 +239,14 @@ def _clip_pages(
     asked: list[Exchange] = []
     order = [scene.things[i] for i in rng.permutation(len(scene.things)).tolist()]
     if rng.random() < ALL_AT_ONCE:
-        asked.append(Exchange("Find the frames of everything.", "\n".join(frames_of(t) for t in order)))
+        answer = "\n".join(frames_of(t) for t in order)
+        asked.append(Exchange("Find the frames of everything.", answer, ((),) * len(order)))
     else:
-        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t)) for t in order]
+        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t), ((),)) for t in order]
     for thing in order:
         if legible(replace(thing, detail_px=thing.detail_px * scale)):
-            asked += [answered(q) for q in questions.questions_about(thing, rng)]
+            about = [answered(q) for q in questions.questions_about(thing, rng)]
+            asked += [replace(e, places=((),) * len(e.places)) for e in about]
     asked = [asked[i] for i in rng.permutation(len(asked))]
     pages = [_page(small, asked, _pairs(small, scene.things, scale, rng))]
     for index in rng.permutation(len(scene.things))[:2].tolist():

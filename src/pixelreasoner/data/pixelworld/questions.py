@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pixelreasoner.core.geometry import Box
 from pixelreasoner.data.pixelworld.things import DIGITS, LETTERS, Dot, Thing
 
 N_CHOICES = 4
+Places = tuple[tuple[Box, ...], ...]
+"""For each colour word of a text, the boxes of what it names; none where it cannot be seen in a picture."""
 
 
 class Question(NamedTuple):
@@ -18,6 +21,8 @@ class Question(NamedTuple):
     claim: str
     """The answer in a sentence. What the question is about is named before the answer: whoever writes the
     sentence word by word has just said what to look for."""
+    about: Places = ()
+    """What the colour words of the claim stand for, in order."""
 
 
 def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question:
@@ -29,9 +34,9 @@ def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question
     choices = "" if rng is None else f": {_choices(thing.glyph, alphabet, rng)}"
     claim = reading(thing)
     if thing.noun == "row":
-        return Question(f"What is the value in {thing.name}{choices}?", thing.glyph, claim)
+        return Question(f"What is the value in {thing.name}{choices}?", thing.glyph, claim, ((thing.box,),))
     what = "digit" if thing.glyph.isdigit() else "letter"
-    return Question(f"Which {what} is on {thing.name}{choices}?", thing.glyph, claim)
+    return Question(f"Which {what} is on {thing.name}{choices}?", thing.glyph, claim, ((thing.box,),))
 
 
 def reading(thing: Thing) -> str:
@@ -68,13 +73,16 @@ def relation(thing: Thing, *, swapped: bool = False) -> Question:
         f"On {thing.name}, where is the {a.colour} dot relative to the {b.colour} dot?",
         side,
         f"Seen from the {b.colour} dot, the {a.colour} dot is {side}.",
+        ((b.box,), (a.box,)),
     )
 
 
 def count(thing: Thing, colour: str) -> Question:
     """`count`: the dots of one colour on a board."""
-    n = str(sum(d.colour == colour for d in thing.dots))
-    return Question(f"How many {colour} dots are on {thing.name}?", n, f"The number of {colour} dots is {n}.")
+    dots = tuple(d.box for d in thing.dots if d.colour == colour)
+    n = str(len(dots))
+    claim = f"The number of {colour} dots is {n}."
+    return Question(f"How many {colour} dots are on {thing.name}?", n, claim, (dots,))
 
 
 def holds_pair(thing: Thing) -> bool:
