@@ -25,9 +25,10 @@ from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
 from pixelreasoner.evals.run import EvalResult, evaluate, summary_table
 from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Sampling
-from pixelreasoner.policy.local import LocalPolicy
+from pixelreasoner.policy.group import GroupPolicy
 from pixelreasoner.synth.run import TRAJECTORIES_FILE, SynthConfig
 from pixelreasoner.synth.run import run as synthesise
 from pixelreasoner.train.progress import read_curves
@@ -100,7 +101,7 @@ class Demo:
         model = VisionLanguageModel.load(checkpoint)
         self.console.print(f"evaluating {name}")
         return evaluate(
-            LocalPolicy(model, batch_size=100),
+            GroupPolicy(model, features=FeatureStore(model, frozen=True), batch_size=100),
             model.renderer,
             toolbox_for(model.renderer),
             self._held_out,
