@@ -77,6 +77,12 @@ def test_a_document_takes_the_tables_between_its_marks_and_keeps_the_rest(tmp_pa
     assert "](images/memory.svg)" in text
 
 
+def test_all_lines_of_a_table_have_as_many_cells():
+    lines = [line for line in report.markdown(RECORDS).splitlines() if line.startswith("| ")]
+    training = [line.replace("\\|", "").count("|") for line in lines[:3]]
+    assert training == [14, 14, 14]
+
+
 def test_a_document_without_marks_is_left_alone(tmp_path: Path):
     document = tmp_path / "x.md"
     document.write_text("words\n")

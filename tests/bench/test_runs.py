@@ -27,8 +27,9 @@ def _numbers_are_made_quickly(monkeypatch):
     """A process of its own for every number of memory is for real measurements."""
     monkeypatch.setattr(train, "measured_in_child", measure)
     monkeypatch.setattr(rollout, "measured_in_child", measure)
-    # PyTorch's profiler takes seconds to sum up a rollout's many small operators.
-    monkeypatch.setattr(rollout, "where_time_goes", lambda step, device: {})
+    # PyTorch's profiler takes seconds to sum up many small operators.
+    for module in (rollout, gpu):
+        monkeypatch.setattr(module, "where_time_goes", lambda step, device: {})
 
 
 @pytest.mark.parametrize(("model", "frozen"), [(MODELS[0], False), (MODELS[1], True)])

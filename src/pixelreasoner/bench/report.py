@@ -20,6 +20,8 @@ from pixelreasoner.core.errors import MissingExtraError, RecordError
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 """What is between them in a document is written by `fill`."""
+BAR = r"\|"
+"""A plain bar would end the cell of a table that it stands in."""
 
 
 def write(path: Path, records: Iterable[Record]) -> None:
@@ -176,4 +178,4 @@ def _share(name: str) -> Any:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"

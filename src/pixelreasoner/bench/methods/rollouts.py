@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 from transformers import PreTrainedModel
 
 from pixelreasoner.bench.methods.base import Settings
-from pixelreasoner.bench.methods.trl import require_trl, trainer_parts
+from pixelreasoner.bench.methods.trl import output_folder, require_trl, trainer_parts
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
@@ -128,11 +126,10 @@ class TrlGeneration:
         """Raises MissingExtraError when TRL is not installed."""
         require_trl()
         self._game, self._hf = game, hf
-        self._folder = tempfile.TemporaryDirectory(prefix="pixelreasoner-trl-")
         # Our limit is per message, TRL's for the whole completion.
         most = (game.crops + 1) * (game.message + 256)
         arguments = trainer_parts(
-            hf, renderer, Path(self._folder.name), group=game.group, settings=Settings(), completion=4 * most,
+            hf, renderer, output_folder(self), group=game.group, settings=Settings(), completion=4 * most,
             turns=game.crops,
         )  # fmt: skip
         from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]

@@ -5,7 +5,9 @@ The trainer is handed finished pixels, which the other methods cut out of the pi
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -44,8 +46,7 @@ class Trl:
         if settings.recompute:
             # The trainer does so at the start of a whole run, which is not what is measured.
             hf.gradient_checkpointing_enable({"use_reentrant": False})
-        self._folder = tempfile.TemporaryDirectory(prefix="pixelreasoner-trl-")
-        folder = Path(self._folder.name)
+        folder = output_folder(self)
         arguments = trainer_parts(hf, renderer, folder, group=len(samples), settings=settings)
         self._trainer = _given_batches()(**arguments)
         self._trainer.model_wrapped = hf
@@ -94,6 +95,13 @@ class Trl:
             "num_images": [len(row.blocks) for row in layouts],
             "mm_token_type_ids": rows.kind_BT.int(),
         }
+
+
+def output_folder(owner: object) -> Path:
+    """What a trainer calls its output; gone when its owner is."""
+    folder = Path(tempfile.mkdtemp(prefix="pixelreasoner-trl-"))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def require_trl() -> None:
