@@ -11,7 +11,6 @@ from pixelreasoner.bench.cases import Case
 from pixelreasoner.bench.child import measure
 from pixelreasoner.bench.methods.base import Settings
 from pixelreasoner.bench.shapes import write_checkpoint
-from pixelreasoner.bench.step import StepPlan
 from pixelreasoner.bench.step import run as run_step
 from pixelreasoner.core.errors import ConfigError, MissingExtraError
 from pixelreasoner.models.vlm import VisionLanguageModel
@@ -73,7 +72,7 @@ def test_all_ways_of_playing_sample_the_same_script():
 
 
 def test_a_step_plays_and_trains():
-    plan = StepPlan(models=MODELS[1:], cases=(GAME,), methods=("group", "local"), rounds=2, minutes=0.0)
+    plan = RolloutPlan(models=MODELS[1:], cases=(GAME,), methods=("group", "local"), rounds=2, minutes=0.0)
     _, *records = json.loads(json.dumps(list(run_step(plan))))
     for record in records:
         assert 0 < record["playing_seconds"] < record["seconds"]
@@ -125,5 +124,5 @@ def test_trl_trains_and_plays_the_same():
     assert [ours[k] for k in ("prompt", "sampled", "observed")] == [
         theirs[k] for k in ("prompt", "sampled", "observed")
     ]
-    _, _, step = run_step(StepPlan(models=MODELS[:1], cases=(GAME,), methods=both, rounds=2))
+    _, _, step = run_step(RolloutPlan(models=MODELS[:1], cases=(GAME,), methods=both, rounds=2))
     assert 0 < step["playing_seconds"] < step["seconds"]

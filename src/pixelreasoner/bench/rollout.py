@@ -48,7 +48,7 @@ CASES = (Case(466, 122, 49, crops=1, spread=0.0), Case(466, 202, 89, crops=2, sp
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """What `pixelreasoner bench rollout` measures."""
+    """What `pixelreasoner bench rollout` and `bench step` measure."""
 
     models: tuple[str, ...] = SMALL
     cases: tuple[Case, ...] = CASES
@@ -63,13 +63,22 @@ QUICK = RolloutPlan(models=SMALL[:1], cases=CASES[:1], rounds=3, minutes=0.5)
 
 def run(plan: RolloutPlan) -> Iterator[Record]:
     """Records as they are made: the machine, then each case by each method."""
+    return each_case(plan, _measure)
+
+
+Measure = Callable[[str, Case, Sequence[str], int, float], Iterator[Record]]
+"""Of the model's name, the case, the methods, the most rounds and seconds."""
+
+
+def each_case(plan: RolloutPlan, measure: Measure) -> Iterator[Record]:
+    """The machine, then what is measured of each model and case, in equal shares of the time."""
     quiet()
     methods = available_methods(plan.methods)
     yield machine(CPU) | {"left_out": sorted(set(plan.methods) - set(methods))}
     seconds = 60 * plan.minutes / (len(plan.models) * len(plan.cases))
     for name in plan.models:
         for case in plan.cases:
-            yield from _measure(name, case, methods, plan.rounds, seconds)
+            yield from measure(name, case, methods, plan.rounds, seconds)
 
 
 def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:

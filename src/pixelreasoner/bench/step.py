@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -21,8 +21,8 @@ from pixelreasoner.bench.methods.rollouts import Game, Ours, group_policy
 from pixelreasoner.bench.methods.steps import OurStep, StepMethod, TrlStep
 from pixelreasoner.bench.rollout import (
     CASES,
-    METHODS,
-    available_methods,
+    RolloutPlan,
+    each_case,
     peak_in_child,
     rollout_work,
     scripted,
@@ -30,35 +30,17 @@ from pixelreasoner.bench.rollout import (
 from pixelreasoner.bench.roofline import DecoderSize, VisionSize, rollout_flops, training_flops
 from pixelreasoner.bench.shapes import SMALL, stock_model
 from pixelreasoner.bench.timing import MatrixProducts, interleaved
-from pixelreasoner.bench.train import CPU, MATRIX_PRODUCTS, Record, machine, quiet, timed_record
+from pixelreasoner.bench.train import CPU, MATRIX_PRODUCTS, Record, timed_record
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.local import LocalPolicy
 
-
-@dataclass(frozen=True)
-class StepPlan:
-    """What `pixelreasoner bench step` measures."""
-
-    models: tuple[str, ...] = SMALL
-    cases: tuple[Case, ...] = CASES
-    methods: tuple[str, ...] = METHODS
-    rounds: int = 8
-    minutes: float = 7.0
-    """For all cases together, model making apart; a case gets at least two rounds."""
+PLAN = RolloutPlan(rounds=8, minutes=7.0)
+QUICK = RolloutPlan(models=SMALL[:1], cases=CASES[:1], rounds=2, minutes=0.5)
 
 
-QUICK = StepPlan(models=SMALL[:1], cases=CASES[:1], rounds=2, minutes=0.5)
-
-
-def run(plan: StepPlan) -> Iterator[Record]:
+def run(plan: RolloutPlan) -> Iterator[Record]:
     """Records as they are made: the machine, then each case by each method."""
-    quiet()
-    methods = available_methods(plan.methods)
-    yield machine(CPU) | {"left_out": sorted(set(plan.methods) - set(methods))}
-    seconds = 60 * plan.minutes / (len(plan.models) * len(plan.cases))
-    for name in plan.models:
-        for case in plan.cases:
-            yield from _measure(name, case, methods, plan.rounds, seconds)
+    return each_case(plan, _measure)
 
 
 def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:

@@ -52,7 +52,7 @@ def bench_step(*, quick: bool = False, out: Out = None) -> None:
     """
     from pixelreasoner.bench import step
 
-    _finish(step.run(step.QUICK if quick else step.StepPlan()), out, "step", quick=quick)
+    _finish(step.run(step.QUICK if quick else step.PLAN), out, "step", quick=quick)
 
 
 def bench_gpu(

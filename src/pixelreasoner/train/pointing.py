@@ -37,6 +37,7 @@ from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from pixelreasoner.chat.layout import Layout, VisualBlock
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.models.vlm import VisionLanguageModel
 
@@ -178,6 +179,13 @@ class Pointing:
     """Listens to the first attention layers of a Qwen3-VL decoder: how far do they look from their places?"""
 
     def __init__(self, model: VisionLanguageModel) -> None:
+        """Raises ConfigError when the decoder is too shallow for the lookups."""
+        n_layers, needed = len(model.decoder.layers), max(LAYERS) + 1
+        if n_layers < needed:
+            raise ConfigError(
+                f"the architecture has {n_layers} decoder layers, and teaching where to look takes at least "
+                f"{needed}; raise architecture.layers"
+            )
         self._attention = [layer.self_attn for layer in model.decoder.layers[: max(LAYERS) + 1]]
         self._input: dict[int, tuple[Tensor, tuple[Tensor, Tensor]]] = {}
 
