@@ -10,6 +10,7 @@ from pixelreasoner.bench import gpu, rollout, train
 from pixelreasoner.bench.cases import Case
 from pixelreasoner.bench.child import measure
 from pixelreasoner.bench.methods.base import Settings
+from pixelreasoner.bench.rollout import RolloutPlan
 from pixelreasoner.bench.shapes import write_checkpoint
 from pixelreasoner.bench.step import run as run_step
 from pixelreasoner.core.errors import ConfigError, MissingExtraError
