@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -58,15 +59,15 @@ def test_all_ways_of_training_agree_with_float64(model, frozen):
     assert sizes == [(method, group) for method in OURS for group in (3, 2)]
 
 
-def test_all_ways_of_playing_sample_the_same_script():
-    plan = rollout.RolloutPlan(
-        models=MODELS[:1], cases=(GAME,), methods=("group", "local"), rounds=2, minutes=0.0
-    )
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_all_ways_of_playing_sample_the_same_script(tasks):
+    cases, methods = (replace(GAME, tasks=tasks),), ("group", "local")
+    plan = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=methods, rounds=2, minutes=0.0)
     _, *records = json.loads(json.dumps(list(rollout.run(plan))))
     assert [r["method"] for r in records] == ["group", "local"]
     for record in records:
-        # Two messages of (100 - 12 - 6) // 2 tokens by two attempts.
-        assert record["sampled"] == 2 * 2 * 41
+        # Two messages of (100 - 12 - 6) // 2 tokens by two attempts at each task.
+        assert record["sampled"] == tasks * 2 * 2 * 41
         assert record["largest_logp_difference"] < 1e-4
         assert record["bound_seconds"] > 0
     assert records[0]["observed"] == records[1]["observed"]
@@ -120,7 +121,8 @@ def test_trl_trains_and_plays_the_same():
     assert record["largest_logp_difference"] < 1e-5
     assert record["largest_gradient_difference"] < 1e-5
     both = ("local", "trl")
-    game = rollout.RolloutPlan(models=MODELS[:1], cases=(GAME,), methods=both, rounds=2, minutes=0.0)
+    cases = (replace(GAME, tasks=2),)
+    game = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=both, rounds=2, minutes=0.0)
     _, ours, theirs = rollout.run(game)
     assert [ours[k] for k in ("prompt", "sampled", "observed")] == [
         theirs[k] for k in ("prompt", "sampled", "observed")

@@ -49,10 +49,13 @@ class Case:
     """Attempts are up to this share shorter or longer than the mean."""
     image: float = 0.9
     """The picture's share of the prompt."""
+    tasks: int = 1
+    """Questions with a picture and a group each, played together; training is measured on one group."""
 
     @property
     def name(self) -> str:
-        return f"P{self.prompt} C{self.completion} G{self.group} crops{self.crops}"
+        groups = f"{self.tasks}x" if self.tasks > 1 else ""
+        return f"P{self.prompt} C{self.completion} G{groups}{self.group} crops{self.crops}"
 
     @property
     def unique_tokens(self) -> int:

@@ -56,8 +56,8 @@ _PLAYED: list[Column] = [("sampled", _number("sampled", ".0f")), ("observed", _n
 COLUMNS: dict[str, list[Column]] = {
     "train": [*WHO, *_TOKENS, *_TIME, *_EFFICIENCY, *_PEAK, *_LOGP, *_GRADIENT],
     "rollout": [
-        *WHO, *_PLAYED, *_TIME, ("sampled/s", _number("sampled_per_second", ".0f")), *_EFFICIENCY, *_PEAK,
-        *_LOGP,
+        *WHO, ("tasks", _number("tasks", ".0f")), *_PLAYED, *_TIME,
+        ("sampled/s", _number("sampled_per_second", ".0f")), *_EFFICIENCY, *_PEAK, *_LOGP,
     ],
     "step": [
         *WHO, *_PLAYED, *_TIME, ("of them playing", _number("playing_seconds", ".3g")), *_EFFICIENCY, *_PEAK,

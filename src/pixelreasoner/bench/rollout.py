@@ -1,4 +1,4 @@
-"""A group of attempts at one question, played out by every method: model messages and crops in turn.
+"""Groups of attempts, played out by every method: model messages and crops in turn.
 
 The model's weights make it call `crop_image` at the end of every message (`bench.script`), so that all
 methods sample equally many tokens and carry out equally many operations, and still draw every token.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -43,7 +43,8 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import score_group, to_samples
 
 METHODS = ("group", "local", "trl")
-CASES = (Case(466, 122, 49, crops=1, spread=0.0), Case(466, 202, 89, crops=2, spread=0.0))
+STEP_CASES = (Case(466, 122, 49, crops=1, spread=0.0), Case(466, 202, 89, crops=2, spread=0.0))
+CASES = (*STEP_CASES, replace(STEP_CASES[0], tasks=4))
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds
     products()
     played = {m: method.run() for m, method in made.items()}
     differences = {
-        m: largest_logp_difference(method.play(), exact, model)
+        m: largest_logp_difference(method.play()[: case.group], exact, model)
         for m, method in made.items()
         if isinstance(method, Ours)
     }
@@ -103,7 +104,7 @@ def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds
     rate = products.flops / median(taken.pop(MATRIX_PRODUCTS))
     for method, times in taken.items():
         n = played[method]
-        needed = rollout_flops(rollout_work(n, case, model), decoder, vision)
+        needed = case.tasks * rollout_flops(rollout_work(n, case, model), decoder, vision)
         yield timed_record(times, taken[methods[0]]) | {
             "kind": "rollout", "model": name, "method": method, "case": case.name, **asdict(case),
             **asdict(n), "peak_bytes": peak_in_child("rollout", name, method, case),
@@ -121,7 +122,8 @@ def scripted(name: str, case: Case) -> tuple[VisionLanguageModel, Game]:
     image, crop = grid(round(case.image * case.prompt)), grid(case.crop // case.crops)
     message = (case.completion - case.crop - case.crops * AROUND_IMAGE) // (case.crops + 1)
     teach(model, crop_script(model.renderer, tokens=message, image=image, crop=crop))
-    return model, Game(_task(model, case, image), case.group, case.crops, message)
+    tasks = tuple(_task(model, case, image, seed) for seed in range(case.tasks))
+    return model, Game(tasks, case.group, case.crops, message)
 
 
 def rollout_method(name: str, model: VisionLanguageModel, folder: Path, game: Game) -> RolloutMethod:
@@ -161,23 +163,24 @@ def peak_in_child(of: str, model: str, method: str, case: Case) -> int:
 
 
 def rollout_work(played: Played, case: Case, model: VisionLanguageModel) -> Work:
-    """The group as its tokens were counted; every sampled token has its vocabulary scores computed."""
+    """One group, as its tokens were counted; every sampled token has its vocabulary scores computed."""
     merge = model.renderer.merge**2
     image, crop = grid(round(case.image * case.prompt)), grid(case.crop // case.crops)
     return Work(
         prompt=played.prompt,
-        attempts=((played.sampled + played.observed) // case.group,) * case.group,
-        loss_tokens=played.sampled,
+        attempts=((played.sampled + played.observed) // (case.group * case.tasks),) * case.group,
+        loss_tokens=played.sampled // case.tasks,
         prompt_images=(image[0] * image[1] * merge,),
         attempt_images=((crop[0] * crop[1] * merge,) * case.crops,) * case.group,
     )
 
 
-def _task(model: VisionLanguageModel, case: Case, image: tuple[int, int]) -> Task:
+def _task(model: VisionLanguageModel, case: Case, image: tuple[int, int], seed: int) -> Task:
     """A picture of noise, and a question as long as makes the prompt as long as it should be."""
     renderer, side = model.renderer, model.renderer.factor
-    pixels = np.random.default_rng(0).integers(0, 256, (image[0] * side, image[1] * side, 3), dtype=np.uint8)
-    task = Task("bench", "What is it?", (Picture(pixels),), ())
+    shape = (image[0] * side, image[1] * side, 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    task = Task(f"bench-{seed}", "What is it?", (Picture(pixels),), ())
     tools = crop_toolbox(renderer).schemas
     missing = case.prompt - len(renderer.layout([renderer.prompt(task, tools)]))
     words = task.question + " card" * max(0, missing)

@@ -20,7 +20,7 @@ from pixelreasoner.bench.methods.ours import Padded, Shared
 from pixelreasoner.bench.methods.rollouts import Game, Ours, group_policy
 from pixelreasoner.bench.methods.steps import OurStep, StepMethod, TrlStep
 from pixelreasoner.bench.rollout import (
-    CASES,
+    STEP_CASES,
     RolloutPlan,
     each_case,
     peak_in_child,
@@ -34,8 +34,8 @@ from pixelreasoner.bench.train import CPU, MATRIX_PRODUCTS, Record, timed_record
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.local import LocalPolicy
 
-PLAN = RolloutPlan(rounds=8, minutes=7.0)
-QUICK = RolloutPlan(models=SMALL[:1], cases=CASES[:1], rounds=2, minutes=0.5)
+PLAN = RolloutPlan(cases=STEP_CASES, rounds=8, minutes=7.0)
+QUICK = RolloutPlan(models=SMALL[:1], cases=STEP_CASES[:1], rounds=2, minutes=0.5)
 
 
 def run(plan: RolloutPlan) -> Iterator[Record]:

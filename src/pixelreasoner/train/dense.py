@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, DenseLabels
+from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, TALLIES, DenseLabels
 from pixelreasoner.data.pixelworld.lessons import COORDINATE_STEP
-from pixelreasoner.data.pixelworld.things import DOT_COLOURS
+from pixelreasoner.data.pixelworld.things import DOT_COLOURS, LETTERS, SIDES
 
 COORDINATES = tuple(range(0, 1001, COORDINATE_STEP))
 """What a box is spoken with: thousandths, in steps."""
@@ -62,6 +62,8 @@ class DenseHeads(nn.Module):
         self.glyph = WordReadOut(words(GLYPHS), aligned=False)
         self.dots = WordReadOut(words(DOT_COLOURS), aligned=False)
         self.n_dots = nn.Linear(width, len(DOT_COLOURS))
+        self.tally = WordReadOut(words(TALLIES), aligned=False)
+        self.side = WordReadOut(words(SIDES), aligned=False)
         numbers = words([str(c) for c in COORDINATES])
         self.box = nn.ModuleList([WordReadOut(numbers, aligned=False) for _ in range(4)])
         self.at = nn.Linear(width, 2)
@@ -81,20 +83,27 @@ def dense_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """The sum of the read-outs' losses, and what to log. The weights balance their starting sizes."""
     x_MD = F.layer_norm(features_MD.float(), features_MD.shape[-1:])
-    noun_M, colour_M, glyph_M = (_join(labels, name) for name in ("noun_M", "colour_M", "glyph_M"))
+    noun_M, glyph_M, colour_MK = (_join(labels, name) for name in ("noun_M", "glyph_M", "colour_MK"))
     dots_MC, box_M4 = _join(labels, "dots_MC"), _join(labels, "box_M4")
-    things, readable = colour_M > 0, glyph_M > 0
+    things, readable = noun_M > 0, glyph_M > 0
     colour_scores, glyph_scores = heads.colour(x_MD), heads.glyph(x_MD)
     loss = F.cross_entropy(heads.noun(x_MD).float(), noun_M)
-    # Things, and glyphs even more so, are rare among tokens: each gets a term of its own.
-    loss = loss + F.cross_entropy(colour_scores, colour_M) + _among(colour_scores, colour_M, things)
+    # Things are rare among tokens, and glyphs and dots even more so: each gets a term of its own.
+    loss = loss + F.cross_entropy(colour_scores, colour_MK) + _among(colour_scores, colour_MK, things)
     loss = loss + 0.3 * F.cross_entropy(glyph_scores, glyph_M, ignore_index=IGNORE)
     loss = loss + _among(glyph_scores, glyph_M, readable)
     known_MC = ~dots_MC.isnan()
-    loss = loss + 2 * F.binary_cross_entropy_with_logits(
-        heads.dots(x_MD)[:, 1:][known_MC], (dots_MC[known_MC] > 0).float(), pos_weight=torch.tensor(4.0)
-    )
-    loss = loss + 4 * F.mse_loss(heads.n_dots(x_MD).float()[known_MC], dots_MC[known_MC])
+    if known_MC.any():
+        loss = loss + F.binary_cross_entropy_with_logits(
+            heads.dots(x_MD)[:, 1:][known_MC], (dots_MC[known_MC] > 0).float(), pos_weight=torch.tensor(3.0)
+        )
+        loss = loss + 2 * F.mse_loss(heads.n_dots(x_MD).float()[known_MC], dots_MC[known_MC])
+    told = {}
+    for name, read_out in (("tally", heads.tally), ("side", heads.side)):
+        target_M = _join(labels, f"{name}_M")
+        scores = read_out(x_MD)[:, 1:]
+        loss = loss + _among(scores, target_M, target_M != IGNORE)
+        told[f"{name}_accuracy"] = _accuracy(scores, target_M, target_M != IGNORE)
     box_error = torch.zeros(())
     for side, read_out in enumerate(heads.box):
         target_M = (box_M4[things, side].clamp(0, 1) * (len(COORDINATES) - 1)).round().long() + 1
@@ -104,19 +113,24 @@ def dense_loss(
     loss = loss + 4 * (heads.at(x_MD).float() - _join(labels, "at_M2")).abs().mean()
     return loss, {
         "loss": loss.item(),
-        "colour_accuracy": _accuracy(colour_scores, colour_M, things),
+        "colour_accuracy": _mean(colour_MK[things].gather(1, colour_scores[things].argmax(-1)[:, None]) > 0),
         "glyph_accuracy": _accuracy(glyph_scores, glyph_M, readable),
+        "digit_accuracy": _accuracy(glyph_scores, glyph_M, glyph_M > len(LETTERS)),
+        **told,
         "box_error": box_error.item() * COORDINATE_STEP / 1000,
     }
 
 
-def _among(scores_MK: Tensor, target_M: Tensor, where_M: Tensor) -> Tensor:
-    """Cross-entropy over some tokens only; 0 over none."""
-    return F.cross_entropy(scores_MK[where_M], target_M[where_M]) if where_M.any() else scores_MK.sum() * 0.0
+def _among(scores_MK: Tensor, target: Tensor, where_M: Tensor) -> Tensor:
+    """Cross-entropy over some tokens only, with classes or shares of them as targets; 0 over none."""
+    return F.cross_entropy(scores_MK[where_M], target[where_M]) if where_M.any() else scores_MK.sum() * 0.0
 
 
 def _accuracy(scores: Tensor, target: Tensor, where: Tensor) -> float:
-    hits = (scores.argmax(-1) == target)[where]
+    return _mean((scores.argmax(-1) == target)[where])
+
+
+def _mean(hits: Tensor) -> float:
     return hits.float().mean().item() if hits.numel() else float("nan")
 
 

@@ -1,17 +1,18 @@
 """Teaching where to look: while a model names a place, its attention is asked to follow the way there.
 
 A lesson says what the colour words of its answers stand for: "The red card is here. {"bbox_2d": [540, ...",
-or "The red card reads K." Six lookups lead from the word to what is said of it, each in one layer:
+or "The red card reads K." Seven lookups lead from the word to what is said of it, each in one layer:
 
 ==== ===== ======================================================= =============================
  #   layer which tokens                                            look at
 ==== ===== ======================================================= =============================
- 1   0     the word, in an answer about an image                   image tokens of what it names
+ 1   0     the word                                                visual tokens of what it names
  2   1     those from which a box's numbers are predicted          the word
  3   1     "reads" and "is", from which readings are predicted     the word
  4   0     video tokens                                            the number of their own frame
- 5   1     the word, before the numbers of frames                  video tokens of those frames
+ 5   1     the word, before the numbers of frames                  the same tokens again
  6   2     those from which the frames' numbers are predicted      the word
+ 7   3     the same                                                that number, before its frames
 ==== ===== ======================================================= =============================
 
 With A the layer's attention and n the tokens of a lookup, each adds ::
@@ -38,12 +39,12 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from pixelreasoner.chat.layout import Layout, VisualBlock
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.geometry import Box
+from pixelreasoner.data.pixelworld.questions import Place
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 BoolArray = npt.NDArray[np.bool_]
-LAYERS = (0, 1, 1, 0, 1, 2)
-"""Of the six lookups, in the order of the table above."""
+LAYERS = (0, 1, 1, 0, 1, 2, 3)
+"""Of the seven lookups, in the order of the table above."""
 TELLING = frozenset({"reads", "is"})
 MARKER_TOKENS = 4
 """How far before a video block the numbers of its frames may stand."""
@@ -79,45 +80,53 @@ class PlaceReader:
         self._space = {i for i, text in vocabulary.items() if text == " "}
         self._merge = model.renderer.merge
 
-    def read(self, layout: Layout, mask: BoolArray, places: Sequence[Sequence[Box]]) -> tuple[Lookup, ...]:
-        """The six lookups.
+    def read(self, layout: Layout, mask: BoolArray, places: Sequence[Place]) -> tuple[Lookup, ...]:
+        """The seven lookups.
 
-        `mask` marks the recorded tokens that are learned; `places` has the boxes of each colour word among
-        them, in order, in pixels of the latest image before it.
+        `mask` marks the recorded tokens that are learned; `places` has one for each colour word among them,
+        in order: in the latest image before it, or in the video.
         """
         ids, learned_T = layout.ids_T.tolist(), mask[layout.owner_T]
         lookups = [Lookup() for _ in LAYERS]
-        word_image, box_word, telling_word, frame_marker, word_frames, frames_word = lookups
-        self._mark(layout, frame_marker)
+        word_image, box_word, telling_word, frame_marker, word_frames, frames_word, frames_marker = lookups
+        markers = self._mark(layout, frame_marker)
         left = list(places)
-        word = None
+        word, place_T = None, np.zeros(len(ids), np.bool_)
         for at in np.flatnonzero(learned_T).tolist():
             token = ids[at]
             if token in self._words:
                 word = at
-                word_image.add(at, self._in_boxes(layout, at, left.pop(0)))
+                place_T = self._place(layout, at, left.pop(0))
+                word_image.add(at, place_T)
             elif word is not None and token in self._telling:
                 telling_word.add(at, _only(word, len(ids)))
                 if ids[at + 1 : at + 2] and ids[at + 1] in self._space:  # a digit stands after a space
                     telling_word.add(at + 1, _only(word, len(ids)))
             elif word is not None and token in self._box_keys | self._frame_keys:
-                numbers = self._numbers_after(ids, at)
                 lookup = box_word if token in self._box_keys else frames_word
-                for i in numbers:
+                for i in self._numbers_after(ids, at):
                     lookup.add(i - 1, _only(word, len(ids)))
+                    if token in self._frame_keys and ids[i] in markers:
+                        frames_marker.add(i - 1, _only(markers[ids[i]], len(ids)))
                 if token in self._frame_keys:
-                    word_frames.add(word, _in_frames(layout, {self._number[ids[i]] for i in numbers}))
+                    word_frames.add(word, place_T)
         assert not left, f"{len(left)} places more than words that name them"
         return tuple(lookups)
 
-    def _mark(self, layout: Layout, lookup: Lookup) -> None:
-        """Every token of a video block looks at the first number before the block."""
+    def _mark(self, layout: Layout, lookup: Lookup) -> dict[int, int]:
+        """Every token of a video block looks at the first number before the block.
+
+        Returns where the numbers of all frames stand, by their token.
+        """
+        found: dict[int, int] = {}
         for block, span in _spans(layout):
             near = range(max(0, span.start - MARKER_TOKENS), span.start)
             numbers = [i for i in near if int(layout.ids_T[i]) in self._number]
             if block.kind == "video" and numbers:
+                found |= {int(layout.ids_T[i]): i for i in numbers}
                 for at in range(span.start, span.stop):
                     lookup.add(at, _only(numbers[0], len(layout)))
+        return found
 
     def _numbers_after(self, ids: Sequence[int], at: int) -> list[int]:
         """Indices of the numbers that follow, with one token between each two."""
@@ -126,37 +135,37 @@ class PlaceReader:
             end += 2
         return list(range(at + 1, end, 2))
 
-    def _in_boxes(self, layout: Layout, at: int, boxes: Sequence[Box]) -> BoolArray:
-        """Tokens of the latest image that the boxes cover: those with their centre inside, or the nearest."""
+    def _place(self, layout: Layout, at: int, place: Place) -> BoolArray:
+        """Tokens that show a place: of the latest image before `at`, or of the frames it names."""
         place_T = np.zeros(len(layout), np.bool_)
-        images = [(b, span) for b, span in _spans(layout) if b.kind == "image" and span.stop <= at]
-        if not images:
+        if place.frames:
+            seen = 0
+            for block, span in _spans(layout):
+                if block.kind == "video":
+                    here = range(seen + 1, seen + len(block.frames) + 1)
+                    seen = here[-1]
+                    if set(place.frames).intersection(here):
+                        place_T[span] = self._covered(block, place)
             return place_T
-        block, span = images[-1]
+        images = [(b, span) for b, span in _spans(layout) if b.kind == "image" and span.stop <= at]
+        if images:
+            block, span = images[-1]
+            place_T[span] = self._covered(block, place)
+        return place_T
+
+    def _covered(self, block: VisualBlock, place: Place) -> BoolArray:
+        """The block's tokens that the boxes cover: those with their centre inside, or the nearest."""
         rows, columns = (n // self._merge for n in block.grid_thw[1:])
         height, width = block.frames.shape[1:3]
         y_R, x_C = (np.arange(rows) + 0.5) * height / rows, (np.arange(columns) + 0.5) * width / columns
         covered_RC = np.zeros((rows, columns), np.bool_)
-        for box in boxes:
+        for box in place.boxes:
             inside_RC = np.outer((box.y1 <= y_R) & (y_R <= box.y2), (box.x1 <= x_C) & (x_C <= box.x2))
             if not inside_RC.any():
                 x, y = box.center
                 inside_RC[np.abs(y_R - y).argmin(), np.abs(x_C - x).argmin()] = True
             covered_RC |= inside_RC
-        place_T[span] = covered_RC.ravel()
-        return place_T
-
-
-def _in_frames(layout: Layout, wanted: set[int]) -> BoolArray:
-    """Video tokens of blocks that hold any of the frames, which are counted from 1 over all blocks."""
-    place_T = np.zeros(len(layout), np.bool_)
-    seen = 0
-    for block, span in _spans(layout):
-        if block.kind == "video":
-            n_frames = len(block.frames)
-            place_T[span] = bool(wanted & set(range(seen + 1, seen + n_frames + 1)))
-            seen += n_frames
-    return place_T
+        return covered_RC.ravel()
 
 
 def _only(index: int, length: int) -> BoolArray:

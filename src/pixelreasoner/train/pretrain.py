@@ -10,6 +10,7 @@ The base can locate, read and count. It has never seen a visual operation: that 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -20,17 +21,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
+from rich import print_json
 from rich.progress import track
 
 from pixelreasoner.chat.dialect import Dialect
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.chat.parsing import format_call
-from pixelreasoner.chat.renderer import ToolSchema
 from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.messages import ToolCall
-from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.data.pixelworld import WorldConfig
 from pixelreasoner.data.pixelworld.curriculum import Curriculum
 from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, DenseLabels, dense_labels
@@ -43,6 +42,8 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.sft import batch_tokens, sft_loss
 from pixelreasoner.train.batches import micro_batches
 from pixelreasoner.train.dense import DenseHeads, dense_loss
+from pixelreasoner.train.lesson_check import check_lessons
+from pixelreasoner.train.lesson_rows import lesson_row
 from pixelreasoner.train.optim import OptimConfig, adamw, descend
 from pixelreasoner.train.pointing import LAYERS, Lookup, PlaceReader, Pointing
 from pixelreasoner.train.progress import Interruptible, RunLog
@@ -50,6 +51,9 @@ from pixelreasoner.train.state import open_run, save_state
 
 Row = tuple[Layout, npt.NDArray[np.bool_], tuple[Lookup, ...]]
 """Tokens, which of the recorded ones are learned, and where some of them should look."""
+
+
+LEARNED_FILE = "learned.json"
 
 
 class VisionStage(Config):
@@ -99,6 +103,8 @@ class PretrainConfig(Config):
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     """Train, and return the folder of the base checkpoint, its weights in bfloat16.
 
+    What it learned (`train.lesson_check`) is written beside it when all steps are done.
+
     Raises:
         ConfigError: the folder holds another run.
     """
@@ -130,6 +136,10 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
                 break
     save_state(config.out, trainer.state_dict())
     model.save(config.out / "model", dtype=torch.bfloat16)
+    if trainer.step == total:
+        learned = check_lessons(model, world=config.world)
+        (config.out / LEARNED_FILE).write_text(json.dumps(learned, indent=2) + "\n")
+        print_json(data=learned)
     return config.out / "model"
 
 
@@ -159,25 +169,6 @@ def tokenizer_corpus(lessons: Sequence[Lesson], vocabulary: Sequence[str]) -> It
     chat += ("select_frames(target_frames)\n",)
     for text in (*calls, *chat, *vocabulary):
         yield from [text] * 500
-
-
-def lesson_row(
-    lesson: Lesson, model: VisionLanguageModel, tools: Sequence[ToolSchema]
-) -> tuple[Layout, npt.NDArray[np.bool_]]:
-    """A lesson as one conversation: questions are given, answers are learned."""
-    renderer = model.renderer
-    segments: list[Segment] = []
-    mask: list[bool] = []
-    for index, e in enumerate(lesson.exchanges):
-        media = () if e.media is None else (e.media,)
-        if index == 0:
-            asked = renderer.prompt(Task("lesson", e.question, media, ()), tools)
-        else:  # a later question stands where an operation's result will stand, picture and all
-            asked = renderer.observation(Observation(e.question, media))  # type: ignore[arg-type]
-        answer = Segment(renderer.encode(e.answer))
-        segments += [asked, answer]
-        mask += [False] * len(asked.ids) + [True] * len(answer.ids)
-    return renderer.layout(segments), np.array(mask)
 
 
 class Pretrainer:

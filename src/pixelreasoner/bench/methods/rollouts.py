@@ -28,10 +28,11 @@ from pixelreasoner.policy.local import LocalPolicy
 
 @dataclass(frozen=True)
 class Game:
-    """What is played: a group of attempts at one task, each with so many crops."""
+    """What is played: a group of attempts at each task, each with so many crops."""
 
-    task: Task
+    tasks: tuple[Task, ...]
     group: int
+    """Attempts at each."""
     crops: int
     message: int
     """Tokens of a message at most."""
@@ -48,10 +49,10 @@ class Game:
 
 @dataclass(frozen=True)
 class Played:
-    """Tokens of a group."""
+    """Tokens of a game."""
 
     prompt: int
-    """Of the prompt, its picture expanded."""
+    """Of the first prompt, its picture expanded."""
     sampled: int
     """Of all attempts."""
     observed: int
@@ -60,7 +61,7 @@ class Played:
 
 class RolloutMethod(Protocol):
     def run(self) -> Played:
-        """Play the group once, with draws of its own, nothing remembered from the last time."""
+        """Play the game once, with draws of its own, nothing remembered from the last time."""
         ...
 
 
@@ -93,11 +94,11 @@ class Ours:
         return self.played(self.play())
 
     def play(self) -> list[Trajectory]:
-        """The group's trajectories."""
+        """The trajectories, group after group."""
         game, renderer = self._game, self._model.renderer
         self._runs += 1
         return rollout(
-            [Attempt(game.task, turn_seed(self._runs, i)) for i in range(game.group)],
+            [Attempt(task, turn_seed(self._runs, i)) for task in game.tasks for i in range(game.group)],
             # New, as after an update: keys, values and features belong to the weights they were made with.
             policy=self._policy(self._model),
             renderer=renderer,
@@ -106,14 +107,12 @@ class Ours:
             limits=game.limits,
         )
 
-    def played(self, group: Sequence[Trajectory]) -> Played:
+    def played(self, trajectories: Sequence[Trajectory]) -> Played:
         layout = self._model.renderer.layout
-        prompt = group[0].prompt
-        assert prompt is not None
-        n_prompt = len(layout([prompt]))
-        sampled = sum(t.n_sampled_tokens for t in group)
-        whole = sum(len(layout(t.segments)) for t in group)
-        return Played(n_prompt, sampled, whole - sampled - n_prompt * len(group))
+        prompts = [len(layout(t.segments[:1])) for t in trajectories]
+        sampled = sum(t.n_sampled_tokens for t in trajectories)
+        whole = sum(len(layout(t.segments)) for t in trajectories)
+        return Played(prompts[0], sampled, whole - sampled - sum(prompts))
 
 
 class TrlGeneration:
@@ -129,24 +128,26 @@ class TrlGeneration:
         # Our limit is per message, TRL's for the whole completion.
         most = (game.crops + 1) * (game.message + 256)
         arguments = trainer_parts(
-            hf, renderer, output_folder(self), group=game.group, settings=Settings(), completion=4 * most,
-            turns=game.crops,
+            hf, renderer, output_folder(self), group=game.group, tasks=len(game.tasks), settings=Settings(),
+            completion=4 * most, turns=game.crops,
         )  # fmt: skip
         from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
         from trl.chat_template_utils import qwen3_template  # pyright: ignore[reportMissingImports]
 
         renderer.tokenizer.response_template = qwen3_template
-        self._tool = crop_tool(renderer, game.task)
-        self.trainer = GRPOTrainer(**arguments, tools=[self._tool])
+        tools = [crop_tool(renderer, task) for task in game.tasks]
+        self.trainer = GRPOTrainer(**arguments, tools=tools[:1])
         self.trainer.model_wrapped = hf
-        self._prompt = trl_prompt(renderer, game.task)
+        each = range(game.group)
+        self._tools = [{tool.__name__: tool} for tool in tools for _ in each]
+        self._prompts = [trl_prompt(renderer, task) for task in game.tasks for _ in each]
 
     def run(self) -> Played:
-        trainer, group = self.trainer, self._game.group
+        trainer = self.trainer
         self._hf.train()
-        trainer._sync_tool_dicts = [{self._tool.__name__: self._tool} for _ in range(group)]
-        trainer._async_tool_dicts = [{} for _ in range(group)]
-        prompt_ids, completion_ids, tool_mask, *_ = trainer._generate([self._prompt] * group)
+        trainer._sync_tool_dicts = self._tools
+        trainer._async_tool_dicts = [{} for _ in self._tools]
+        prompt_ids, completion_ids, tool_mask, *_ = trainer._generate(self._prompts)
         sampled = sum(map(sum, tool_mask))
         return Played(len(prompt_ids[0]), sampled, sum(map(len, completion_ids)) - sampled)
 

@@ -57,7 +57,7 @@ class TrlStep:
         self._generation = TrlGeneration(hf, renderer, game)
         self._trainer = self._generation.trainer
         self._trainer.current_gradient_accumulation_steps = 1
-        self._inputs: list[dict[str, Any]] = [{"prompt": trl_prompt(renderer, game.task)}] * game.group
+        self._inputs: list[dict[str, Any]] = [{"prompt": trl_prompt(renderer, game.tasks[0])}] * game.group
         self._optimizer = adamw(hf.parameters(), OPTIM)
         self.playing: list[float] = []
         self._trainer._generate = timed(self._trainer._generate, self.playing)

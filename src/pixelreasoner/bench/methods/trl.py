@@ -118,6 +118,7 @@ def trainer_parts(
     folder: Path,
     *,
     group: int,
+    tasks: int = 1,
     settings: Settings,
     completion: int = 1024,
     turns: int | None = None,
@@ -129,6 +130,7 @@ def trainer_parts(
         renderer: the checkpoint's.
         folder: what the trainer calls its output.
         group: attempts per question.
+        tasks: questions per batch.
         settings: of the benchmark.
         completion: most tokens after the prompt.
         turns: most rounds of tool calls.
@@ -138,7 +140,7 @@ def trainer_parts(
 
     config = GRPOConfig(
         output_dir=str(folder),
-        per_device_train_batch_size=group,
+        per_device_train_batch_size=group * tasks,
         num_generations=group,
         gradient_checkpointing=settings.recompute,
         gradient_checkpointing_kwargs={"use_reentrant": False} if settings.recompute else None,

@@ -14,7 +14,7 @@ from pixelreasoner.chat.dialect import Dialect
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.data.pixelworld import paint, scenes
-from pixelreasoner.data.pixelworld.lessons import Lesson, View, lessons, view_of
+from pixelreasoner.data.pixelworld.lessons import Lesson, View, close_up, lessons, view_of
 from pixelreasoner.data.pixelworld.world import PixelWorld, WorldConfig
 
 CHUNK = 50
@@ -58,17 +58,17 @@ def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Less
 
 
 def _chart(curriculum: Curriculum, index: int) -> list[View]:
-    """A whole chart as an overview, and a part of it as a close-up."""
+    """A whole chart as an overview, and a close-up of one of its things."""
     rng = np.random.default_rng([curriculum.world.seed, 0xC4A27, index])
     studio = scenes.Studio(rng, paint.photographs(curriculum.world.photos), test=False, tiny=False)
     scene = scenes.chart(studio)
     picture = scene.media
     assert isinstance(picture, Picture), "a chart is a still picture"
     width, height = picture.size
-    side = studio.integers(260, 420)
-    x, y = studio.integers(0, width - side), studio.integers(0, height - side)
+    thing = scene.things[studio.integers(0, len(scene.things) - 1)]
+    region = close_up(rng, thing, picture.size)
     d, factor = curriculum.dialect, curriculum.factor
     return [
         view_of(picture, scene.things, Box(0, 0, width, height), d.image, factor),
-        view_of(picture, scene.things, Box(x, y, x + side, y + side), d.crop, factor),
+        view_of(picture, scene.things, region, d.crop, factor),
     ]

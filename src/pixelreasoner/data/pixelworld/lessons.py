@@ -39,7 +39,7 @@ class Exchange:
     question: str
     answer: str
     places: questions.Places
-    """What the colour words of the answer stand for, in order, in pixels of the picture at hand."""
+    """What the colour words of the answer stand for, in order, in pixels of the picture or video at hand."""
     media: Media | None = None
 
 
@@ -79,6 +79,7 @@ def view_of(
             t,
             box=moved(t.box),
             detail_px=t.detail_px * min(sx, sy),
+            frames=(),
             dots=tuple(replace(d, box=moved(d.box)) for d in t.dots),
         )
         for t in things
@@ -113,7 +114,7 @@ def box_of(thing: Thing, size: Size, where: str = "") -> str:
 def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
     """Grounding: the box of a thing."""
     where = WHERE[int(rng.integers(len(WHERE)))]
-    return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), ((thing.box,),))
+    return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), (questions.place_of(thing),))
 
 
 def frames_of(thing: Thing) -> str:
@@ -123,7 +124,7 @@ def frames_of(thing: Thing) -> str:
 
 def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
     """Detection: every thing with its box, in the order given."""
-    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things), _boxes(things))
+    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things), _places(things))
 
 
 def read_all(things: Sequence[Thing]) -> Exchange:
@@ -133,23 +134,23 @@ def read_all(things: Sequence[Thing]) -> Exchange:
     return Exchange("Read everything.", " ".join(text for text, _ in told), places)
 
 
-def _boxes(things: Sequence[Thing]) -> questions.Places:
-    return tuple((t.box,) for t in things)
+def _places(things: Sequence[Thing]) -> questions.Places:
+    return tuple(questions.place_of(t) for t in things)
 
 
 def described(thing: Thing) -> tuple[str, questions.Places]:
     """A sentence with all that can be read off a thing, and what its colour words stand for."""
     if thing.glyph:
-        return questions.reading(thing), ((thing.box,),)
+        return questions.reading(thing), _places([thing])
     if questions.holds_pair(thing):
         first, second = thing.dots
         side = questions.side_of(first, second)
         text = f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
-        return text, ((thing.box,), (second.box,), (first.box,))
+        return text, (*_places([thing]), questions.Place((second.box,)), questions.Place((first.box,)))
     colours = list(dict.fromkeys(d.colour for d in thing.dots))
     counts = [f"the number of {c} dots is {sum(d.colour == c for d in thing.dots)}" for c in colours]
-    dots = tuple(tuple(d.box for d in thing.dots if d.colour == c) for c in colours)
-    return f"On {thing.name}, {' and '.join(counts)}.", ((thing.box,), *dots)
+    dots = [questions.Place(tuple(d.box for d in thing.dots if d.colour == c)) for c in colours]
+    return f"On {thing.name}, {' and '.join(counts)}.", (*_places([thing]), *dots)
 
 
 def answered(question: questions.Question) -> Exchange:
@@ -223,32 +224,34 @@ def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> qu
     return asked[int(rng.integers(len(asked)))]
 
 
+def clip_as_shown(
+    video: Video, things: Sequence[Thing], dialect: Dialect, factor: int
+) -> tuple[Video, list[Thing]]:
+    """A clip at the size its frames are shown at, and its things in pixels of that size."""
+    size = fit(video.size, dialect.video_frame, factor=factor)
+    frames = [Image.fromarray(f.pixels).resize(size, Image.Resampling.BICUBIC) for f in video.frames]
+    scale = size.width / video.size.width
+    small = Video(tuple(Picture(np.asarray(f)) for f in frames), video.times_s)
+    return small, [_scaled(t, scale) for t in things]
+
+
 def _clip_pages(
     scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int
 ) -> list[Lesson]:
     """Which frames show a card, what a large card shows, then single frames as pictures."""
-    size = fit(video.size, dialect.video_frame, factor=factor)
-    small = Video(
-        tuple(
-            Picture(np.asarray(Image.fromarray(f.pixels).resize(size, Image.Resampling.BICUBIC)))
-            for f in video.frames
-        ),
-        video.times_s,
-    )
-    scale = size.width / video.size.width
+    small, things = clip_as_shown(video, scene.things, dialect, factor)
     asked: list[Exchange] = []
-    order = [scene.things[i] for i in rng.permutation(len(scene.things)).tolist()]
+    order = [things[i] for i in rng.permutation(len(things)).tolist()]
     if rng.random() < ALL_AT_ONCE:
         answer = "\n".join(frames_of(t) for t in order)
-        asked.append(Exchange("Find the frames of everything.", answer, ((),) * len(order)))
+        asked.append(Exchange("Find the frames of everything.", answer, _places(order)))
     else:
-        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t), ((),)) for t in order]
+        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t), _places([t])) for t in order]
     for thing in order:
-        if legible(replace(thing, detail_px=thing.detail_px * scale)):
-            about = [answered(q) for q in questions.questions_about(thing, rng)]
-            asked += [replace(e, places=((),) * len(e.places)) for e in about]
+        if legible(thing):
+            asked += [answered(q) for q in questions.questions_about(thing, rng)]
     asked = [asked[i] for i in rng.permutation(len(asked))]
-    pages = [_page(small, asked, _pairs(small, scene.things, scale, rng))]
+    pages = [_page(small, asked, _pairs(small, order, rng))]
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
@@ -257,14 +260,14 @@ def _clip_pages(
     return pages
 
 
-def _pairs(video: Video, things: tuple[Thing, ...], scale: float, rng: np.random.Generator) -> list[View]:
+def _pairs(video: Video, things: Sequence[Thing], rng: np.random.Generator) -> list[View]:
     """Two pairs of neighbouring frames as the tower sees them, each with what both frames show."""
     firsts = rng.permutation(len(video.frames) // 2)[:2] * 2
     views = []
     for first in firsts.tolist():
         shown = [t for t in things if {first + 1, first + 2} <= set(t.frames)]
         pair = Video(video.frames[first : first + 2], video.times_s[first : first + 2])
-        views.append(View(pair, tuple(_scaled(t, scale) for t in shown)))
+        views.append(View(pair, tuple(shown)))
     return views
 
 

@@ -11,8 +11,19 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.data.pixelworld.things import DIGITS, LETTERS, Dot, Thing
 
 N_CHOICES = 4
-Places = tuple[tuple[Box, ...], ...]
-"""For each colour word of a text, the boxes of what it names; none where it cannot be seen in a picture."""
+
+
+class Place(NamedTuple):
+    """Where the thing that a colour word names can be seen."""
+
+    boxes: tuple[Box, ...]
+    """In pixels of the picture, or of each frame."""
+    frames: tuple[int, ...] = ()
+    """1-based frames of a video that show it; empty for a picture."""
+
+
+Places = tuple[Place, ...]
+"""One for each colour word of a text, in order."""
 
 
 class Question(NamedTuple):
@@ -32,11 +43,17 @@ def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question
     """
     alphabet = DIGITS if thing.glyph.isdigit() else LETTERS
     choices = "" if rng is None else f": {_choices(thing.glyph, alphabet, rng)}"
-    claim = reading(thing)
     if thing.noun == "row":
-        return Question(f"What is the value in {thing.name}{choices}?", thing.glyph, claim, ((thing.box,),))
-    what = "digit" if thing.glyph.isdigit() else "letter"
-    return Question(f"Which {what} is on {thing.name}{choices}?", thing.glyph, claim, ((thing.box,),))
+        text = f"What is the value in {thing.name}{choices}?"
+    else:
+        what = "digit" if thing.glyph.isdigit() else "letter"
+        text = f"Which {what} is on {thing.name}{choices}?"
+    return Question(text, thing.glyph, reading(thing), (place_of(thing),))
+
+
+def place_of(thing: Thing) -> Place:
+    """Where a thing as a whole is."""
+    return Place((thing.box,), thing.frames)
 
 
 def reading(thing: Thing) -> str:
@@ -73,14 +90,14 @@ def relation(thing: Thing, *, swapped: bool = False) -> Question:
         f"On {thing.name}, where is the {a.colour} dot relative to the {b.colour} dot?",
         side,
         f"Seen from the {b.colour} dot, the {a.colour} dot is {side}.",
-        ((b.box,), (a.box,)),
+        (Place((b.box,)), Place((a.box,))),
     )
 
 
 def count(thing: Thing, colour: str) -> Question:
     """`count`: the dots of one colour on a board."""
-    dots = tuple(d.box for d in thing.dots if d.colour == colour)
-    n = str(len(dots))
+    dots = Place(tuple(d.box for d in thing.dots if d.colour == colour))
+    n = str(len(dots.boxes))
     claim = f"The number of {colour} dots is {n}."
     return Question(f"How many {colour} dots are on {thing.name}?", n, claim, (dots,))
 

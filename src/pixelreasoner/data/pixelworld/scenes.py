@@ -14,6 +14,9 @@ from pixelreasoner.data.pixelworld import paint
 from pixelreasoner.data.pixelworld.things import COLOURS, DIGITS, DOT_COLOURS, LETTERS, Dot, Scene, Thing
 
 CANVASES = ((768, 768), (768, 768), (864, 672), (672, 864))
+CHART_SIDES_PX = {"card": (80, 180), "row": (80, 140), "board": (170, 260)}
+"""Of things on a reading chart, by their noun."""
+ROW_ASPECT = 2.1
 CLIP_SIDE_PX = 384
 N_FRAMES = 16
 
@@ -55,21 +58,44 @@ def cards(studio: Studio) -> Scene:
 
 
 def chart(studio: Studio) -> Scene:
-    """A reading chart: many cards of all sizes. Colours repeat, so nothing is asked; for dense labels."""
+    """A reading chart: many things of all sorts. Colours repeat, so nothing is asked; for dense labels."""
     image = studio.canvas()
     draw = ImageDraw.Draw(image)
-    sides = sorted((studio.integers(80, 200) for _ in range(24)), reverse=True)
-    boxes = place(studio.rng, image.size, [(s, s) for s in sides])
-    things = [card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0]) for box in boxes]
+    nouns = [("card", "row", "board")[i] for i in studio.rng.choice(3, 26, p=(0.35, 0.4, 0.25)).tolist()]
+    things: list[Thing] = []
+    for noun in nouns:
+        side = studio.integers(*CHART_SIDES_PX[noun])
+        shape = (side * ROW_ASPECT, side) if noun == "row" else (side, side)
+        for box in place(studio.rng, image.size, [shape], taken=[t.box for t in things]):
+            things.append(_chart_thing(studio, image, draw, noun, box))
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
-def card(studio: Studio, image: Image.Image, draw: ImageDraw.ImageDraw, box: Box, colour: str) -> Thing:
+def _chart_thing(studio: Studio, image: Image.Image, draw: ImageDraw.ImageDraw, noun: str, box: Box) -> Thing:
+    if noun == "board":
+        colour = studio.pick([c for c in COLOURS if c != "white"], 1)[0]
+        return board(studio, draw, box, colour, pair=bool(studio.rng.random() < 0.5))
+    if noun == "row":
+        shade = tuple(int(c) for c in studio.rng.integers(232, 256, 3))
+        draw.rectangle((box.x1, box.y1, box.x2 - 1, box.y2 - 1), fill=shade)
+        return _row(studio, draw, box, studio.pick([c for c in COLOURS if c != "white"], 1)[0])
+    return card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0], digit_share=0.5)
+
+
+def card(
+    studio: Studio,
+    image: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    box: Box,
+    colour: str,
+    *,
+    digit_share: float = 0.25,
+) -> Thing:
     """Paint one card; a quarter carry a handwritten digit, the rest a printed letter."""
     ink = paint.ink_on(colour)
     paint.panel(draw, box, COLOURS[colour], edge=ink)
     inner = Box(box.x1, box.y1 + box.height * 0.2, box.x2, box.y2 - box.height * 0.2)
-    if studio.rng.random() < 0.25:
+    if studio.rng.random() < digit_share:
         text = studio.pick(DIGITS, 1)[0]
         inner = inner.pad(box.height * 0.08)  # handwriting has air around it; match the printed height
         paint.handwritten(image, inner, text, studio.rng, test=studio.test, ink=ink)
@@ -142,7 +168,7 @@ def page(studio: Studio) -> Scene:
     _grey_lines(studio, draw, Box(30, 18, width * 0.6, 40), shade=245)
     n = studio.integers(4, 6) if studio.tiny else studio.integers(2, 3)
     row_h = studio.integers(28, 34) if studio.tiny else studio.integers(140, 180)
-    boxes = place(studio.rng, (width, height), [(row_h * 2.1, row_h)] * n, top=76)
+    boxes = place(studio.rng, (width, height), [(row_h * ROW_ASPECT, row_h)] * n, top=76)
     names = studio.pick([c for c in COLOURS if c != "white"], len(boxes))
     things = [_row(studio, draw, box, colour) for box, colour in zip(boxes, names, strict=True)]
     _fill_with_text(studio, draw, image.size, boxes)
@@ -201,27 +227,38 @@ def clip(studio: Studio) -> Scene:
 
 
 def _spans(rng: np.random.Generator, n: int) -> list[range]:
-    """`n` disjoint runs of two to four frames (1-based), in random order."""
+    """`n` disjoint runs of two or four frames (1-based), in random order.
+
+    They start at odd frames: the tower sees frames in pairs, so none of what it sees is half a card.
+    """
     slots = rng.permutation(N_FRAMES // 4)[:n]
     out = []
     for slot in slots.tolist():
-        length = int(rng.integers(2, 5))
-        start = slot * 4 + 1 + int(rng.integers(0, 4 - length + 1))
+        first, length = [(1, 2), (3, 2), (1, 4)][int(rng.integers(3))]
+        start = slot * 4 + first
         out.append(range(start, start + length))
     return out
 
 
 def place(
-    rng: np.random.Generator, size: tuple[int, int], shapes: Sequence[tuple[float, float]], *, top: int = 8
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    shapes: Sequence[tuple[float, float]],
+    *,
+    top: int = 8,
+    taken: Sequence[Box] = (),
 ) -> list[Box]:
-    """Boxes of the given (width, height) that do not touch; those that find no room are left out."""
+    """Boxes of the given (width, height) that touch neither each other nor those `taken`.
+
+    Those that find no room are left out.
+    """
     boxes: list[Box] = []
     for w, h in shapes:
         for _ in range(60):
             x = float(rng.integers(8, int(size[0] - w - 8)))
             y = float(rng.integers(top, int(size[1] - h - 8)))
             box = Box(x, y, x + w, y + h)
-            if not any(box.pad(14).overlaps(other) for other in boxes):
+            if not any(box.pad(14).overlaps(other) for other in (*taken, *boxes)):
                 boxes.append(box)
                 break
     return boxes
