@@ -42,6 +42,11 @@ def test_a_card_tells_its_colour_its_glyph_and_its_box():
     assert np.isnan(labels.dots_MC).all()
 
 
+def test_a_thing_shared_by_four_cells_is_told_by_all_of_them():
+    labels = dense_labels(view(Thing("card", "blue", Box(13, 13, 19, 19), 4, glyph="K")), FACTOR)
+    assert np.flatnonzero(labels.noun_M).tolist() == [0, 1, 4, 5]
+
+
 def test_a_glyph_too_small_to_read_is_not_asked():
     labels = dense_labels(view(Thing("card", "blue", Box(0, 0, 16, 16), 5, glyph="K")), FACTOR)
     assert labels.glyph_M[0] == IGNORE

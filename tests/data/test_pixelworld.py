@@ -188,7 +188,7 @@ def _recount(question: str, thing: Thing) -> str:
     """The answer from where things stand, with nothing of the generator's own code."""
     if many := re.match(r"How many (\w+) dots", question):
         return str([d.colour for d in thing.dots].count(many[1]))
-    if where := re.search(r"where is the (\w+) dot relative to the (\w+) dot", question):
+    if where := re.search(r"Where is the (\w+) dot relative to the (\w+) dot", question):
         at = {d.colour: d.box.center for d in thing.dots}
         (x1, y1), (x2, y2) = at[where[1]], at[where[2]]
         # Pictures have y pointing down; the longer axis decides.

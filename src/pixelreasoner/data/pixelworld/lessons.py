@@ -25,6 +25,8 @@ COORDINATE_STEP = 20
 """Boxes are spoken in thousandths, rounded outward to this step."""
 ALL_AT_ONCE = 0.5
 """How often a picture is described as a whole rather than thing by thing."""
+GUESSED = 0.5
+"""How often something in the overview that is too small to read is asked about all the same."""
 IN_ONE = 0.25
 """How often the pictures of a scene follow one another in one conversation."""
 WHERE = ("", ".", " is here.", ". It is in this region of the picture:")
@@ -194,7 +196,8 @@ def _still_pages(
 ) -> list[Lesson]:
     size = picture.size
     overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
-    pages = [_page(overview.media, _questions_on(overview, rng, n_places=3), [overview])]
+    asked = [*_questions_on(overview, rng, n_places=3), *_guesses(overview.things, rng)]
+    pages = [_page(overview.media, asked, [overview])]
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
         view = view_of(picture, scene.things, region, dialect.crop, factor)
@@ -218,6 +221,17 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> lis
     else:
         out += [answered(_one_of(questions.questions_about(t, rng), rng)) for t in readable[:3]]
     return [out[i] for i in rng.permutation(len(out))]
+
+
+def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[Exchange]:
+    """A question that cannot be answered at this size: the answer is one of the choices, whichever."""
+    unreadable = [t for t in things if not legible(t)]
+    if not unreadable or rng.random() >= GUESSED:
+        return []
+    thing = unreadable[int(rng.integers(len(unreadable)))]
+    if thing.glyph:
+        return [answered(questions.read_glyph(thing, rng))]
+    return [answered(_one_of(questions.questions_about(thing, rng), rng))]
 
 
 def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> questions.Question:
@@ -250,6 +264,7 @@ def _clip_pages(
     for thing in order:
         if legible(thing):
             asked += [answered(q) for q in questions.questions_about(thing, rng)]
+    asked += _guesses(order, rng)
     asked = [asked[i] for i in rng.permutation(len(asked))]
     pages = [_page(small, asked, _pairs(small, order, rng))]
     for index in rng.permutation(len(scene.things))[:2].tolist():

@@ -87,7 +87,7 @@ def relation(thing: Thing, *, swapped: bool = False) -> Question:
     a, b = reversed(thing.dots) if swapped else thing.dots
     side = side_of(a, b)
     return Question(
-        f"On {thing.name}, where is the {a.colour} dot relative to the {b.colour} dot?",
+        f"Where is the {a.colour} dot relative to the {b.colour} dot on {thing.name}?",
         side,
         f"Seen from the {b.colour} dot, the {a.colour} dot is {side}.",
         (Place((b.box,)), Place((a.box,))),
