@@ -31,16 +31,24 @@ def bench_train(
     _finish(records, out, "train", quick=quick, frozen=frozen, rows=rows)
 
 
-def bench_rollout(*, quick: bool = False, out: Out = None) -> None:
-    """A group played with crops: the group engine, the plain engine, TRL's generation and tool loop.
+def bench_rollout(*, quick: bool = False, tasks: int | None = None, out: Out = None) -> None:
+    """Groups played with crops: the group engine, the plain engine, TRL's generation and tool loop.
 
     Args:
         quick: One case, a minute instead of ten.
+        tasks: Only the cases with so many tasks played together (1 or 4).
         out: Where the measurements go, a JSON object per line.
     """
     from pixelreasoner.bench import rollout
+    from pixelreasoner.core.errors import ConfigError
 
-    _finish(rollout.run(rollout.QUICK if quick else rollout.RolloutPlan()), out, "rollout", quick=quick)
+    plan = rollout.QUICK if quick else rollout.RolloutPlan()
+    if tasks is not None:
+        chosen = tuple(case for case in plan.cases if case.tasks == tasks)
+        if not chosen:
+            raise ConfigError(f"no case plays {tasks} tasks together; --tasks is 1 or 4, without --quick")
+        plan = replace(plan, cases=chosen)
+    _finish(rollout.run(plan), out, "rollout", quick=quick, tasks=tasks)
 
 
 def bench_step(*, quick: bool = False, out: Out = None) -> None:
