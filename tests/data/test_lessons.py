@@ -54,7 +54,7 @@ def test_every_box_holds_its_thing_in_the_picture_last_shown():
     for _, made in drawn(40):
         shown: Picture | Video | None = None
         for e in made.exchanges:
-            shown = e.media or shown
+            shown = e.media[-1] if e.media else shown
             for name, numbers in re.findall(r'The (\w+) \w+[^\n]*\n\{"bbox_2d": (\[[^]]*\])\}', e.answer):
                 assert isinstance(shown, Picture)
                 box = json.loads(numbers)
@@ -71,7 +71,7 @@ def test_a_thing_is_located_at_most_once_per_picture():
     for _, made in drawn(40):
         located: set[str] = set()
         for e in made.exchanges:
-            if e.media is not None:
+            if e.media:
                 located = set()
             names = re.findall(r"(The \w+ \w+)[^\n]*\n\{", e.answer)
             assert not located & set(names)
@@ -88,10 +88,25 @@ def test_the_frames_named_are_those_that_show_the_card():
 
 def test_pictures_of_a_scene_stand_alone_or_follow_one_another():
     """Most lessons show one picture; in the others each picture comes with the question it is about."""
-    shown = [sum(e.media is not None for e in made.exchanges) for _, made in drawn(60)]
-    assert all(made.exchanges[0].media is not None for _, made in drawn(10))
+    shown = [sum(bool(e.media) for e in made.exchanges) for _, made in drawn(60)]
+    assert all(made.exchanges[0].media for _, made in drawn(10))
     assert shown.count(1) > len(shown) / 2
     assert max(shown) >= 3
+
+
+def test_a_close_up_may_come_beside_the_picture_it_was_taken_from():
+    """Half of those with a lesson of their own: the overview or the clip first, then what is asked about."""
+    alone, beside = 0, 0
+    for i in range(40):
+        scene, rng = PixelWorld().scene("base", KINDS[i % 5], i, tiny=True)
+        overview, *close_ups = lessons(scene, rng, BUDGETS, FACTOR)
+        for made in close_ups:
+            *before, close_up = made.exchanges[0].media
+            assert [view.media for view in made.views] == [close_up]
+            assert before in ([], [overview.exchanges[0].media[0]])
+            alone, beside = alone + (not before), beside + bool(before)
+        assert all(not e.media for made in close_ups for e in made.exchanges[1:])
+    assert 0.4 < beside / (alone + beside) < 0.6
 
 
 def test_an_answer_names_what_it_is_about_before_it_says_it():

@@ -117,6 +117,22 @@ def test_a_frozen_tower_does_not_move_and_a_free_one_does(tmp_path, checkpoint, 
         assert any("language_model" in name for name in moved)
 
 
+@pytest.mark.parametrize("freeze", [True, False])
+def test_frozen_embeddings_and_output_layer_do_not_move_and_free_ones_do(
+    tmp_path, checkpoint, monkeypatch, freeze
+):
+    monkeypatch.setattr(RLTrainer, "score", lucky(RLTrainer.score))
+    before = VisionLanguageModel.load(checkpoint).hf.state_dict()
+    run = config(tmp_path / "run", checkpoint, freeze_embeddings=freeze, steps=2)
+    rl.run(run)
+    after = weights(run.out)
+    vectors = {name for name in before if "embed_tokens" in name or "lm_head" in name}
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert vectors
+    assert vectors.isdisjoint(moved) if freeze else vectors <= moved
+    assert any("mlp" in name for name in moved), "the rest is trained either way"
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path, checkpoint):
     run = config(tmp_path / "run", checkpoint, steps=1)
     rl.run(run)

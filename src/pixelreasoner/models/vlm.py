@@ -93,6 +93,12 @@ class VisionLanguageModel(nn.Module):
     def device(self) -> torch.device:
         return self.hf.device
 
+    def freeze_embeddings(self) -> None:
+        """Keep the vectors of tokens as they are, those that read them and those that score them."""
+        for module in (self.hf.get_input_embeddings(), self.hf.get_output_embeddings()):
+            if module is not None:
+                module.requires_grad_(False)
+
     # Seeing
 
     def encode(self, blocks: Iterable[VisualBlock]) -> dict[str, Features]:

@@ -89,7 +89,7 @@ def _topic(thing: Thing, answer: str) -> str:
 
 @torch.no_grad()
 def _is_right(model: VisionLanguageModel, exchange: Exchange, view: View, what: str) -> bool:
-    lesson = Lesson((replace(exchange, media=view.media),), (view,))
+    lesson = Lesson((replace(exchange, media=(view.media,)),), (view,))
     layout, mask = lesson_row(lesson, model, ())
     hidden_TD = model(model.embed([layout], model.encode(layout.blocks), left=False))[0]
     likeliest_T = model.logits(hidden_TD).argmax(-1).tolist()

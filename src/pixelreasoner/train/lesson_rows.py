@@ -23,11 +23,10 @@ def lesson_row(
     segments: list[Segment] = []
     mask: list[bool] = []
     for index, e in enumerate(lesson.exchanges):
-        media = () if e.media is None else (e.media,)
         if index == 0:
-            asked = renderer.prompt(Task("lesson", e.question, media, ()), tools)
+            asked = renderer.prompt(Task("lesson", e.question, e.media, ()), tools)
         else:  # a later question stands where an operation's result will stand, picture and all
-            asked = renderer.observation(Observation(e.question, media))  # type: ignore[arg-type]
+            asked = renderer.observation(Observation(e.question, e.media))  # type: ignore[arg-type]
         answer = Segment(renderer.encode(e.answer))
         segments += [asked, answer]
         mask += [False] * len(asked.ids) + [True] * len(answer.ids)

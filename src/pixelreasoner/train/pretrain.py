@@ -78,6 +78,8 @@ class LanguageStage(Config):
     """The last steps, in which the tower learns too."""
     tower_lr: float = 0.3
     """The tower's learning rate in those, as a share of the decoder's."""
+    seeing: float = 0.3
+    """Weight of the dense labels' loss in those, so that the tower does not forget what is seldom asked."""
 
 
 class PretrainConfig(Config):
@@ -191,7 +193,8 @@ class Pretrainer:
         tower_optim = config.language.optim.model_copy(
             update={"lr": config.language.optim.lr * config.language.tower_lr, "warmup": 0.1}
         )
-        self.tower_optim, self.tower_optimizer = tower_optim, adamw(tower, tower_optim)
+        self.tower_optim = tower_optim
+        self.tower_optimizer = adamw([*tower, *self.heads.parameters()], tower_optim)
         self.features = FeatureStore(model, frozen=False, capacity=200_000)
         self._labels: dict[int, DenseLabels] = {}
         self._rows: dict[int, Row] = {}
@@ -208,10 +211,17 @@ class Pretrainer:
         return metrics
 
     def _see(self) -> dict[str, float]:
-        stage, r = self.config.vision, self.model.renderer
-        half = stage.batch_size // 2 if self.charts else 0
+        stage = self.config.vision
+        metrics = self._look(stage.batch_size)
+        norm = descend(self.vision_optimizer, step=self.step, total=stage.steps, config=stage.optim)
+        return metrics | {"grad_norm": norm}
+
+    def _look(self, n_pictures: int, weight: float = 1.0) -> dict[str, float]:
+        """Adds the gradient of the dense labels' loss on some pictures; returns what to log."""
+        r = self.model.renderer
+        half = n_pictures // 2 if self.charts else 0
         pool = [*self.views, *self.charts]
-        index = self.rng.integers(0, len(self.views), stage.batch_size - half).tolist()
+        index = self.rng.integers(0, len(self.views), n_pictures - half).tolist()
         index += self.rng.integers(len(self.views), len(pool), half).tolist() if half else []
         index = sorted(set(index))
         for i in index:
@@ -224,9 +234,8 @@ class Pretrainer:
             features = self.model.encode(blocks)
             tokens = torch.cat([features[b.key].tokens_MD for b in blocks])
             loss, metrics = dense_loss(self.heads, tokens, [self._labels[i] for i in index])
-        loss.backward()
-        norm = descend(self.vision_optimizer, step=self.step, total=stage.steps, config=stage.optim)
-        return metrics | {"grad_norm": norm}
+        (weight * loss).backward()
+        return metrics
 
     @torch.no_grad()
     def _rescale_tower(self) -> None:
@@ -259,9 +268,11 @@ class Pretrainer:
             loss_sum += loss.item()
             missed_sum += pointing.item()
         norm = descend(self.language_optimizer, step=at, total=stage.steps, config=stage.optim)
+        seen: dict[str, float] = {}
         if joint:
+            seen = self._look(stage.batch_size, stage.seeing)
             descend(self.tower_optimizer, step=at, total=stage.steps, config=self.tower_optim)
-        return {"loss": loss_sum, "pointing": missed_sum, "grad_norm": norm}
+        return seen | {"loss": loss_sum, "pointing": missed_sum, "grad_norm": norm}
 
     def _row(self, index: int) -> Row:
         """Every other lesson lists the operations, so that their names are no surprise later."""

@@ -84,6 +84,8 @@ class RLConfig(Config):
     rollout_batch: int = Field(default=128, ge=1)
     """Conversations sampled together."""
     freeze_vision: bool = False
+    freeze_embeddings: bool = False
+    """Train neither the token embeddings nor the output layer."""
     precision: Precision = "bf16"
     seed: int = 0
     save_every: int = Field(default=50, ge=1)
@@ -135,6 +137,8 @@ class RLTrainer:
             model, features=self.features, batch_size=config.rollout_batch, precision=config.precision
         )
         self.toolbox = toolbox_for(model.renderer)
+        if config.freeze_embeddings:
+            model.freeze_embeddings()
         self.optimizer = adamw(model.parameters(), config.optim)
         self.replay = ReplayBuffer(
             config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power

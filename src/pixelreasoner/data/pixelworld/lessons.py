@@ -29,6 +29,8 @@ GUESSED = 0.5
 """How often something in the overview that is too small to read is asked about all the same."""
 IN_ONE = 0.25
 """How often the pictures of a scene follow one another in one conversation."""
+BESIDE = 0.5
+"""How often a close-up that makes a lesson of its own is shown after the picture it was taken from."""
 WHERE = ("", ".", " is here.", ". It is in this region of the picture:")
 LEGIBLE_GLYPH_PX = 9.0
 LEGIBLE_DOT_PX = 3.2
@@ -36,13 +38,13 @@ LEGIBLE_DOT_PX = 3.2
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question with its answer, and the picture it brings along, if any."""
+    """A question with its answer, and the pictures it brings along, if any; it is about the last of them."""
 
     question: str
     answer: str
     places: questions.Places
     """What the colour words of the answer stand for, in order, in pixels of the picture or video at hand."""
-    media: Media | None = None
+    media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,35 +176,40 @@ def lessons(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: in
     """The lessons of a scene: its overview, then some close-ups; everything is drawn from `rng`.
 
     Most pictures make a lesson of their own: short conversations teach more per second than long ones. In
-    the others the close-ups follow the overview, as an operation's result will.
+    the others the close-ups follow the overview, as an operation's result will. A close-up with a lesson of
+    its own may come beside the overview, in one question about both: whoever is to read what an operation
+    returned must not read the picture it came from.
     """
+    in_one = rng.random() < IN_ONE
+    beside = 0.0 if in_one else BESIDE
     if isinstance(scene.media, Video):
-        pages = _clip_pages(scene, scene.media, rng, dialect, factor)
+        pages = _clip_pages(scene, scene.media, rng, dialect, factor, beside)
     else:
-        pages = _still_pages(scene, scene.media, rng, dialect, factor)
-    if rng.random() < IN_ONE:
+        pages = _still_pages(scene, scene.media, rng, dialect, factor, beside)
+    if in_one:
         exchanges = tuple(e for page in pages for e in page.exchanges)
         return [Lesson(exchanges, tuple(view for page in pages for view in page.views))]
     return pages
 
 
-def _page(media: Media, asked: Sequence[Exchange], views: Sequence[View]) -> Lesson:
-    """Questions about one picture or clip, the first of which brings it along."""
+def _page(asked: Sequence[Exchange], views: Sequence[View], *media: Media) -> Lesson:
+    """Questions about the last of some pictures or clips, the first of which brings them along."""
     return Lesson((replace(asked[0], media=media), *asked[1:]), tuple(views))
 
 
 def _still_pages(
-    scene: Scene, picture: Picture, rng: np.random.Generator, dialect: Dialect, factor: int
+    scene: Scene, picture: Picture, rng: np.random.Generator, dialect: Dialect, factor: int, beside: float
 ) -> list[Lesson]:
     size = picture.size
     overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
     asked = [*_questions_on(overview, rng, n_places=3), *_guesses(overview.things, rng)]
-    pages = [_page(overview.media, asked, [overview])]
+    pages = [_page(asked, [overview], overview.media)]
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
         view = view_of(picture, scene.things, region, dialect.crop, factor)
         if about := _questions_on(view, rng, n_places=1):
-            pages.append(_page(view.media, about, [view]))
+            before = (overview.media,) if rng.random() < beside else ()
+            pages.append(_page(about, [view], *before, view.media))
     return pages
 
 
@@ -250,7 +257,7 @@ def clip_as_shown(
 
 
 def _clip_pages(
-    scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int
+    scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int, beside: float
 ) -> list[Lesson]:
     """Which frames show a card, what a large card shows, then single frames as pictures."""
     small, things = clip_as_shown(video, scene.things, dialect, factor)
@@ -266,12 +273,13 @@ def _clip_pages(
             asked += [answered(q) for q in questions.questions_about(thing, rng)]
     asked += _guesses(order, rng)
     asked = [asked[i] for i in rng.permutation(len(asked))]
-    pages = [_page(small, asked, _pairs(small, order, rng))]
+    pages = [_page(asked, _pairs(small, order, rng), small)]
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
         view = view_of(frame, (thing,), Box(0, 0, *video.size), dialect.crop, factor)
-        pages.append(_page(view.media, _questions_on(view, rng, n_places=1), [view]))
+        before = (small,) if rng.random() < beside else ()
+        pages.append(_page(_questions_on(view, rng, n_places=1), [view], *before, view.media))
     return pages
 
 
