@@ -116,3 +116,17 @@ def test_an_unknown_option_is_refused():
     with pytest.raises(SystemExit) as e:
         main(["show", "x.jsonl", "--colour", "red"])
     assert e.value.code == 2
+
+
+def test_a_benchmark_of_one_model_and_of_none(monkeypatch, capsys):
+    """`--model` narrows the plan, and a name that is not in it is told with those that are."""
+    pytest.importorskip("torch")
+    from pixelreasoner.bench import step
+
+    plans = []
+    monkeypatch.setattr(step, "run", lambda plan: plans.append(plan) or iter(()))
+    assert main(["bench", "step", "--model", "small-qwen2.5"]) == 0
+    assert [(p.models, p.cases) for p in plans] == [(("small-qwen2.5",), step.PLAN.cases)]
+    capsys.readouterr()
+    assert main(["bench", "step", "--model", "small-qwen9"]) != 0
+    assert "small-qwen3 or small-qwen2.5" in capsys.readouterr().err

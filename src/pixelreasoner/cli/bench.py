@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
+
+if TYPE_CHECKING:
+    from pixelreasoner.bench.rollout import RolloutPlan
+    from pixelreasoner.bench.train import TrainPlan
+
+    Plan = TypeVar("Plan", RolloutPlan, TrainPlan)
 
 Out = Annotated[Path | None, tyro.conf.arg(metavar="FILE.jsonl")]
 
 
 def bench_train(
-    *, quick: bool = False, frozen: bool = False, rows: int | None = None, out: Out = None
+    *,
+    quick: bool = False,
+    model: str | None = None,
+    frozen: bool = False,
+    rows: int | None = None,
+    out: Out = None,
 ) -> None:
     """A forward and backward pass over a group: shared prefix, padded rows, plain transformers, TRL.
 
     Args:
         quick: One case, a minute instead of ten.
+        model: Only this one of the small models: small-qwen3 or small-qwen2.5.
         frozen: Without gradients of the vision tower.
         rows: Attempts per padded micro-batch; all of a group when left out.
         out: Where the measurements go, a JSON object per line.
@@ -26,41 +38,46 @@ def bench_train(
     from pixelreasoner.bench import train
     from pixelreasoner.bench.methods.base import Settings
 
-    plan = train.QUICK if quick else train.TrainPlan()
+    plan = _only(model, train.QUICK if quick else train.TrainPlan())
     records = train.run(replace(plan, settings=Settings(frozen=frozen, rows=rows)))
-    _finish(records, out, "train", quick=quick, frozen=frozen, rows=rows)
+    _finish(records, out, "train", quick=quick, model=model, frozen=frozen, rows=rows)
 
 
-def bench_rollout(*, quick: bool = False, tasks: int | None = None, out: Out = None) -> None:
+def bench_rollout(
+    *, quick: bool = False, model: str | None = None, tasks: int | None = None, out: Out = None
+) -> None:
     """Groups played with crops: the group engine, the plain engine, TRL's generation and tool loop.
 
     Args:
         quick: One case, a minute instead of ten.
+        model: Only this one of the small models: small-qwen3 or small-qwen2.5.
         tasks: Only the cases with so many tasks played together (1 or 4).
         out: Where the measurements go, a JSON object per line.
     """
     from pixelreasoner.bench import rollout
     from pixelreasoner.core.errors import ConfigError
 
-    plan = rollout.QUICK if quick else rollout.RolloutPlan()
+    plan = _only(model, rollout.QUICK if quick else rollout.RolloutPlan())
     if tasks is not None:
         chosen = tuple(case for case in plan.cases if case.tasks == tasks)
         if not chosen:
             raise ConfigError(f"no case plays {tasks} tasks together; --tasks is 1 or 4, without --quick")
         plan = replace(plan, cases=chosen)
-    _finish(rollout.run(plan), out, "rollout", quick=quick, tasks=tasks)
+    _finish(rollout.run(plan), out, "rollout", quick=quick, model=model, tasks=tasks)
 
 
-def bench_step(*, quick: bool = False, out: Out = None) -> None:
+def bench_step(*, quick: bool = False, model: str | None = None, out: Out = None) -> None:
     """A whole step of reinforcement learning on a group: play, score, take the gradient, update.
 
     Args:
         quick: One case, a minute instead of ten.
+        model: Only this one of the small models: small-qwen3 or small-qwen2.5.
         out: Where the measurements go, a JSON object per line.
     """
     from pixelreasoner.bench import step
 
-    _finish(step.run(step.QUICK if quick else step.PLAN), out, "step", quick=quick)
+    plan = _only(model, step.QUICK if quick else step.PLAN)
+    _finish(step.run(plan), out, "step", quick=quick, model=model)
 
 
 def bench_gpu(
@@ -115,6 +132,21 @@ def bench_report(
         return
     for run in runs:
         report.show(Console(), run)
+
+
+def _only(model: str | None, plan: Plan) -> Plan:
+    """The plan with one of its models, or as it is.
+
+    Raises:
+        ConfigError: none of its models has that name.
+    """
+    from pixelreasoner.core.errors import ConfigError
+
+    if model is None:
+        return plan
+    if model not in plan.models:
+        raise ConfigError(f"nothing is measured with {model!r} here; --model is {' or '.join(plan.models)}")
+    return replace(plan, models=(model,))
 
 
 def _finish(records: Iterator[dict[str, Any]], out: Path | None, what: str, **options: object) -> None:
