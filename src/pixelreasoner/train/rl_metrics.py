@@ -15,11 +15,7 @@ from pixelreasoner.rewards.curiosity import RewardTerms
 def rollout_metrics(
     groups: Sequence[Group], terms: Sequence[Sequence[RewardTerms]], scored: Sequence[ScoredGroup]
 ) -> dict[str, float]:
-    """Means over the step's attempts; operations are counted per attempt.
-
-    `rapr_push` is the mean of A(x, y) * (1_PR(y) - RaPR(x)): above zero the update makes operations
-    likelier, below it less likely. It tells of the learning trap before RaPR does.
-    """
+    """Means over the step's attempts; operations are counted per attempt."""
     attempts = [y for group in groups for y in group]
     flat = [t for row in terms for t in row]
     needing = [y for y in attempts if y.task.needs_operation]
@@ -30,7 +26,6 @@ def rollout_metrics(
         "curiosity": _mean([t.curiosity for t in flat]),
         "penalty": _mean([t.penalty for t in flat]),
         "rapr": rapr(attempts),
-        "rapr_push": _mean([p for g in scored for p in _pushes(g)]),
         "operations": _mean([y.n_operations for y in attempts]),
         "invalid_operations": _mean([y.n_invalid_operations for y in attempts]),
         "turns": _mean([len(y.turns) for y in attempts]),
@@ -41,12 +36,6 @@ def rollout_metrics(
         out["rapr_needs_operation"] = rapr(needing)
         out["accuracy_needs_operation"] = _mean([correct[id(y)] for y in needing])
     return out
-
-
-def _pushes(scored: ScoredGroup) -> list[float]:
-    """A(x, y) * (1_PR(y) - RaPR(x)) of each attempt y at one task x."""
-    rate = rapr(scored.group)
-    return [a * (y.used_pixel_space - rate) for y, a in zip(scored.group, scored.advantages, strict=True)]
 
 
 class UpdateMetrics:
