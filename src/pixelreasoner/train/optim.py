@@ -20,7 +20,6 @@ class OptimConfig(Config):
     """The rate at the last step, as a share of the peak."""
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.99)
-    eps: float = 1e-8
     max_grad_norm: float = 1.0
 
 
@@ -31,7 +30,7 @@ def adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.opti
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
 
 
 def rate(step: int, total: int, config: OptimConfig) -> float:
