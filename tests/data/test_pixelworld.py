@@ -80,6 +80,9 @@ def test_handwriting_of_the_test_split_is_held_out(monkeypatch: pytest.MonkeyPat
             pools.append(set(pool.tolist()))
             return int(pool[0])
 
+        def uniform(self, low: float, high: float, size: int = 1) -> np.ndarray | float:
+            return np.full(size, 1.0) if size > 1 else 0.0
+
     n_images = len(paint.handwritten_digits()[1])
     image = Image.new("RGB", (40, 40))
     seen: dict[bool, set[int]] = {}
@@ -90,6 +93,32 @@ def test_handwriting_of_the_test_split_is_held_out(monkeypatch: pytest.MonkeyPat
         seen[test] = set.union(*pools)
     assert not seen[True] & seen[False]
     assert len(seen[True] | seen[False]) == n_images
+
+
+def test_training_bends_the_writing_about_its_centre_and_test_shows_it_as_it_is():
+    def drawn(test: bool, seed: int) -> np.ndarray:
+        image = Image.new("L", (64, 64), 255).convert("RGB")
+        paint.handwritten(
+            image, Box(0, 0, 64, 64), "0", np.random.default_rng(seed), test=test, ink=(0, 0, 0)
+        )
+        return 255.0 - np.asarray(image)[..., 0]
+
+    def as_written(test: bool, seed: int) -> np.ndarray:
+        images, labels = paint.handwritten_digits()
+        pool = np.flatnonzero(labels == 0)
+        cut = int(len(pool) * 0.8)
+        pool = pool[cut:] if test else pool[:cut]
+        mask = Image.fromarray(images[int(np.random.default_rng(seed).choice(pool))])
+        return np.asarray(mask.resize((64, 64), Image.Resampling.BICUBIC)).astype(float)
+
+    rows, columns = np.mgrid[:64, :64] + 0.5
+    for seed in range(20):
+        assert np.abs(drawn(True, seed) - as_written(True, seed)).max() <= 1  # blending rounds
+        bent, plain = drawn(False, seed), as_written(False, seed)
+        assert np.abs(bent - plain).mean() > 2
+        for axis in (rows, columns):
+            # The map is linear about the centre, so what was near it stays near it.
+            assert abs(np.average(axis, weights=bent) - np.average(axis, weights=plain)) < 4
 
 
 def test_only_the_test_split_draws_from_the_held_out_handwriting(monkeypatch: pytest.MonkeyPatch):

@@ -18,6 +18,7 @@ from pixelreasoner.data.pixelworld.lessons import Lesson, View, close_up, lesson
 from pixelreasoner.data.pixelworld.world import PixelWorld, WorldConfig
 
 CHUNK = 50
+CHART_CLOSE_UPS = 4
 TINY_SHARE = 2 / 3
 """Scenes whose details need a close-up: they give both a hard overview and the close-ups."""
 
@@ -58,17 +59,16 @@ def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Less
 
 
 def _chart(curriculum: Curriculum, index: int) -> list[View]:
-    """A whole chart as an overview, and a close-up of one of its things."""
+    """A whole chart as an overview, and close-ups of some of its things: reading is learned on those."""
     rng = np.random.default_rng([curriculum.world.seed, 0xC4A27, index])
     studio = scenes.Studio(rng, paint.photographs(curriculum.world.photos), test=False, tiny=False)
     scene = scenes.chart(studio)
     picture = scene.media
     assert isinstance(picture, Picture), "a chart is a still picture"
     width, height = picture.size
-    thing = scene.things[studio.integers(0, len(scene.things) - 1)]
-    region = close_up(rng, thing, picture.size)
     d, factor = curriculum.dialect, curriculum.factor
-    return [
-        view_of(picture, scene.things, Box(0, 0, width, height), d.image, factor),
-        view_of(picture, scene.things, region, d.crop, factor),
-    ]
+    views = [view_of(picture, scene.things, Box(0, 0, width, height), d.image, factor)]
+    for at in rng.permutation(len(scene.things))[:CHART_CLOSE_UPS].tolist():
+        region = close_up(rng, scene.things[at], picture.size)
+        views.append(view_of(picture, scene.things, region, d.crop, factor))
+    return views
