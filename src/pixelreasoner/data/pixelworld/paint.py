@@ -149,11 +149,11 @@ def handwritten(
 
 
 def _bent(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The square `mask` under a random affine map about its centre: turned, slanted and stretched a little."""
+    """The square `mask` under a random affine map about its centre: turned, slanted, stretched a little."""
     angle, slant = rng.uniform(-0.17, 0.17), rng.uniform(-0.15, 0.15)
     wide, high = rng.uniform(0.9, 1.15, 2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    back = np.linalg.inv(turn @ np.array([[wide, slant], [0.0, high]]))  # from where a pixel goes to where it is
+    back = np.linalg.inv(turn @ np.array([[wide, slant], [0.0, high]]))  # PIL asks where a pixel comes from
     centre = np.full(2, mask.width / 2)
     dx, dy = centre - back @ centre
     coefficients = (back[0, 0], back[0, 1], dx, back[1, 0], back[1, 1], dy)
