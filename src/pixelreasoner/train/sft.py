@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +88,23 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
 def load_samples(data: Path, model: VisionLanguageModel) -> tuple[list[TrainSample], list[Layout]]:
     """The trajectories of a file in the model's own tokens, laid out.
 
+    The samples come without their segments: a layout holds the pictures at the size the model sees them,
+    and the originals of a whole file would fill the memory.
+
     Raises:
         RecordError: there is none.
     """
     renderer = model.renderer
     tools = toolbox_for(renderer).schemas
-    samples = [sft_sample(encode_trajectory(t, renderer, tools)) for t in read_trajectories(data)]
+    samples: list[TrainSample] = []
+    layouts: list[Layout] = []
+    for trajectory in read_trajectories(data):
+        sample = sft_sample(encode_trajectory(trajectory, renderer, tools))
+        layouts.append(renderer.layout(sample.segments))
+        samples.append(replace(sample, segments=()))
     if not samples:
         raise RecordError(f"{data} holds no trajectories; write some with `pixelreasoner synth`")
-    return samples, [renderer.layout(s.segments) for s in samples]
+    return samples, layouts
 
 
 class SFTTrainer:
