@@ -19,6 +19,7 @@ from pixelreasoner.data.pixelworld.world import PixelWorld, WorldConfig
 
 CHUNK = 50
 CHART_CLOSE_UPS = 4
+"""Things of a reading chart that are shown close as well: at that size handwriting can be read."""
 TINY_SHARE = 2 / 3
 """Scenes whose details need a close-up: they give both a hard overview and the close-ups."""
 
