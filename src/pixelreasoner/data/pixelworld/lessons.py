@@ -25,10 +25,8 @@ COORDINATE_STEP = 20
 """Boxes are spoken in thousandths, rounded outward to this step."""
 ALL_AT_ONCE = 0.5
 """How often a picture is described as a whole rather than thing by thing."""
-GUESSED = 3
-"""How many things in an overview that are too small to read are asked about all the same, in a lesson of their
-own. To choose among what a question offers is learned on these: where the answer can be read, no choices
-are needed, and among other questions these weigh too little."""
+GUESSED = 0.5
+"""How often something in the overview that is too small to read is asked about all the same."""
 IN_ONE = 0.25
 """How often the pictures of a scene follow one another in one conversation."""
 BESIDE = 0.5
@@ -182,11 +180,12 @@ def lessons(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: in
     its own may come beside the overview, in one question about both: whoever is to read what an operation
     returned must not read the picture it came from.
     """
-    in_one = bool(rng.random() < IN_ONE)
+    in_one = rng.random() < IN_ONE
+    beside = 0.0 if in_one else BESIDE
     if isinstance(scene.media, Video):
-        pages = _clip_pages(scene, scene.media, rng, dialect, factor, in_one)
+        pages = _clip_pages(scene, scene.media, rng, dialect, factor, beside)
     else:
-        pages = _still_pages(scene, scene.media, rng, dialect, factor, in_one)
+        pages = _still_pages(scene, scene.media, rng, dialect, factor, beside)
     if in_one:
         exchanges = tuple(e for page in pages for e in page.exchanges)
         return [Lesson(exchanges, tuple(view for page in pages for view in page.views))]
@@ -199,18 +198,17 @@ def _page(asked: Sequence[Exchange], views: Sequence[View], *media: Media) -> Le
 
 
 def _still_pages(
-    scene: Scene, picture: Picture, rng: np.random.Generator, dialect: Dialect, factor: int, in_one: bool
+    scene: Scene, picture: Picture, rng: np.random.Generator, dialect: Dialect, factor: int, beside: float
 ) -> list[Lesson]:
     size = picture.size
     overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
-    pages = [_page(_questions_on(overview, rng, n_places=3), [overview], overview.media)]
-    if not in_one and (guesses := _guesses(overview.things, rng)):
-        pages.append(_page(guesses, (), overview.media))
+    asked = [*_questions_on(overview, rng, n_places=3), *_guesses(overview.things, rng)]
+    pages = [_page(asked, [overview], overview.media)]
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
         view = view_of(picture, scene.things, region, dialect.crop, factor)
         if about := _questions_on(view, rng, n_places=1):
-            before = (overview.media,) if not in_one and rng.random() < BESIDE else ()
+            before = (overview.media,) if rng.random() < beside else ()
             pages.append(_page(about, [view], *before, view.media))
     return pages
 
@@ -233,13 +231,14 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> lis
 
 
 def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[Exchange]:
-    """Questions that cannot be answered at this size: the answer is one of the choices, whichever."""
+    """A question that cannot be answered at this size: the answer is one of the choices, whichever."""
     unreadable = [t for t in things if not legible(t)]
-    chosen = [unreadable[i] for i in rng.permutation(len(unreadable))[:GUESSED].tolist()]
-    return [
-        answered(questions.read_glyph(t, rng) if t.glyph else _one_of(questions.questions_about(t, rng), rng))
-        for t in chosen
-    ]
+    if not unreadable or rng.random() >= GUESSED:
+        return []
+    thing = unreadable[int(rng.integers(len(unreadable)))]
+    if thing.glyph:
+        return [answered(questions.read_glyph(thing, rng))]
+    return [answered(_one_of(questions.questions_about(thing, rng), rng))]
 
 
 def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> questions.Question:
@@ -258,7 +257,7 @@ def clip_as_shown(
 
 
 def _clip_pages(
-    scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int, in_one: bool
+    scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int, beside: float
 ) -> list[Lesson]:
     """Which frames show a card, what a large card shows, then single frames as pictures."""
     small, things = clip_as_shown(video, scene.things, dialect, factor)
@@ -272,15 +271,14 @@ def _clip_pages(
     for thing in order:
         if legible(thing):
             asked += [answered(q) for q in questions.questions_about(thing, rng)]
+    asked += _guesses(order, rng)
     asked = [asked[i] for i in rng.permutation(len(asked))]
     pages = [_page(asked, _pairs(small, order, rng), small)]
-    if not in_one and (guesses := _guesses(order, rng)):
-        pages.append(_page(guesses, (), small))
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
         view = view_of(frame, (thing,), Box(0, 0, *video.size), dialect.crop, factor)
-        before = (small,) if not in_one and rng.random() < BESIDE else ()
+        before = (small,) if rng.random() < beside else ()
         pages.append(_page(_questions_on(view, rng, n_places=1), [view], *before, view.media))
     return pages
 
