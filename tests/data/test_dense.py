@@ -9,7 +9,7 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.data.pixelworld import paint, scenes
 from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, TALLIES, dense_labels
-from pixelreasoner.data.pixelworld.lessons import View
+from pixelreasoner.data.pixelworld.exchanges import View
 from pixelreasoner.data.pixelworld.things import DOT_COLOURS, SIDES, Dot, Thing
 
 FACTOR = 16

@@ -13,12 +13,14 @@ from pixelreasoner.core.geometry import Box, Size
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.data.pixelworld import KINDS, PixelWorld
 from pixelreasoner.data.pixelworld.curriculum import Curriculum
-from pixelreasoner.data.pixelworld.lessons import legible, lessons, spoken_box, view_of
+from pixelreasoner.data.pixelworld.exchanges import spoken_box, view_of
+from pixelreasoner.data.pixelworld.lessons import Lesson, lessons
 from pixelreasoner.data.pixelworld.things import COLOURS, Thing
 from pixelreasoner.data.pixelworld.world import WorldConfig
 
 FACTOR = 16
 BUDGETS = Dialect(
+    crop_reply="Image {index}:",
     image=PixelBudget(min_pixels=64 * 64, max_pixels=128 * 128),
     crop=PixelBudget(min_pixels=64 * 64, max_pixels=96 * 96),
     video_frame=PixelBudget(min_pixels=16 * 16, max_pixels=48 * 48),
@@ -32,6 +34,11 @@ def drawn(n: int):
         scene, rng = world.scene("base", KINDS[i % 5], i, tiny=i % 2 == 0)
         for made in lessons(scene, rng, BUDGETS, FACTOR):
             yield scene, made
+
+
+def is_awaited(made: Lesson) -> bool:
+    """Whether its question comes before the picture that answers it."""
+    return made.exchanges[0].question.endswith("Look closer.")
 
 
 def test_a_spoken_box_is_rounded_outward_to_the_step():
@@ -97,9 +104,10 @@ def test_pictures_of_a_scene_stand_alone_or_follow_one_another():
 def test_a_close_up_may_come_beside_the_picture_it_was_taken_from():
     """Half of those with a lesson of their own: the overview or the clip first, then what is asked about."""
     alone, beside = 0, 0
-    for i in range(40):
+    for i in range(90):
         scene, rng = PixelWorld().scene("base", KINDS[i % 5], i, tiny=True)
-        overview, *close_ups = lessons(scene, rng, BUDGETS, FACTOR)
+        overview, *rest = lessons(scene, rng, BUDGETS, FACTOR)
+        close_ups = [made for made in rest if made.views and not is_awaited(made)]
         for made in close_ups:
             *before, close_up = made.exchanges[0].media
             assert [view.media for view in made.views] == [close_up]
@@ -107,6 +115,28 @@ def test_a_close_up_may_come_beside_the_picture_it_was_taken_from():
             alone, beside = alone + (not before), beside + bool(before)
         assert all(not e.media for made in close_ups for e in made.exchanges[1:])
     assert 0.4 < beside / (alone + beside) < 0.6
+
+
+def test_a_question_may_be_answered_by_a_picture_shown_later():
+    """The overview comes with the question, then pictures come as an operation would return them."""
+    n_missed = []
+    for scene, made in drawn(60):
+        if not is_awaited(made):
+            continue
+        first, *later = made.exchanges
+        [thing] = [t for t in scene.things if first.answer == f"The{t.name[3:]} is small."]
+        assert thing.name in first.question
+        assert [e.question for e in later] == [f"Image {i}:" for i in range(2, 2 + len(later))]
+        assert all(len(e.media) == 1 for e in made.exchanges)
+        *missed, last = later
+        assert all(e.answer == f"The{thing.name[3:]} is not here." for e in missed)
+        if thing.glyph:
+            assert last.answer == f"The{thing.name[3:]} reads {thing.glyph}. \\boxed{{{thing.glyph}}}"
+        else:
+            assert "\\boxed" in last.answer
+        n_missed.append(len(missed))
+    assert len(n_missed) > 20
+    assert set(n_missed) == {0, 1}
 
 
 def test_an_answer_names_what_it_is_about_before_it_says_it():
@@ -122,19 +152,22 @@ def test_an_answer_names_what_it_is_about_before_it_says_it():
                 assert any(subject in claim.lower() for subject in subjects)
 
 
-def test_some_questions_about_the_overview_can_only_be_guessed():
-    """With choices, so that whoever cannot read has something to choose from."""
-    guessed = 0
+def test_what_the_overview_does_not_show_is_guessed_among_choices_in_a_lesson_of_its_own():
+    seen = 0
     for i in range(30):
-        scene, rng = PixelWorld().scene("base", "attribute", i, tiny=True)
-        overview, *close_ups = lessons(scene, rng, BUDGETS, FACTOR)
-        if not close_ups:  # all pictures in one conversation
-            continue
-        assert not any(legible(thing) for thing in overview.views[0].things)
-        asked = [e.question for e in overview.exchanges if e.question.startswith("Which")]
-        assert all(": " in question for question in asked)
-        guessed += len(asked)
-    assert 5 < guessed < 30
+        scene, rng = PixelWorld().scene("base", ("attribute", "page", "clip")[i % 3], i, tiny=True)
+        overview, *rest = lessons(scene, rng, BUDGETS, FACTOR)
+        assert not any(e.question.startswith(("Which", "What")) for e in overview.exchanges) or not rest
+        for made in rest:
+            if made.views:  # a close-up
+                continue
+            assert made.exchanges[0].media == overview.exchanges[0].media
+            assert 1 <= len(made.exchanges) <= 3
+            for e in made.exchanges:
+                answer = e.answer.partition("\\boxed")[2].strip("{}")
+                assert answer in re.split(r", | or |\?", e.question.partition(": ")[2])
+            seen += 1
+    assert 15 < seen < 30  # a quarter of the scenes are one conversation, without guesses
 
 
 def test_a_view_keeps_what_is_inside_and_scales_it():

@@ -15,7 +15,7 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
 from pixelreasoner.data.pixelworld import KINDS, PixelWorld, WorldConfig, paint
-from pixelreasoner.data.pixelworld.lessons import LEGIBLE_DOT_PX, LEGIBLE_GLYPH_PX
+from pixelreasoner.data.pixelworld.exchanges import LEGIBLE_DOT_PX, LEGIBLE_GLYPH_PX
 from pixelreasoner.data.pixelworld.things import COLOURS, Scene, Thing
 from pixelreasoner.data.pixelworld.world import Split
 

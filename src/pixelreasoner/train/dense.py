@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, TALLIES, DenseLabels
-from pixelreasoner.data.pixelworld.lessons import COORDINATE_STEP
+from pixelreasoner.data.pixelworld.exchanges import COORDINATE_STEP
 from pixelreasoner.data.pixelworld.things import DOT_COLOURS, LETTERS, SIDES
 
 COORDINATES = tuple(range(0, 1001, COORDINATE_STEP))

@@ -16,9 +16,8 @@ import torch
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.data.pixelworld.lessons import (
+from pixelreasoner.data.pixelworld.exchanges import (
     Exchange,
-    Lesson,
     View,
     answered,
     clip_as_shown,
@@ -28,6 +27,7 @@ from pixelreasoner.data.pixelworld.lessons import (
     locate,
     view_of,
 )
+from pixelreasoner.data.pixelworld.lessons import Lesson
 from pixelreasoner.data.pixelworld.questions import place_of, questions_about
 from pixelreasoner.data.pixelworld.things import SIDES, Thing
 from pixelreasoner.models.vlm import VisionLanguageModel

@@ -33,7 +33,8 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.data.pixelworld import WorldConfig
 from pixelreasoner.data.pixelworld.curriculum import Curriculum
 from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, DenseLabels, dense_labels
-from pixelreasoner.data.pixelworld.lessons import Lesson, View
+from pixelreasoner.data.pixelworld.exchanges import View
+from pixelreasoner.data.pixelworld.lessons import Lesson
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.models.precision import Precision, autocast

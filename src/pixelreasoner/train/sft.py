@@ -28,6 +28,9 @@ from pixelreasoner.train.optim import OptimConfig, adamw, descend
 from pixelreasoner.train.progress import Interruptible, RunLog
 from pixelreasoner.train.state import open_run, save_state
 
+SMOOTHED = 10
+"""Steps over which the loss is averaged before it is compared with `SFTConfig.stop_below`."""
+
 
 class SFTConfig(Config):
     """The defaults of batch, rate and warm-up are the paper's (App. C.3)."""
@@ -41,6 +44,9 @@ class SFTConfig(Config):
     steps: int | None = None
     """Optimiser steps; None takes `epochs` passes over the data."""
     epochs: float = 1.0
+    stop_below: float | None = None
+    """Stop before that, as soon as the mean loss of the last `SMOOTHED` steps is below this. How many steps
+    it takes to become clumsy with operations and no more differs from seed to seed; the loss tells."""
     batch_size: int = 128
     """Trajectories per optimiser step."""
     micro_batch_tokens: int = 16_384
@@ -71,7 +77,7 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         Interruptible() as interrupt,
         RunLog(config.out, steps, "sft", resume_at=trainer.step, show=("loss", "grad_norm")) as log,
     ):
-        while trainer.step < steps:
+        while not trainer.done:
             began = time.perf_counter()
             index = trainer.draw(len(samples))
             metrics = trainer.update([samples[i] for i in index], [layouts[i] for i in index])
@@ -80,6 +86,8 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
                 save_state(config.out, trainer.state_dict())
             if interrupt.requested:
                 break
+        if trainer.done and trainer.step < steps:
+            log.note(f"the loss is below {config.stop_below} after {trainer.step} of {steps} steps: done")
     save_state(config.out, trainer.state_dict())
     model.save(config.out / "model")
     return config.out / "model"
@@ -116,7 +124,15 @@ class SFTTrainer:
         self.optimizer = adamw(model.parameters(), config.optim)
         self.rng = np.random.default_rng(config.seed)
         self._order: list[int] = []
+        self._losses: list[float] = []
         model.train()
+
+    @property
+    def done(self) -> bool:
+        """Whether the steps have run out, or the loss has come down as far as asked."""
+        enough, recent = self.config.stop_below, self._losses
+        low = enough is not None and len(recent) == SMOOTHED and sum(recent) / SMOOTHED < enough
+        return self.step >= self.steps or low
 
     def draw(self, n: int) -> list[int]:
         """The next batch: every sample once per pass, in a new order each pass."""
@@ -139,6 +155,7 @@ class SFTTrainer:
             loss_sum += loss.item()
         norm = descend(self.optimizer, step=self.step, total=self.steps, config=self.config.optim)
         self.step += 1
+        self._losses = [*self._losses, loss_sum][-SMOOTHED:]
         return {"loss": loss_sum, "grad_norm": norm, "loss_tokens": float(total)}
 
     def state_dict(self) -> dict[str, Any]:
@@ -148,11 +165,12 @@ class SFTTrainer:
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.bit_generator.state,
             "order": list(self._order),
+            "losses": list(self._losses),
             "torch_rng": torch.get_rng_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self._order = state["step"], list(state["order"])
+        self.step, self._order, self._losses = state["step"], list(state["order"]), list(state["losses"])
         self.model.hf.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = state["rng"]

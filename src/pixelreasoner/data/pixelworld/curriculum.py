@@ -14,7 +14,8 @@ from pixelreasoner.chat.dialect import Dialect
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.data.pixelworld import paint, scenes
-from pixelreasoner.data.pixelworld.lessons import Lesson, View, close_up, lessons, view_of
+from pixelreasoner.data.pixelworld.exchanges import View, close_up, view_of
+from pixelreasoner.data.pixelworld.lessons import Lesson, lessons
 from pixelreasoner.data.pixelworld.world import PixelWorld, WorldConfig
 
 CHUNK = 50

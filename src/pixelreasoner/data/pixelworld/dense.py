@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pixelreasoner.data.pixelworld.lessons import View, legible
+from pixelreasoner.data.pixelworld.exchanges import View, legible
 from pixelreasoner.data.pixelworld.questions import holds_pair, side_of
 from pixelreasoner.data.pixelworld.things import COLOURS, DIGITS, DOT_COLOURS, LETTERS, SIDES, Dot, Thing
 

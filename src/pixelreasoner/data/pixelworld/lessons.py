@@ -7,53 +7,48 @@ before the warm start: grounding, reading, counting, and looking at the picture 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
-from pixelreasoner.chat.dialect import Dialect, PixelBudget
-from pixelreasoner.chat.pixels import fit
-from pixelreasoner.core.geometry import Box, Size, Unit
+from pixelreasoner.chat.dialect import Dialect
+from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.data.pixelworld import questions
+from pixelreasoner.data.pixelworld.exchanges import (
+    Exchange,
+    View,
+    answered,
+    clip_as_shown,
+    close_up,
+    frames_of,
+    legible,
+    locate,
+    locate_all,
+    places_of,
+    read_all,
+    view_of,
+)
 from pixelreasoner.data.pixelworld.things import Scene, Thing
 
-COORDINATE_STEP = 20
-"""Boxes are spoken in thousandths, rounded outward to this step."""
 ALL_AT_ONCE = 0.5
 """How often a picture is described as a whole rather than thing by thing."""
-GUESSED = 0.5
-"""How often something in the overview that is too small to read is asked about all the same."""
+GUESSED = 3
+"""How many things in an overview that are too small to read are asked about all the same, in a lesson of
+their own. To choose among what a question offers is learned on these: where the answer can be read, no
+choices are needed, and among other questions these weigh too little."""
 IN_ONE = 0.25
 """How often the pictures of a scene follow one another in one conversation."""
 BESIDE = 0.5
 """How often a close-up that makes a lesson of its own is shown after the picture it was taken from."""
-WHERE = ("", ".", " is here.", ". It is in this region of the picture:")
-LEGIBLE_GLYPH_PX = 9.0
-LEGIBLE_DOT_PX = 3.2
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A question with its answer, and the pictures it brings along, if any; it is about the last of them."""
-
-    question: str
-    answer: str
-    places: questions.Places
-    """What the colour words of the answer stand for, in order, in pixels of the picture or video at hand."""
-    media: tuple[Media, ...] = ()
-
-
-@dataclass(frozen=True)
-class View:
-    """What a model sees as one block, at the size it sees it, with its things in pixels of that size."""
-
-    media: Picture | Video
-    """A picture, or the frames of one temporal patch of a video."""
-    things: tuple[Thing, ...]
+AWAITED = 0.7
+"""How often there is a lesson in which the question comes first and the close-up that answers it later.
+Whoever reads what an operation returned answers a question that lies some messages back."""
+MISSED = 0.4
+"""How often another close-up comes between the two, without what the question is about."""
+NOWHERE: questions.Places = (questions.Place(()),)
+"""What a name stands for that is not in the picture."""
 
 
 @dataclass(frozen=True)
@@ -65,127 +60,20 @@ class Lesson:
     """What is in the lesson to see, for dense supervision of the vision tower."""
 
 
-def view_of(
-    picture: Picture, things: tuple[Thing, ...], region: Box, budget: PixelBudget, factor: int
-) -> View:
-    """The `region` of a picture (in pixels) as it is shown, with the things that lie mostly inside it."""
-    left, top, right, bottom = region.pixel_bounds(picture.size)
-    size = fit(Size(right - left, bottom - top), budget, factor=factor)
-    crop = Image.fromarray(picture.pixels[top:bottom, left:right])
-    shown = Picture(np.asarray(crop.resize(size, Image.Resampling.BICUBIC)))
-    sx, sy = size.width / (right - left), size.height / (bottom - top)
-
-    def moved(box: Box) -> Box:
-        return Box((box.x1 - left) * sx, (box.y1 - top) * sy, (box.x2 - left) * sx, (box.y2 - top) * sy)
-
-    kept = [
-        replace(
-            t,
-            box=moved(t.box),
-            detail_px=t.detail_px * min(sx, sy),
-            frames=(),
-            dots=tuple(replace(d, box=moved(d.box)) for d in t.dots),
-        )
-        for t in things
-        if region.coverage_of(t.box) > 0.9
-    ]
-    return View(shown, tuple(kept))
-
-
-def legible(thing: Thing) -> bool:
-    """Whether its detail can be read at the size of its view."""
-    return thing.detail_px >= (LEGIBLE_DOT_PX if thing.noun == "board" else LEGIBLE_GLYPH_PX)
-
-
-def spoken_box(box: Box, size: Size) -> list[int]:
-    """A box as the lessons say it: thousandths of the picture, rounded outward."""
-    b = box.clip(size).to(Unit.PERMILLE, size)
-    step = COORDINATE_STEP
-    low = [int(v // step * step) for v in (b.x1, b.y1)]
-    high = [int(-(-v // step) * step) for v in (b.x2, b.y2)]
-    return [*low, *(min(v, 1000) for v in high)]
-
-
-def box_of(thing: Thing, size: Size, where: str = "") -> str:
-    """Grounding as the Qwen families write it, after the thing's name: "The red card\\n{"bbox_2d": ...}".
-
-    `where` stands between the two, so that the name is looked up wherever it was said.
-    """
-    box = json.dumps({"bbox_2d": spoken_box(thing.box, size)})
-    return f"{questions.capital(thing.name)}{where}\n{box}"
-
-
-def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
-    """Grounding: the box of a thing."""
-    where = WHERE[int(rng.integers(len(WHERE)))]
-    return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), (questions.place_of(thing),))
-
-
-def frames_of(thing: Thing) -> str:
-    """Temporal grounding: the frames that show a thing, after its name."""
-    return f"{questions.capital(thing.name)}\n" + json.dumps({"target_frames": list(thing.frames)})
-
-
-def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
-    """Detection: every thing with its box, in the order given."""
-    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things), _places(things))
-
-
-def read_all(things: Sequence[Thing]) -> Exchange:
-    """Transcription: what every thing shows, in the order given."""
-    told = [described(t) for t in things]
-    places = tuple(place for _, about in told for place in about)
-    return Exchange("Read everything.", " ".join(text for text, _ in told), places)
-
-
-def _places(things: Sequence[Thing]) -> questions.Places:
-    return tuple(questions.place_of(t) for t in things)
-
-
-def described(thing: Thing) -> tuple[str, questions.Places]:
-    """A sentence with all that can be read off a thing, and what its colour words stand for."""
-    if thing.glyph:
-        return questions.reading(thing), _places([thing])
-    if questions.holds_pair(thing):
-        first, second = thing.dots
-        side = questions.side_of(first, second)
-        text = f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
-        return text, (*_places([thing]), questions.Place((second.box,)), questions.Place((first.box,)))
-    colours = list(dict.fromkeys(d.colour for d in thing.dots))
-    counts = [f"the number of {c} dots is {sum(d.colour == c for d in thing.dots)}" for c in colours]
-    dots = [questions.Place(tuple(d.box for d in thing.dots if d.colour == c)) for c in colours]
-    return f"On {thing.name}, {' and '.join(counts)}.", (*_places([thing]), *dots)
-
-
-def answered(question: questions.Question) -> Exchange:
-    """One question, answered in a sentence with the answer in a box."""
-    return Exchange(question.text, f"{question.claim} \\boxed{{{question.answer}}}", question.about)
-
-
-def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
-    """A region around a thing, up to four times its size, not centred."""
-    side = max(thing.box.width, thing.box.height)
-    half = side * float(rng.uniform(0.55, 1.7))
-    cx, cy = thing.box.center
-    slack = max(0.0, half - side / 2)
-    cx, cy = cx + float(rng.uniform(-slack, slack)), cy + float(rng.uniform(-slack, slack))
-    return Box(cx - half, cy - half, cx + half, cy + half).clip(size)
-
-
 def lessons(scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int) -> list[Lesson]:
     """The lessons of a scene: its overview, then some close-ups; everything is drawn from `rng`.
 
     Most pictures make a lesson of their own: short conversations teach more per second than long ones. In
     the others the close-ups follow the overview, as an operation's result will. A close-up with a lesson of
     its own may come beside the overview, in one question about both: whoever is to read what an operation
-    returned must not read the picture it came from.
+    returned must not read the picture it came from. And a question may come first, with the overview, and
+    the close-up that answers it later, as after an operation.
     """
-    in_one = rng.random() < IN_ONE
-    beside = 0.0 if in_one else BESIDE
+    in_one = bool(rng.random() < IN_ONE)
     if isinstance(scene.media, Video):
-        pages = _clip_pages(scene, scene.media, rng, dialect, factor, beside)
+        pages = _clip_pages(scene, scene.media, rng, dialect, factor, in_one)
     else:
-        pages = _still_pages(scene, scene.media, rng, dialect, factor, beside)
+        pages = _still_pages(scene, scene.media, rng, dialect, factor, in_one)
     if in_one:
         exchanges = tuple(e for page in pages for e in page.exchanges)
         return [Lesson(exchanges, tuple(view for page in pages for view in page.views))]
@@ -198,19 +86,63 @@ def _page(asked: Sequence[Exchange], views: Sequence[View], *media: Media) -> Le
 
 
 def _still_pages(
-    scene: Scene, picture: Picture, rng: np.random.Generator, dialect: Dialect, factor: int, beside: float
+    scene: Scene, picture: Picture, rng: np.random.Generator, dialect: Dialect, factor: int, in_one: bool
 ) -> list[Lesson]:
     size = picture.size
     overview = view_of(picture, scene.things, Box(0, 0, *size), dialect.image, factor)
-    asked = [*_questions_on(overview, rng, n_places=3), *_guesses(overview.things, rng)]
-    pages = [_page(asked, [overview], overview.media)]
+    pages = [_page(_questions_on(overview, rng, n_places=3), [overview], overview.media)]
+    if not in_one and (guesses := _guesses(overview.things, rng)):
+        pages.append(_page(guesses, (), overview.media))
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
         view = view_of(picture, scene.things, region, dialect.crop, factor)
         if about := _questions_on(view, rng, n_places=1):
-            before = (overview.media,) if rng.random() < beside else ()
+            before = (overview.media,) if not in_one and rng.random() < BESIDE else ()
             pages.append(_page(about, [view], *before, view.media))
+        if not in_one and rng.random() < AWAITED:
+            thing = scene.things[index]
+            missed = _without(thing, scene, rng, dialect, factor) if rng.random() < MISSED else None
+            pages += _awaited(thing.name, view, overview, missed, rng, dialect)
     return pages
+
+
+def _without(
+    thing: Thing, scene: Scene, rng: np.random.Generator, dialect: Dialect, factor: int
+) -> View | None:
+    """A close-up of another thing that shows nothing of this one, if there is one."""
+    assert isinstance(scene.media, Picture), "close-ups are cut from pictures"
+    for index in rng.permutation(len(scene.things)).tolist():
+        region = close_up(rng, scene.things[index], scene.media.size)
+        if region.coverage_of(thing.box) == 0:
+            return view_of(scene.media, scene.things, region, dialect.crop, factor)
+    return None
+
+
+def _awaited(
+    name: str, near: View, whole: View, missed: View | None, rng: np.random.Generator, dialect: Dialect
+) -> list[Lesson]:
+    """A question about a thing, asked of the overview and answered once a close-up has been shown.
+
+    None if it cannot be read there either.
+    """
+    readable = [t for t in near.things if t.name == name and legible(t)]
+    if not readable:
+        return []
+    asked = _one_of(questions.questions_about(readable[0], rng), rng)
+    subject = questions.capital(name)
+    place = places_of([t for t in whole.things if t.name == name]) or NOWHERE
+    told = [Exchange(f"{asked.text} Look closer.", f"{subject} is small.", place, (whole.media,))]
+    if missed is not None:
+        told.append(_handed(missed, Exchange("", f"{subject} is not here.", NOWHERE), 2, dialect))
+    told.append(_handed(near, answered(asked), len(told) + 1, dialect))
+    return [Lesson(tuple(told), (near,))]
+
+
+def _handed(view: View, told: Exchange, index: int, dialect: Dialect) -> Exchange:
+    """An exchange in which a picture is shown as an operation would show it, and nothing is asked."""
+    width, height = view.media.size
+    caption = dialect.crop_reply.format(index=index, width=width, height=height, target=1)
+    return replace(told, question=caption, media=(view.media,))
 
 
 def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> list[Exchange]:
@@ -231,33 +163,21 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> lis
 
 
 def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[Exchange]:
-    """A question that cannot be answered at this size: the answer is one of the choices, whichever."""
+    """Questions that cannot be answered at this size: the answer is one of the choices, whichever."""
     unreadable = [t for t in things if not legible(t)]
-    if not unreadable or rng.random() >= GUESSED:
-        return []
-    thing = unreadable[int(rng.integers(len(unreadable)))]
-    if thing.glyph:
-        return [answered(questions.read_glyph(thing, rng))]
-    return [answered(_one_of(questions.questions_about(thing, rng), rng))]
+    chosen = [unreadable[i] for i in rng.permutation(len(unreadable))[:GUESSED].tolist()]
+    return [
+        answered(questions.read_glyph(t, rng) if t.glyph else _one_of(questions.questions_about(t, rng), rng))
+        for t in chosen
+    ]
 
 
 def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> questions.Question:
     return asked[int(rng.integers(len(asked)))]
 
 
-def clip_as_shown(
-    video: Video, things: Sequence[Thing], dialect: Dialect, factor: int
-) -> tuple[Video, list[Thing]]:
-    """A clip at the size its frames are shown at, and its things in pixels of that size."""
-    size = fit(video.size, dialect.video_frame, factor=factor)
-    frames = [Image.fromarray(f.pixels).resize(size, Image.Resampling.BICUBIC) for f in video.frames]
-    scale = size.width / video.size.width
-    small = Video(tuple(Picture(np.asarray(f)) for f in frames), video.times_s)
-    return small, [_scaled(t, scale) for t in things]
-
-
 def _clip_pages(
-    scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int, beside: float
+    scene: Scene, video: Video, rng: np.random.Generator, dialect: Dialect, factor: int, in_one: bool
 ) -> list[Lesson]:
     """Which frames show a card, what a large card shows, then single frames as pictures."""
     small, things = clip_as_shown(video, scene.things, dialect, factor)
@@ -265,21 +185,24 @@ def _clip_pages(
     order = [things[i] for i in rng.permutation(len(things)).tolist()]
     if rng.random() < ALL_AT_ONCE:
         answer = "\n".join(frames_of(t) for t in order)
-        asked.append(Exchange("Find the frames of everything.", answer, _places(order)))
+        asked.append(Exchange("Find the frames of everything.", answer, places_of(order)))
     else:
-        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t), _places([t])) for t in order]
+        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t), places_of([t])) for t in order]
     for thing in order:
         if legible(thing):
             asked += [answered(q) for q in questions.questions_about(thing, rng)]
-    asked += _guesses(order, rng)
     asked = [asked[i] for i in rng.permutation(len(asked))]
     pages = [_page(asked, _pairs(small, order, rng), small)]
+    if not in_one and (guesses := _guesses(order, rng)):
+        pages.append(_page(guesses, (), small))
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
         view = view_of(frame, (thing,), Box(0, 0, *video.size), dialect.crop, factor)
-        before = (small,) if rng.random() < beside else ()
+        before = (small,) if not in_one and rng.random() < BESIDE else ()
         pages.append(_page(_questions_on(view, rng, n_places=1), [view], *before, view.media))
+        if not in_one and rng.random() < AWAITED:
+            pages += _awaited(thing.name, view, View(small, tuple(order)), None, rng, dialect)
     return pages
 
 
@@ -292,9 +215,3 @@ def _pairs(video: Video, things: Sequence[Thing], rng: np.random.Generator) -> l
         pair = Video(video.frames[first : first + 2], video.times_s[first : first + 2])
         views.append(View(pair, tuple(shown)))
     return views
-
-
-def _scaled(thing: Thing, scale: float) -> Thing:
-    b = thing.box
-    box = Box(b.x1 * scale, b.y1 * scale, b.x2 * scale, b.y2 * scale)
-    return replace(thing, box=box, detail_px=thing.detail_px * scale)
