@@ -123,7 +123,7 @@ def _awaited(
 ) -> list[Lesson]:
     """A question about a thing, asked of the overview and answered once a close-up has been shown.
 
-    None if it cannot be read there either.
+    No lesson if it cannot be read there either.
     """
     readable = [t for t in near.things if t.name == name and legible(t)]
     if not readable:
