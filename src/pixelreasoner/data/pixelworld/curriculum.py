@@ -63,10 +63,7 @@ def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Less
 def _chart(curriculum: Curriculum, index: int) -> list[View]:
     """A whole chart as an overview, and close-ups of some of its things: reading is learned on those."""
     rng = np.random.default_rng([curriculum.world.seed, 0xC4A27, index])
-    studio = scenes.Studio(
-        rng, paint.photographs(curriculum.world.photos), test=False, tiny=False,
-        digit_share=scenes.BASE_DIGIT_SHARE,
-    )  # fmt: skip
+    studio = scenes.Studio(rng, paint.photographs(curriculum.world.photos), test=False, tiny=False)
     scene = scenes.chart(studio)
     picture = scene.media
     assert isinstance(picture, Picture), "a chart is a still picture"
