@@ -20,6 +20,7 @@ import re
 import types
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from weakref import WeakValueDictionary
 
+from pixelreasoner.core.ahead import map_ahead
 from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import load_image, save_image
@@ -42,6 +44,14 @@ _LINE_START = b'{"schema": "pixelreasoner.'
 Record = TypeVar("Record", Trajectory, Task)
 GetPicture = Callable[[str], Picture]
 """From the digest of a picture to the picture."""
+READ_AHEAD = 8
+"""Records read ahead of whoever takes them: a record holds its pictures."""
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """What reads and writes pictures: Pillow packs and unpacks them outside the interpreter's lock."""
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="records")
 
 
 class MediaFolder:
@@ -55,19 +65,16 @@ class MediaFolder:
         self._written: set[str] = set()
         self._read: WeakValueDictionary[str, Picture] = WeakValueDictionary()
 
-    def put(self, picture: Picture) -> None:
-        """Stores the picture, unless it is there already.
+    def put(self, *pictures: Picture) -> None:
+        """Stores pictures, several at a time, unless they are there already.
 
         Raises:
             MediaError: the folder cannot be written to.
         """
-        digest = picture.digest
-        if digest in self._written:
-            return
-        path = self._path(digest)
-        if not path.exists():
-            save_image(picture, path)
-        self._written.add(digest)
+        new = {p.digest: p for p in pictures if p.digest not in self._written}
+        missing = {path: p for digest, p in new.items() if not (path := self._path(digest)).exists()}
+        list(_threads().map(save_image, missing.values(), missing))
+        self._written.update(new)
 
     def get(self, digest: str) -> Picture:
         """The picture with this content.
@@ -83,7 +90,8 @@ class MediaFolder:
             picture = load_image(self._path(digest))
             if picture.digest != digest:
                 raise MediaError(f"{self._path(digest)} was changed after it was written; restore it")
-            self._read[digest] = picture
+            # Another thread may have read it meanwhile: the first one stays.
+            picture = self._read.setdefault(digest, picture)
         return picture
 
     def _path(self, digest: str) -> Path:
@@ -146,8 +154,9 @@ def _write(path: Path, records: Iterable[Trajectory] | Iterable[Task], append: b
 
 def _write_lines(file: IO[bytes], records: Iterable[Trajectory] | Iterable[Task], media: MediaFolder) -> None:
     for record in records:
-        # Pictures first: a line that can be read never names a picture that is not there.
-        line = json.dumps(_to_json(record, media.put))
+        pictures: list[Picture] = []
+        line = json.dumps(_to_json(record, pictures.append))
+        media.put(*pictures)  # first: a line that can be read never names a picture that is not there
         file.write(line.encode() + b"\n")
         file.flush()
 
@@ -174,23 +183,30 @@ def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Iterator
     if not path.is_file():
         raise RecordError(f"{path} does not exist or is not a file; check the path")
     media = MediaFolder(path.parent / "media")
+
+    def read(numbered: tuple[int, bytes]) -> Record | None:
+        """The record of a line; None for a blank one, or a cut one where that is tolerated."""
+        number, line = numbered
+        if not line.strip():
+            return None
+        if not line.endswith(b"\n") and not _is_json(line):
+            if tolerate_truncation:
+                return None
+            raise RecordError(
+                f"{path}, line {number}: the line is cut short (its writer was stopped). "
+                f"Read with tolerate_truncation=True to go without it"
+            )
+        try:
+            return _from_json(json.loads(line), kind, media.get)
+        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+            raise RecordError(f"{path}, line {number}: not JSON ({e})") from e
+        except (RecordError, MediaError) as e:
+            raise RecordError(f"{path}, line {number}: {e}") from e
+
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            if not line.endswith(b"\n") and not _is_json(line):
-                if tolerate_truncation:
-                    return
-                raise RecordError(
-                    f"{path}, line {number}: the line is cut short (its writer was stopped). "
-                    f"Read with tolerate_truncation=True to go without it"
-                )
-            try:
-                yield _from_json(json.loads(line), kind, media.get)
-            except (json.JSONDecodeError, UnicodeDecodeError) as e:
-                raise RecordError(f"{path}, line {number}: not JSON ({e})") from e
-            except (RecordError, MediaError) as e:
-                raise RecordError(f"{path}, line {number}: {e}") from e
+        for record in map_ahead(_threads(), read, enumerate(file, start=1), ahead=READ_AHEAD):
+            if record is not None:
+                yield record
 
 
 def _is_json(line: bytes) -> bool:

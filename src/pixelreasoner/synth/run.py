@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from pixelreasoner.core.ahead import map_ahead
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Unit
@@ -121,15 +123,13 @@ def _in_processes(
     composer: Composer, numbered: Sequence[tuple[int, Slot]], workers: int
 ) -> Iterator[Trajectory]:
     """The same trajectories, in the same order, a few ahead of whoever takes them."""
-    waiting: deque[Future[Trajectory]] = deque()
     # Fresh processes: forking a process that holds torch's threads can hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for number, slot in numbered:
-            waiting.append(pool.submit(composer, number, slot))
-            if len(waiting) >= workers * AHEAD_PER_WORKER:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from map_ahead(pool, partial(_composed, composer), numbered, ahead=workers * AHEAD_PER_WORKER)
+
+
+def _composed(composer: Composer, numbered: tuple[int, Slot]) -> Trajectory:
+    return composer(*numbered)
 
 
 def _open_folder(config: SynthConfig, *, resume: bool) -> None:
