@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pixelreasoner.chat.dialect import PixelBudget
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.data.pixelworld import paint, scenes
 from pixelreasoner.data.pixelworld.dense import COLOUR_NAMES, GLYPHS, IGNORE, TALLIES, dense_labels
-from pixelreasoner.data.pixelworld.exchanges import View
+from pixelreasoner.data.pixelworld.exchanges import View, legible, view_of
 from pixelreasoner.data.pixelworld.things import DOT_COLOURS, SIDES, Dot, Thing
 
 FACTOR = 16
@@ -97,3 +98,18 @@ def test_reading_charts_hold_all_sorts_that_do_not_touch():
     assert {t.noun for t in things} == {"card", "row", "board"}
     digits = [t.glyph.isdigit() for t in things if t.noun == "card"]
     assert 0.2 < np.mean(digits) < 0.8, "more digits than the tasks' cards have"
+
+
+def test_sheets_hold_cards_that_can_be_read_when_shown():
+    rng = np.random.default_rng(0)
+    studio = scenes.Studio(rng, paint.photographs(None), test=False, tiny=False, digit_share=0.7)
+    shown = []
+    for _ in range(20):
+        sheet = scenes.sheet(studio)
+        assert not any(a.box.overlaps(b.box) for a in sheet.things for b in sheet.things if a is not b)
+        whole, budget = Box(0, 0, *sheet.media.size), PixelBudget(min_pixels=4096, max_pixels=16384)
+        shown += view_of(sheet.media, sheet.things, whole, budget, FACTOR).things
+    assert {t.noun for t in shown} == {"card"}
+    assert len(shown) > 3 * 20, "many at a time"
+    assert all(legible(t) for t in shown)
+    assert 0.55 < np.mean([t.glyph.isdigit() for t in shown]) < 0.85

@@ -131,6 +131,8 @@ def test_a_question_may_be_answered_by_a_picture_shown_later():
         *missed, last = later
         assert all(e.answer == f"The{thing.name[3:]} is not here." for e in missed)
         if thing.glyph:
+            choices = re.split(r", | or |\?", first.question.partition(": ")[2])
+            assert thing.glyph in choices[:4]
             assert last.answer == f"The{thing.name[3:]} reads {thing.glyph}. \\boxed{{{thing.glyph}}}"
         else:
             assert "\\boxed" in last.answer
@@ -190,4 +192,4 @@ def test_the_curriculum_does_not_depend_on_the_number_of_painters():
     assert said(one) == said(two)
     assert shown(one) == shown(two)
     assert sum(len(ls) for ls, _ in one) > 60  # most pictures of a scene make a lesson of their own
-    assert len(shown(one)) == 3 * 5  # a chart is shown whole, and four of its things close
+    assert len(shown(one)) == 3 * (5 + 5)  # a chart shown whole, four of its things close, and five sheets

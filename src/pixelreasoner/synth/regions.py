@@ -17,7 +17,7 @@ from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.ops.frames import MAX_FRAMES
 
-FITTING = (2.0, 3.6)
+FITTING = (2.2, 3.2)
 """Side of a good crop, in sides of the cue."""
 TOO_LARGE = (6.0, 9.0)
 """Side of a crop that is too large, in sides of the cue."""
@@ -25,7 +25,7 @@ LARGEST_FITTING, LARGEST = 0.75, 0.6
 """The most of the image's shorter side that a good crop and a too large one may take."""
 LEAST_ROOM = 1.15
 """A good crop's side is at least this many times the longer side of the cue."""
-MARGIN = 0.1
+MARGIN = 0.25
 """Share of a crop's side kept between its edge and the cue, where the image has room."""
 SHORTEST_PX = 8.0
 TRIES = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 
@@ -21,6 +21,8 @@ from pixelreasoner.data.pixelworld.world import PixelWorld, WorldConfig
 CHUNK = 50
 CHART_CLOSE_UPS = 4
 """Things of a reading chart that are shown close as well: at that size handwriting can be read."""
+SHEETS = 5
+"""Sheets of cards with every reading chart: as many pictures as the chart gives itself."""
 TINY_SHARE = 2 / 3
 """Scenes whose details need a close-up: they give both a hard overview and the close-ups."""
 
@@ -61,16 +63,24 @@ def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Less
 
 
 def _chart(curriculum: Curriculum, index: int) -> list[View]:
-    """A whole chart as an overview, and close-ups of some of its things: reading is learned on those."""
-    rng = np.random.default_rng([curriculum.world.seed, 0xC4A27, index])
-    studio = scenes.Studio(rng, paint.photographs(curriculum.world.photos), test=False, tiny=False)
+    """A chart as a whole, close-ups of some of its things, and sheets: reading is learned on those."""
+    world, d, factor = curriculum.world, curriculum.dialect, curriculum.factor
+    rng = np.random.default_rng([world.seed, 0xC4A27, index])
+    photos = paint.photographs(world.photos)
+    studio = scenes.Studio(rng, photos, test=False, tiny=False, digit_share=scenes.BASE_DIGIT_SHARE)
     scene = scenes.chart(studio)
     picture = scene.media
     assert isinstance(picture, Picture), "a chart is a still picture"
-    width, height = picture.size
-    d, factor = curriculum.dialect, curriculum.factor
-    views = [view_of(picture, scene.things, Box(0, 0, width, height), d.image, factor)]
+    views = [view_of(picture, scene.things, _whole(picture), d.image, factor)]
     for at in rng.permutation(len(scene.things))[:CHART_CLOSE_UPS].tolist():
         region = close_up(rng, scene.things[at], picture.size)
         views.append(view_of(picture, scene.things, region, d.crop, factor))
+    clerk = replace(studio, digit_share=scenes.SHEET_DIGIT_SHARE)
+    for sheet in (scenes.sheet(clerk) for _ in range(SHEETS)):
+        assert isinstance(sheet.media, Picture), "a sheet is a still picture"
+        views.append(view_of(sheet.media, sheet.things, _whole(sheet.media), d.crop, factor))
     return views
+
+
+def _whole(picture: Picture) -> Box:
+    return Box(0, 0, picture.size.width, picture.size.height)

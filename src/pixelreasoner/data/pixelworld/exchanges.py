@@ -18,7 +18,21 @@ from pixelreasoner.data.pixelworld.things import Thing
 
 COORDINATE_STEP = 20
 """Boxes are spoken in thousandths, rounded outward to this step."""
-WHERE = ("", ".", " is here.", ". It is in this region of the picture:")
+WHERE = (
+    "\n{box}",
+    ".\n{box}",
+    " is here.\n{box}",
+    ". It is in this region of the picture:\n{box}",
+    '.\n{{"picture": 1, "region": {box}}}',
+    '.\n{{"what": "one thing", "where": {{"in": "the picture", "region": {box}}}}}',
+    '. This is what was asked for, and where it is to be found:\n{{"found": 1, "region": {box}}}',
+)
+"""What may stand between the name of a thing and its box: whoever says a box later, in words and brackets of
+another kind, must have learned to go back to the name however far it lies."""
+ROOMY = 0.4
+"""How often a thing is located with room around it, as one would cut it out to look at it."""
+ROOM = (0.5, 1.2)
+"""That room on each side, in sides of the thing."""
 LEGIBLE_GLYPH_PX = 9.0
 LEGIBLE_DOT_PX = 3.2
 
@@ -72,8 +86,13 @@ def view_of(
 
 def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
     """A region around a thing, up to four times its size, not centred."""
+    return around(rng, thing, size, sides=float(rng.uniform(1.1, 3.4)))
+
+
+def around(rng: np.random.Generator, thing: Thing, size: Size, *, sides: float) -> Box:
+    """A square that holds a thing, not centred, `sides` times as long as it, within a picture of `size`."""
     side = max(thing.box.width, thing.box.height)
-    half = side * float(rng.uniform(0.55, 1.7))
+    half = side * sides / 2
     cx, cy = thing.box.center
     slack = max(0.0, half - side / 2)
     cx, cy = cx + float(rng.uniform(-slack, slack)), cy + float(rng.uniform(-slack, slack))
@@ -111,19 +130,24 @@ def spoken_box(box: Box, size: Size) -> list[int]:
     return [*low, *(min(v, 1000) for v in high)]
 
 
-def box_of(thing: Thing, size: Size, where: str = "") -> str:
+def box_of(thing: Thing, size: Size, where: str = WHERE[0]) -> str:
     """Grounding as the Qwen families write it, after the thing's name: "The red card\\n{"bbox_2d": ...}".
 
-    `where` stands between the two, so that the name is looked up wherever it was said.
+    `where` says what stands between the two, so that the name is looked up wherever it was said.
     """
     box = json.dumps({"bbox_2d": spoken_box(thing.box, size)})
-    return f"{questions.capital(thing.name)}{where}\n{box}"
+    return f"{questions.capital(thing.name)}{where.format(box=box)}"
 
 
 def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
-    """Grounding: the box of a thing."""
+    """Grounding: the box of a thing, or one with room around it."""
     where = WHERE[int(rng.integers(len(WHERE)))]
-    return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), (questions.place_of(thing),))
+    place = (questions.place_of(thing),)
+    if rng.random() >= ROOMY:
+        return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), place)
+    room = float(rng.uniform(*ROOM)) * max(thing.box.width, thing.box.height)
+    roomy = replace(thing, box=thing.box.pad(room))
+    return Exchange(f"Locate {thing.name} with room around it.", box_of(roomy, size, where), place)
 
 
 def frames_of(thing: Thing) -> str:

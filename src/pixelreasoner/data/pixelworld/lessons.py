@@ -7,6 +7,7 @@ before the warm start: grounding, reading, counting, and looking at the picture 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from pixelreasoner.data.pixelworld.exchanges import (
     Exchange,
     View,
     answered,
+    around,
     clip_as_shown,
     close_up,
     frames_of,
@@ -47,6 +49,9 @@ AWAITED = 0.7
 Whoever reads what an operation returned answers a question that lies some messages back."""
 MISSED = 0.4
 """How often another close-up comes between the two, without what the question is about."""
+NEAREST, FARTHEST = 1.1, 9.0
+"""Side of the close-up that answers such a question, in sides of the thing; half of them are wider than the
+root of the two. What cannot be read there must still be one of the choices that were offered."""
 NOWHERE: questions.Places = (questions.Place(()),)
 """What a name stands for that is not in the picture."""
 
@@ -102,7 +107,10 @@ def _still_pages(
         if not in_one and rng.random() < AWAITED:
             thing = scene.things[index]
             missed = _without(thing, scene, rng, dialect, factor) if rng.random() < MISSED else None
-            pages += _awaited(thing.name, view, overview, missed, rng, dialect)
+            sides = math.exp(rng.uniform(math.log(NEAREST), math.log(FARTHEST)))
+            region = around(rng, thing, size, sides=sides)
+            near = view_of(picture, scene.things, region, dialect.crop, factor)
+            pages += _awaited(thing.name, near, overview, missed, rng, dialect)
     return pages
 
 
@@ -123,12 +131,13 @@ def _awaited(
 ) -> list[Lesson]:
     """A question about a thing, asked of the overview and answered once a close-up has been shown.
 
-    No lesson if it cannot be read there either.
+    What is written on it comes with choices, and must be told at any size; no lesson about a board whose dots
+    cannot be told apart there either.
     """
-    readable = [t for t in near.things if t.name == name and legible(t)]
-    if not readable:
+    seen = [t for t in near.things if t.name == name and (t.glyph or legible(t))]
+    if not seen:
         return []
-    asked = _one_of(questions.questions_about(readable[0], rng), rng)
+    asked = _to_tell(seen[0], rng)
     subject = questions.capital(name)
     place = places_of([t for t in whole.things if t.name == name]) or NOWHERE
     told = [Exchange(f"{asked.text} Look closer.", f"{subject} is small.", place, (whole.media,))]
@@ -166,10 +175,14 @@ def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[Exchange
     """Questions that cannot be answered at this size: the answer is one of the choices, whichever."""
     unreadable = [t for t in things if not legible(t)]
     chosen = [unreadable[i] for i in rng.permutation(len(unreadable))[:GUESSED].tolist()]
-    return [
-        answered(questions.read_glyph(t, rng) if t.glyph else _one_of(questions.questions_about(t, rng), rng))
-        for t in chosen
-    ]
+    return [answered(_to_tell(t, rng)) for t in chosen]
+
+
+def _to_tell(thing: Thing, rng: np.random.Generator) -> questions.Question:
+    """One question about a thing; with choices if something is written on it."""
+    if thing.glyph:
+        return questions.read_glyph(thing, rng)
+    return _one_of(questions.questions_about(thing, rng), rng)
 
 
 def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> questions.Question:

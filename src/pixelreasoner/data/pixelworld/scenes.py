@@ -16,6 +16,13 @@ from pixelreasoner.data.pixelworld.things import COLOURS, DIGITS, DOT_COLOURS, L
 CANVASES = ((768, 768), (768, 768), (864, 672), (672, 864))
 CHART_SIDES_PX = {"card": (80, 180), "row": (80, 140), "board": (170, 260)}
 """Of things on a reading chart, by their noun."""
+SHEET_SIDE_PX, SHEET_CARD_PX, SHEET_CARDS = (130, 260), (40, 56), 12
+"""Of a sheet of cards and of each of its cards, and how many are tried on it: at these sizes it is what the
+close-up of a tiny card shows, many times over."""
+SHEET_DIGIT_SHARE = 0.7
+DIGIT_SHARE, BASE_DIGIT_SHARE = 0.25, 0.5
+"""How many cards of a task carry a handwritten digit, and how many of those a base learns to see on:
+handwriting takes longer to learn than print."""
 ROW_ASPECT = 2.1
 CLIP_SIDE_PX = 384
 N_FRAMES = 16
@@ -29,6 +36,8 @@ class Studio:
     photos: tuple[Image.Image, ...]
     test: bool
     tiny: bool
+    digit_share: float = DIGIT_SHARE
+    """How many cards carry a handwritten digit; the rest carry a printed letter."""
 
     def integers(self, low: int, high: int) -> int:
         """A whole number from low to high, both included."""
@@ -71,6 +80,22 @@ def chart(studio: Studio) -> Scene:
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
+def sheet(studio: Studio) -> Scene:
+    """Cards as close-ups show them, many in one picture, most of them handwritten; for dense labels.
+
+    Handwriting is learned slowly, and a close-up holds one card: a batch of them would show too little of it.
+    """
+    side = studio.integers(*SHEET_SIDE_PX)
+    image = paint.background(studio.rng, side, side, studio.photos)
+    draw = ImageDraw.Draw(image)
+    sides = [studio.integers(*SHEET_CARD_PX) for _ in range(SHEET_CARDS)]
+    things = [
+        card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0])
+        for box in place(studio.rng, image.size, [(s, s) for s in sides])
+    ]
+    return Scene(Picture(np.asarray(image)), tuple(things))
+
+
 def _chart_thing(studio: Studio, image: Image.Image, draw: ImageDraw.ImageDraw, noun: str, box: Box) -> Thing:
     if noun == "board":
         colour = studio.pick([c for c in COLOURS if c != "white"], 1)[0]
@@ -79,7 +104,7 @@ def _chart_thing(studio: Studio, image: Image.Image, draw: ImageDraw.ImageDraw, 
         shade = tuple(int(c) for c in studio.rng.integers(232, 256, 3))
         draw.rectangle((box.x1, box.y1, box.x2 - 1, box.y2 - 1), fill=shade)
         return _row(studio, draw, box, studio.pick([c for c in COLOURS if c != "white"], 1)[0])
-    return card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0], digit_share=0.5)
+    return card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0])
 
 
 def card(
@@ -88,14 +113,12 @@ def card(
     draw: ImageDraw.ImageDraw,
     box: Box,
     colour: str,
-    *,
-    digit_share: float = 0.25,
 ) -> Thing:
-    """Paint one card; a quarter carry a handwritten digit, the rest a printed letter."""
+    """Paint one card, with a handwritten digit or a printed letter."""
     ink = paint.ink_on(colour)
     paint.panel(draw, box, COLOURS[colour], edge=ink)
     inner = Box(box.x1, box.y1 + box.height * 0.2, box.x2, box.y2 - box.height * 0.2)
-    if studio.rng.random() < digit_share:
+    if studio.rng.random() < studio.digit_share:
         text = studio.pick(DIGITS, 1)[0]
         inner = inner.pad(box.height * 0.08)  # handwriting has air around it; match the printed height
         paint.handwritten(image, inner, text, studio.rng, test=studio.test, ink=ink)

@@ -77,7 +77,8 @@ class PixelWorld:
         """The painted scene of a task, and its generator for the question that follows."""
         rng = self.rng(split, kind, index, tiny=tiny)
         photos = paint.photographs(self.config.photos)
-        studio = scenes.Studio(rng, photos, test=split == "test", tiny=tiny)
+        share = scenes.BASE_DIGIT_SHARE if split == "base" else scenes.DIGIT_SHARE
+        studio = scenes.Studio(rng, photos, test=split == "test", tiny=tiny, digit_share=share)
         return COMPOSERS[kind](studio), rng
 
     def task(self, split: Split, kind: str, index: int, *, needs_operation: bool) -> Task:
