@@ -1,9 +1,9 @@
 """The shape of the code base: small files, small functions, a command line that answers at once."""
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -54,11 +54,12 @@ def test_importing_the_package_imports_nothing_heavy():
     assert run_python("import pixelreasoner; print('numpy' in sys.modules)").strip() == "False"
 
 
-def test_help_answers_in_under_a_second():
+def test_help_takes_under_a_second():
     def seconds() -> float:
-        start = time.perf_counter()
+        before = os.times()
         run_python(HELP)
-        return time.perf_counter() - start
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    # The best of three: the machine may be busy with something else.
+    # The processor's seconds, not the clock's, and the best of three: the machine may be busy otherwise.
     assert min(seconds() for _ in range(3)) < 1.0

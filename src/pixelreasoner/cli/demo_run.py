@@ -6,7 +6,10 @@ not done again: after Ctrl-C or a crash the same command goes on where it stoppe
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
+import os
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -63,6 +66,7 @@ class Demo:
         return shipped.model_copy(update={"seed": self.seed, **changes})
 
     def stage(self, title: str) -> None:
+        _release_memory()
         self.console.rule(f"[bold]{title}", align="left")
 
     def synthesise(self, name: str, *, self_correction: bool = True) -> Path:
@@ -169,6 +173,14 @@ def _ablations(demo: Demo) -> dict[str, Path]:
         "rl_no_warm_start": from_base,
         "rl_no_correction": demo.rl("rl_no_correction", warm, curiosity=True),
     }
+
+
+def _release_memory() -> None:
+    """Give the system back what earlier stages have freed: glibc keeps gigabytes of it for the next ones."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _claim(out: Path, settings: Mapping[str, Any]) -> float:
