@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.media import Picture, Video
 
 CORPUS = (
@@ -90,7 +90,7 @@ def _budget(low: int, high: int) -> PixelBudget:
     return PixelBudget(min_pixels=low * low, max_pixels=high * high)
 
 
-DIALECT = Dialect(image=_budget(16, 48), crop=_budget(16, 32), video_frame=_budget(8, 24))
+CHAT_FORMAT = ChatFormat(image=_budget(16, 48), crop=_budget(16, 32), video_frame=_budget(8, 24))
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +98,7 @@ def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen3-VL checkpoint with deepstack, as `new_checkpoint` writes it; a token is 8x8 pixels."""
     import torch
 
-    from pixelreasoner.models.scratch import Architecture, new_checkpoint
+    from pixelreasoner.nano.scratch import Architecture, new_checkpoint
 
     torch.set_num_threads(1)  # for models this small, threads cost more than they give
     folder = tmp_path_factory.mktemp("qwen3")
@@ -107,7 +107,7 @@ def qwen3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vision_hidden_size=32, vision_depth=3, vision_intermediate_size=40, patch_size=4, position_grid=8,
         deepstack_layers=(0, 1),
     )  # fmt: skip
-    new_checkpoint(folder, architecture=sizes, dialect=DIALECT, corpus=CORPUS, seed=0)
+    new_checkpoint(folder, architecture=sizes, chat_format=CHAT_FORMAT, corpus=CORPUS, seed=0)
     return folder
 
 
@@ -121,7 +121,7 @@ def qwen25_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_folder: Path) 
     tokenizer = AutoTokenizer.from_pretrained(qwen3_folder)
     tokenizer.chat_template = DEAF_TEMPLATE
     tokenizer.save_pretrained(folder)
-    DIALECT.save(folder)
+    CHAT_FORMAT.save(folder)
     (folder / "preprocessor_config.json").write_text(
         json.dumps({"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28], "patch_size": 4})
     )

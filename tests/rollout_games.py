@@ -11,7 +11,7 @@ from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.ops.toolbox import standard_toolbox
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.scripted import (
@@ -22,9 +22,9 @@ from pixelreasoner.policy.scripted import (
 RENDERER = PlainRenderer()
 TOOLBOX = standard_toolbox(
     unit=RENDERER.unit,
-    crop_reply=RENDERER.dialect.crop_reply,
-    frames_reply=RENDERER.dialect.frames_reply,
-    error_reply=RENDERER.dialect.error_reply,
+    crop_reply=RENDERER.chat_format.crop_reply,
+    frames_reply=RENDERER.chat_format.frames_reply,
+    error_reply=RENDERER.chat_format.error_reply,
 )
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 20, 24, 3), dtype=np.uint8)
 PICTURE = Picture(NOISE[0])
@@ -57,7 +57,7 @@ def play(
     limits: Limits | None = None,
 ) -> Trajectory:
     (trajectory,) = rollout(
-        [Attempt(task(*media), seed=0)],
+        [RolloutRequest(task(*media), seed=0)],
         policy=ScriptedPolicy(messages, RENDERER, weight_version=3),
         renderer=RENDERER,
         toolbox=TOOLBOX if tools else None,

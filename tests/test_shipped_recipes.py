@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pixelreasoner.cli.main import main
-from pixelreasoner.cli.recipes import shipped_recipes
+from pixelreasoner.core.recipe import shipped_recipes
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 SMALL = {

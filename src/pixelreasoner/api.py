@@ -12,7 +12,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.events import OnEvent
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Sampling
@@ -52,7 +52,7 @@ class Reasoner:
 
         Args:
             media: files or media, in the order the question speaks of them.
-            question: in plain words; the dialect's guideline is added.
+            question: in plain words; the chat format's guideline is added.
             max_operations: the most visual operations to carry out; 0 offers none.
             temperature: 0 takes the likeliest token each time.
             seed: of the draws when the temperature is above 0.
@@ -65,7 +65,7 @@ class Reasoner:
         items = tuple(s if isinstance(s, Picture | Video) else load_media(Path(s)) for s in sources)
         limits = Limits() if max_operations is None else Limits(max_operations=max_operations)
         [trajectory] = rollout(
-            [Attempt(Task("question", question, items, ()), seed)],
+            [RolloutRequest(Task("question", question, items, ()), seed)],
             policy=self.policy,
             renderer=self.model.renderer,
             toolbox=None if max_operations == 0 else toolbox_for(self.model.renderer),

@@ -39,7 +39,7 @@ def processor() -> Callable[[QwenVLRenderer], Any]:
     def build(renderer: QwenVLRenderer) -> Any:
         family = getattr(transformers, renderer.processor_types[0])
         unchecked = type("Unchecked", (family,), {"check_argument_for_proper_class": lambda *_: None})
-        budget = renderer.dialect.image
+        budget = renderer.chat_format.image
         image_processor = transformers.Qwen2VLImageProcessorPil(
             patch_size=renderer.patch, merge_size=renderer.merge, temporal_patch_size=renderer.temporal_patch,
             size={"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
@@ -91,16 +91,16 @@ def reference(processor: Callable[[QwenVLRenderer], Any]) -> Callable[..., dict[
 
 @pytest.fixture
 def with_template() -> Callable[..., QwenVLRenderer]:
-    """A renderer like another one, with another chat template or dialect."""
+    """A renderer like another one, with another chat template or another chat format."""
     import copy
 
-    def change(renderer: QwenVLRenderer, *, template: str | None = None, **dialect: Any) -> QwenVLRenderer:
+    def change(renderer: QwenVLRenderer, *, template: str | None = None, **changes: Any) -> QwenVLRenderer:
         tokenizer = copy.deepcopy(renderer.tokenizer)
         tokenizer.chat_template = template or tokenizer.chat_template
         options = {"tokens_per_second": 2} if isinstance(renderer, Qwen25VLRenderer) else {}
         return type(renderer)(
             tokenizer,
-            renderer.dialect.model_copy(update=dialect),
+            renderer.chat_format.model_copy(update=changes),
             patch=renderer.patch,
             merge=renderer.merge,
             temporal_patch=renderer.temporal_patch,

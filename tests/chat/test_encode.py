@@ -15,7 +15,7 @@ from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment, Trajectory
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.objectives.samples import loss_mask
 from pixelreasoner.ops.toolbox import standard_toolbox
 from pixelreasoner.policy.base import Sampling
@@ -42,7 +42,7 @@ def select(frames: list[int]) -> str:
 
 def played(messages: list[str], limits: Limits) -> Trajectory:
     (trajectory,) = rollout(
-        [Attempt(TASK, seed=0)],
+        [RolloutRequest(TASK, seed=0)],
         policy=ScriptedPolicy([*messages, ANSWER], RENDERER),
         renderer=RENDERER,
         toolbox=TOOLBOX,
@@ -85,7 +85,7 @@ def test_encoding_the_texts_of_a_rollout_gives_its_segments(
 def test_the_loss_mask_covers_the_learned_messages():
     trajectory = without_tokens(played([crop((0, 0, 8, 8), 1), crop((4, 4, 16, 16), 1)], Limits()))
     wrong, right, last = trajectory.turns
-    trajectory = replace(trajectory, turns=(replace(wrong, learn=False), right, last))
+    trajectory = replace(trajectory, turns=(replace(wrong, trainable=False), right, last))
     encoded = encode_trajectory(trajectory, RENDERER, TOOLBOX.schemas)
     ids = np.concatenate([segment.ids for segment in encoded.segments])
     assert ids[loss_mask(encoded)].tolist() == [*right.text.encode(), STOP, *ANSWER.encode(), STOP]

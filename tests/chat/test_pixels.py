@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pixelreasoner.chat import pixels
-from pixelreasoner.chat.dialect import PixelBudget
+from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.chat.pixels import MAX_ASPECT_RATIO, Normalization, fit, resized
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Size

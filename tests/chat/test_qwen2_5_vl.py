@@ -34,7 +34,7 @@ def test_normalisation_is_the_checkpoints(renderer):
 def test_normalisation_is_clips_where_the_checkpoint_does_not_say(renderer):
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-    bare = Qwen25VLRenderer(renderer.tokenizer, renderer.dialect, patch=4, merge=2, temporal_patch=2)
+    bare = Qwen25VLRenderer(renderer.tokenizer, renderer.chat_format, patch=4, merge=2, temporal_patch=2)
     assert bare.normalization == (tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
 
 

@@ -25,7 +25,9 @@ def task(*media, question=QUESTION) -> Task:
 
 
 def expected_text(renderer, tools, question=QUESTION) -> str:
-    return question + (renderer.dialect.guideline if tools else renderer.dialect.guideline_without_tools)
+    return question + (
+        renderer.chat_format.guideline if tools else renderer.chat_format.guideline_without_tools
+    )
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ class TestPromptIsThatOfTransformers:
     def test_token_ids(self, renderer, media, tools, reference):
         segment = renderer.prompt(task(*media), tools)
         text = expected_text(renderer, tools)
-        expected = reference(renderer, media, text, system=renderer.dialect.system, tools=tools)
+        expected = reference(renderer, media, text, system=renderer.chat_format.system, tools=tools)
         assert renderer.layout([segment]).ids_T.tolist() == list(expected["input_ids"][0])
         assert segment.media == media
 
@@ -73,7 +75,7 @@ def test_pixels_and_grids_are_those_of_transformers(renderer, picture, reference
 def test_nanos_compact_template_too(qwen3, picture, tools, reference):
     segment = qwen3.prompt(task(picture(40, 24)), tools)
     expected = reference(
-        qwen3, segment.media, expected_text(qwen3, tools), system=qwen3.dialect.system, tools=tools
+        qwen3, segment.media, expected_text(qwen3, tools), system=qwen3.chat_format.system, tools=tools
     )
     assert qwen3.layout([segment]).ids_T.tolist() == list(expected["input_ids"][0])
 
@@ -92,7 +94,9 @@ class TestVideo:
         media = (video(5, fps=3.0),)
         ours = qwen3.layout([qwen3.prompt(task(*media), ())]).ids_T.tolist()
         text = expected_text(qwen3, ())
-        theirs = list(reference(qwen3, media, text, system=qwen3.dialect.system, tools=())["input_ids"][0])
+        theirs = list(
+            reference(qwen3, media, text, system=qwen3.chat_format.system, tools=())["input_ids"][0]
+        )
         start, end = (qwen3.codec.control_id(token) for token in ("<|vision_start|>", "<|vision_end|>"))
         theirs.remove(start)
         theirs.reverse()
@@ -184,7 +188,7 @@ class TestConversation:
         content = [{"type": "image"}, {"type": "text", "text": expected_text(renderer, tools)}]
         reply = [{"type": "text", "text": "Image 2 is the crop:"}, {"type": "image"}]
         messages = [
-            {"role": "system", "content": renderer.dialect.system},
+            {"role": "system", "content": renderer.chat_format.system},
             {"role": "user", "content": content},
             {"role": "assistant", "content": said},
             {"role": role, "content": reply},
@@ -261,7 +265,7 @@ def test_positions_are_those_of_transformers(qwen3_folder, load_model, items):
 
 class TestFamily:
     def test_boxes_are_in_thousandths(self, qwen3, with_template):
-        assert qwen3.unit == Unit.PERMILLE
+        assert qwen3.unit == Unit.RELATIVE
         assert with_template(qwen3, unit=Unit.PIXEL).unit == Unit.PIXEL
 
     def test_ids(self, renderer):
@@ -293,4 +297,4 @@ class TestUnusableTemplates:
         tokenizer = copy.deepcopy(qwen3.tokenizer)
         tokenizer.chat_template = None
         with pytest.raises(CheckpointError, match=r"chat_template\.jinja"):
-            Qwen3VLRenderer(tokenizer, qwen3.dialect, patch=4, merge=2, temporal_patch=2)
+            Qwen3VLRenderer(tokenizer, qwen3.chat_format, patch=4, merge=2, temporal_patch=2)

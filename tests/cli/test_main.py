@@ -37,7 +37,7 @@ def recipe(tmp_path: Path) -> Path:
     [
         ("rl", "train.rl", "RLConfig"),
         ("sft", "train.sft", "SFTConfig"),
-        ("pretrain", "train.pretrain", "PretrainConfig"),
+        ("pretrain", "nano.pretrain", "PretrainConfig"),
     ],
 )
 def test_a_trainer_gets_the_recipe_the_overrides_and_out(monkeypatch, recipe, command, name, config):
@@ -62,7 +62,7 @@ def test_synth_and_eval_get_a_configuration(monkeypatch, recipe, command, name, 
 
 def test_demo_has_its_defaults(monkeypatch):
     calls = []
-    module = ModuleType("pixelreasoner.cli.demo_run")
+    module = ModuleType("pixelreasoner.nano.demo")
     vars(module)["run"] = lambda **options: calls.append(options)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert main(["demo"]) == 0
@@ -121,12 +121,13 @@ def test_an_unknown_option_is_refused():
 def test_a_benchmark_of_one_model_and_of_none(monkeypatch, capsys):
     """`--model` narrows the plan, and a name that is not in it is told with those that are."""
     pytest.importorskip("torch")
-    from pixelreasoner.bench import step
+    from benchmarks import step
+    from benchmarks.__main__ import main
 
     plans = []
     monkeypatch.setattr(step, "run", lambda plan: plans.append(plan) or iter(()))
-    assert main(["bench", "step", "--model", "small-qwen2.5"]) == 0
+    assert main(["step", "--model", "small-qwen2.5"]) == 0
     assert [(p.models, p.cases) for p in plans] == [(("small-qwen2.5",), step.PLAN.cases)]
     capsys.readouterr()
-    assert main(["bench", "step", "--model", "small-qwen9"]) != 0
+    assert main(["step", "--model", "small-qwen9"]) != 0
     assert "small-qwen3 or small-qwen2.5" in capsys.readouterr().err

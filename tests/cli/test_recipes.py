@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelreasoner.cli.recipes import find_recipe, shipped_recipes
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.recipe import find_recipe, shipped_recipes
 
 
 def test_a_file_is_taken_as_it_is(tmp_path: Path):

@@ -47,7 +47,7 @@ def test_pixel_bounds_cover_the_box_and_are_tight(data: st.DataObject, size: Siz
     assert bottom - 1 < box.y2
 
 
-@given(sizes, st.data(), st.sampled_from([Unit.FRACTION, Unit.PERMILLE]))
+@given(sizes, st.data(), st.sampled_from([Unit.FRACTION, Unit.RELATIVE]))
 def test_whole_pixels_stay_exactly_themselves_in_every_unit(size: Size, data: st.DataObject, unit: Unit):
     left = data.draw(st.integers(0, size.width - 1))
     right = data.draw(st.integers(left + 1, size.width))
@@ -59,8 +59,8 @@ def test_the_units_by_hand():
     size = Size(200, 50)
     box = Box(20, 10, 100, 50)
     assert box.to(Unit.FRACTION, size) == Box(0.1, 0.2, 0.5, 1.0, Unit.FRACTION)
-    assert box.to(Unit.PERMILLE, size) == Box(100, 200, 500, 1000, Unit.PERMILLE)
-    assert Box(100, 200, 500, 1000, Unit.PERMILLE).to(Unit.FRACTION, size) == Box(
+    assert box.to(Unit.RELATIVE, size) == Box(100, 200, 500, 1000, Unit.RELATIVE)
+    assert Box(100, 200, 500, 1000, Unit.RELATIVE).to(Unit.FRACTION, size) == Box(
         0.1, 0.2, 0.5, 1.0, Unit.FRACTION
     )
 
@@ -116,5 +116,5 @@ def test_contains_clip_and_pad():
 
 
 def test_boxes_of_different_units_are_never_compared():
-    with pytest.raises(ValueError, match=r"permille|pixel"):
-        Box(0, 0, 1, 1).iou(Box(0, 0, 1, 1, Unit.PERMILLE))
+    with pytest.raises(ValueError, match=r"relative|pixel"):
+        Box(0, 0, 1, 1).iou(Box(0, 0, 1, 1, Unit.RELATIVE))

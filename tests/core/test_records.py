@@ -43,7 +43,7 @@ def an_attempt(identity: str = "t1") -> Trajectory:
         media=(PICTURES[0], VIDEO),
         answers=("K", "k"),
         kind="attribute",
-        cue=Cue(box=Box(1, 2.5, 3, 4, Unit.PERMILLE), frames=(1, 16), target=2),
+        cue=Cue(box=Box(1, 2.5, 3, 4, Unit.RELATIVE), frames=(1, 16), target=2),
         needs_operation=False,
         split="train",
         subject="the red card",
@@ -55,7 +55,14 @@ def an_attempt(identity: str = "t1") -> Trajectory:
     return Trajectory(
         task=task,
         turns=(
-            Turn("Look.", call, crop, sampled, Segment((9, 8), media=(PICTURES[1],)), learn=False),
+            Turn(
+                "Look.",
+                call,
+                crop,
+                sampled,
+                Segment((9, 8), media=(PICTURES[1],)),
+                trainable=False,
+            ),
             Turn("Again.", ToolCall("crop_image"), failed),
             Turn("It is K.", sampled=Segment((4,), logprobs=(0.0,))),
         ),

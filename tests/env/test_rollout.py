@@ -27,7 +27,7 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.objectives.samples import loss_mask
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
 from rollout_games import (
@@ -91,7 +91,7 @@ class NoStopToken:
 
 def test_a_missing_stop_token_is_observed_not_sampled():
     (t,) = rollout(
-        [Attempt(task(), 0)], policy=NoStopToken(), renderer=RENDERER, toolbox=TOOLBOX,
+        [RolloutRequest(task(), 0)], policy=NoStopToken(), renderer=RENDERER, toolbox=TOOLBOX,
         sampling=Sampling(), limits=Limits(),
     )  # fmt: skip
     first = t.turns[0]

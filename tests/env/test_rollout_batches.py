@@ -16,7 +16,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory
 from pixelreasoner.env.events import Event, Finished, OperationReturned, OperationStarted, TextToken
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout, turn_seed
+from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.objectives.samples import loss_mask
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
@@ -46,7 +46,7 @@ class Remembering(ScriptedPolicy):
 def run_batch(conversations: dict[int, list[str]], events: list[Event] | None = None):
     policy = Remembering(per_conversation(list(conversations.values()), RENDERER))
     trajectories = rollout(
-        [Attempt(task(), seed) for seed in conversations],
+        [RolloutRequest(task(), seed) for seed in conversations],
         policy=policy,
         renderer=RENDERER,
         toolbox=TOOLBOX,
@@ -160,7 +160,7 @@ def test_100_000_fuzzed_messages_never_raise():
     every_limit = itertools.cycle(Limits(**limit) for limit in tight)
     while n_messages < 100_000:
         trajectories = rollout(
-            [Attempt(task(VIDEO) if i % 2 else task(), i) for i in range(2000)],
+            [RolloutRequest(task(VIDEO) if i % 2 else task(), i) for i in range(2000)],
             policy=ScriptedPolicy(script, RENDERER),
             renderer=RENDERER,
             toolbox=TOOLBOX,
@@ -226,7 +226,7 @@ def straggle(
     talks = {f"Letter {i}?": [*[ZOOM, BROKEN, ZOOM][: i % 4], ANSWER] for i in range(10, 22)}
     policy = Straggling(per_prompt(talks, RENDERER), n_steps_late)
     events: list[Event] = []
-    attempts = [Attempt(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)]
+    attempts = [RolloutRequest(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)]
     done = rollout(
         attempts, policy=policy, renderer=RENDERER, toolbox=toolbox,
         sampling=Sampling(), limits=Limits(), on_event=events.append,
@@ -255,9 +255,9 @@ def test_operations_are_carried_out_while_others_speak():
         schemas = TOOLBOX.schemas
         reject = TOOLBOX.reject
 
-        def execute(self, call, scene):
+        def execute(self, call, context):
             assert seen.wait(timeout=60)
-            return TOOLBOX.execute(call, scene)
+            return TOOLBOX.execute(call, context)
 
     class Watched(Straggling):
         def step(self):
@@ -277,7 +277,7 @@ def test_operations_are_carried_out_while_others_speak():
 
     policy.submit = late
     first, second = rollout(
-        [Attempt(Task(q, q, (PICTURE,), ("K",)), 0) for q in talks],
+        [RolloutRequest(Task(q, q, (PICTURE,), ("K",)), 0) for q in talks],
         policy=policy, renderer=RENDERER, toolbox=Slow(), sampling=Sampling(), limits=Limits(),
     )  # fmt: skip
     assert (first.n_operations, first.answer, second.answer) == (1, "K", "K")
@@ -287,9 +287,9 @@ def test_who_speaks_together_does_not_depend_on_the_clock():
     class Dawdling:
         schemas, reject = TOOLBOX.schemas, TOOLBOX.reject
 
-        def execute(self, call, scene):
+        def execute(self, call, context):
             time.sleep(0.02)
-            return TOOLBOX.execute(call, scene)
+            return TOOLBOX.execute(call, context)
 
     assert straggle(7, Dawdling())[0].together == straggle(7)[0].together
 
@@ -300,10 +300,10 @@ def test_after_an_interrupt_no_operation_is_begun():
     class Blocked:
         schemas = TOOLBOX.schemas
 
-        def execute(self, call, scene):
+        def execute(self, call, context):
             begun.append(call)
             assert left.wait(timeout=60)
-            return TOOLBOX.execute(call, scene)
+            return TOOLBOX.execute(call, context)
 
     class Interrupted(Straggling):
         @contextmanager
@@ -322,7 +322,7 @@ def test_after_an_interrupt_no_operation_is_begun():
     talks = {f"Letter {i}?": [ZOOM, ANSWER] for i in range(10, 22)}
     with pytest.raises(KeyboardInterrupt):
         rollout(
-            [Attempt(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)],
+            [RolloutRequest(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)],
             policy=Interrupted(per_prompt(talks, RENDERER), 2),
             renderer=RENDERER, toolbox=Blocked(), sampling=Sampling(), limits=Limits(),
         )  # fmt: skip
@@ -333,7 +333,7 @@ def test_a_bug_in_an_operation_is_raised():
     class Broken:
         schemas = TOOLBOX.schemas
 
-        def execute(self, call, scene):
+        def execute(self, call, context):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

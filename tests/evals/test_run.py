@@ -15,12 +15,12 @@ from pixelreasoner.chat.plain import PlainRenderer
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.records import read_trajectories
-from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.evals.run import EvalConfig, Model, attempt_seed, evaluate, run, summary_table
+from pixelreasoner.evals.run import EvalConfig, Model, evaluate, rollout_seed, run, summary_table
 from pixelreasoner.ops.toolbox import Toolbox, standard_toolbox
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
 from pixelreasoner.policy.scripted import ScriptedPolicy, per_prompt, turn_of
+from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
 
 RENDERER = PlainRenderer()
 WORLD = WorldConfig(kinds=("attribute", "count"))
@@ -84,7 +84,7 @@ def test_draws_depend_on_the_task_and_the_seed_only():
     evaluate(alone, RENDERER, toolbox(), [tasks[3]], seed=5)
     evaluate(together, RENDERER, toolbox(), tasks, seed=5)
     assert alone.seeds[0] == together.seeds[3]
-    assert attempt_seed(5, tasks[3]) != attempt_seed(6, tasks[3])
+    assert rollout_seed(5, tasks[3]) != rollout_seed(6, tasks[3])
 
 
 def test_the_table_has_a_column_per_model():

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelreasoner.chat.layout import VisualBlock, expand
-from pixelreasoner.models.packing import Branch, pack, packed_batches
-from pixelreasoner.models.shared_prefix import GroupSpan
+from pixelreasoner.models.attention.shared_prefix import GroupSpan
+from pixelreasoner.models.packing import CompletionSegment, pack, packed_batches
 
 IMAGE = 9
 
@@ -19,14 +19,14 @@ def block(key: str, height: int = 1, width: int = 2, time_step: float = 1.0) -> 
     return VisualBlock(key, "image", frames, (1, 2 * height, 2 * width), height * width, time_step)
 
 
-def branch(prompt, own, loss, blocks=()) -> Branch:
+def branch(prompt, own, loss, blocks=()) -> CompletionSegment:
     """Recorded tokens of prompt and attempt; `loss` marks the attempt's loss tokens."""
     layout = expand((*prompt, *own), tuple(blocks), frozenset({IMAGE}), merge=2)
     mask = np.array([False] * len(prompt) + [bool(x) for x in loss])
-    return Branch.of(layout, mask, len(prompt))
+    return CompletionSegment.of(layout, mask, len(prompt))
 
 
-def words(prompt, own) -> Branch:
+def words(prompt, own) -> CompletionSegment:
     return branch(prompt, own, [1] * len(own))
 
 
@@ -107,7 +107,7 @@ def test_what_is_not_the_same_prompt(other):
 
 def test_a_prompt_is_never_learned():
     with pytest.raises(AssertionError, match="never learned"):
-        Branch.of(words((1, 2), (3,)).layout, np.array([False, True, True]), 2)
+        CompletionSegment.of(words((1, 2), (3,)).layout, np.array([False, True, True]), 2)
 
 
 own_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=6)

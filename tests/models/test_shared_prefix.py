@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pixelreasoner.models import flash_kernels, shared_prefix
-from pixelreasoner.models.flash_kernels import CpuFlash, CudaFlash, Region, kernel_for
-from pixelreasoner.models.shared_prefix import (
+from pixelreasoner.models.attention import flash_kernels, shared_prefix
+from pixelreasoner.models.attention.flash_kernels import CpuFlash, CudaFlash, Region, kernel_for
+from pixelreasoner.models.attention.shared_prefix import (
     GroupSpan,
     PrefixPlan,
     dense_attention,

@@ -12,9 +12,9 @@ import torch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models import logprobs
+from pixelreasoner.models.attention.shared_prefix import SHARED_PREFIX, SHARED_PREFIX_DENSE
 from pixelreasoner.models.logprobs import score_tokens
-from pixelreasoner.models.packing import Branch, pack
-from pixelreasoner.models.shared_prefix import SHARED_PREFIX, SHARED_PREFIX_DENSE
+from pixelreasoner.models.packing import CompletionSegment, pack
 from pixelreasoner.models.shared_scores import score_packed
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Request, Sampling
@@ -75,7 +75,7 @@ def rows_of(renderer, attempts):
 
 def branches_of(renderer, attempts):
     return [
-        Branch.of(renderer.layout(segments), mask, len(segments[0].ids))
+        CompletionSegment.of(renderer.layout(segments), mask, len(segments[0].ids))
         for segments, mask in attempts(renderer)
     ]
 
@@ -200,7 +200,7 @@ def test_the_dense_form_agrees(trained, attempts, monkeypatch):
     model = trained(torch.float64)
     with torch.no_grad():
         found = packed(model, attempts)
-        monkeypatch.setattr("pixelreasoner.models.shared_prefix.SHARED_PREFIX", SHARED_PREFIX_DENSE)
+        monkeypatch.setattr("pixelreasoner.models.attention.shared_prefix.SHARED_PREFIX", SHARED_PREFIX_DENSE)
         dense = packed(model, attempts)
     assert model.decoder.config._attn_implementation == SHARED_PREFIX_DENSE
     torch.testing.assert_close(found.logp_N, dense.logp_N, atol=1e-12, rtol=1e-12)

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from pixelreasoner.models import vision_attention
+from pixelreasoner.models.attention import vision_attention
+from pixelreasoner.models.attention.vision_attention import PACKED_FLASH, packed_attention
 from pixelreasoner.models.patches import patch_rows
-from pixelreasoner.models.vision_attention import PACKED_FLASH, packed_attention
 
 H, D = 3, 8
 

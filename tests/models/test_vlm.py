@@ -178,8 +178,8 @@ class TestSaveAndLoad:
             assert torch.equal(weight, again.hf.state_dict()[name]), name
         ours, theirs = model.renderer, again.renderer
         assert type(ours) is type(theirs)
-        assert (ours.dialect, ours.normalization, ours.unit) == (
-            theirs.dialect,
+        assert (ours.chat_format, ours.normalization, ours.unit) == (
+            theirs.chat_format,
             theirs.normalization,
             theirs.unit,
         )
@@ -194,7 +194,7 @@ class TestSaveAndLoad:
         AutoModelForImageTextToText.from_pretrained(tmp_path)
         processor = AutoImageProcessor.from_pretrained(tmp_path)
         assert tuple(processor.image_mean) == model.renderer.normalization.mean
-        assert processor.size["longest_edge"] == model.renderer.dialect.image.max_pixels
+        assert processor.size["longest_edge"] == model.renderer.chat_format.image.max_pixels
 
     def test_weights_can_be_saved_smaller(self, model, tmp_path):
         from safetensors.torch import load_file
@@ -235,9 +235,9 @@ class TestSaveAndLoad:
         with pytest.raises(CheckpointError, match=r"lacks weights: lm_head\.weight"):
             VisionLanguageModel.load(tmp_path)
 
-    def test_a_broken_dialect(self, qwen3_folder, tmp_path):
+    def test_a_broken_chat_format(self, qwen3_folder, tmp_path):
         for path in qwen3_folder.iterdir():
             (tmp_path / path.name).write_bytes(path.read_bytes())
-        (tmp_path / "dialect.json").write_text(json.dumps({"sytem": "typo"}))
-        with pytest.raises(CheckpointError, match=r"dialect\.json"):
+        (tmp_path / "chat_format.json").write_text(json.dumps({"sytem": "typo"}))
+        with pytest.raises(CheckpointError, match=r"chat_format\.json"):
             VisionLanguageModel.load(tmp_path)

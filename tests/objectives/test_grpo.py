@@ -11,14 +11,14 @@ from pydantic import ValidationError
 
 from pixelreasoner.objectives.grpo import GrpoConfig, LossInputs, grpo_loss, sample_weights
 
-CONFIG = GrpoConfig(clip_low=0.2, clip_high=0.3, importance_cap=2.0)
+CONFIG = GrpoConfig(clip_low=0.2, clip_high=0.3, dual_clip=2.0)
 
 
 def inputs(ratios: list[float], advantages: list[float], weights: list[float] | None = None) -> LossInputs:
     behaviour = torch.full((len(ratios),), -1.5, dtype=torch.float64)
     return LossInputs(
         logp_T=(behaviour + torch.tensor(ratios, dtype=torch.float64).log()).requires_grad_(),
-        behaviour_logp_T=behaviour,
+        behavior_logp_T=behaviour,
         advantage_T=torch.tensor(advantages, dtype=torch.float64),
         weight_T=torch.tensor(weights or [1.0] * len(ratios), dtype=torch.float64),
     )
@@ -49,7 +49,7 @@ def test_one_token(ratio, advantage, loss, slope):
 
 
 def test_without_a_cap_bad_tokens_are_unbounded():
-    out = grpo_loss(inputs([5.0], [-2.0]), GrpoConfig(importance_cap=None))
+    out = grpo_loss(inputs([5.0], [-2.0]), GrpoConfig(dual_clip=None))
     assert out.loss.item() == pytest.approx(10.0)
 
 
@@ -91,7 +91,7 @@ def test_gradient_equals_finite_differences():
 
 def test_micro_batches_add_up():
     whole = inputs([0.9, 1.1, 1.5, 0.7], [1.0, -1.0, 1.0, -1.0], [0.1, 0.2, 0.3, 0.4])
-    fields = ("logp_T", "behaviour_logp_T", "advantage_T", "weight_T")
+    fields = ("logp_T", "behavior_logp_T", "advantage_T", "weight_T")
     parts = [LossInputs(*(vars(whole)[f][piece] for f in fields)) for piece in (slice(0, 1), slice(1, 4))]
     total = sum(grpo_loss(part, CONFIG).loss.item() for part in parts)
     assert total == pytest.approx(grpo_loss(whole, CONFIG).loss.item())
@@ -100,7 +100,7 @@ def test_micro_batches_add_up():
 def test_extreme_ratios_and_no_tokens_stay_finite():
     for logp in (-1e4, 1e4):
         given = replace(inputs([1.0] * 2, [1.0, -1.0]), logp_T=torch.full((2,), logp, requires_grad=True))
-        loss = grpo_loss(given, GrpoConfig(importance_cap=None)).loss
+        loss = grpo_loss(given, GrpoConfig(dual_clip=None)).loss
         loss.backward()
         assert torch.isfinite(loss)
         assert given.logp_T.grad is not None
@@ -120,5 +120,5 @@ def test_sample_weights():
 
 
 def test_a_cap_inside_the_clip_range_is_refused():
-    with pytest.raises(ValidationError, match="importance_cap"):
-        GrpoConfig(clip_high=0.35, importance_cap=1.2)
+    with pytest.raises(ValidationError, match="dual_clip"):
+        GrpoConfig(clip_high=0.35, dual_clip=1.2)

@@ -17,20 +17,20 @@ PICTURE = Picture(np.zeros((2, 2, 3), np.uint8))
 TASK = Task("t", "Q?", (PICTURE,), ("A",))
 
 
-def turn(*ids: int, observed: tuple[int, ...] | None = None, learn: bool = True) -> Turn:
+def turn(*ids: int, observed: tuple[int, ...] | None = None, trainable: bool = True) -> Turn:
     logprobs = tuple(-i / 10 for i in ids)
     return Turn(
         "words",
         sampled=Segment(ids, logprobs=logprobs),
         observation=None if observed is None else Observation("ok"),
         observed=None if observed is None else Segment(observed, media=(PICTURE,)),
-        learn=learn,
+        trainable=trainable,
     )
 
 
 EXAMPLE = Trajectory(
     TASK,
-    (turn(1, 2, 3, observed=(90, 91), learn=False), turn(4, 5, observed=(92,)), turn(6, 7)),
+    (turn(1, 2, 3, observed=(90, 91), trainable=False), turn(4, 5, observed=(92,)), turn(6, 7)),
     StopReason.ANSWER,
     "A",
     prompt=Segment((80, 81, 82), media=(PICTURE,)),
@@ -52,8 +52,8 @@ def test_samples_carry_advantage_and_behaviour_logprobs():
     first, second = to_samples(scored)
     assert (first.advantage, second.advantage) == (0.5, -0.5)
     assert first.n_loss_tokens == 4
-    np.testing.assert_allclose(first.behaviour_logp[first.mask], [-0.4, -0.5, -0.6, -0.7], rtol=1e-6)
-    assert not first.behaviour_logp[~first.mask].any()
+    np.testing.assert_allclose(first.behavior_logp[first.mask], [-0.4, -0.5, -0.6, -0.7], rtol=1e-6)
+    assert not first.behavior_logp[~first.mask].any()
     assert first.segments == EXAMPLE.segments
 
 

@@ -12,7 +12,7 @@ from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.ops.crop import CropImage
 from pixelreasoner.ops.frames import SelectFrames
-from pixelreasoner.ops.scene import Scene, Shown
+from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 
 REPLY = "{index}|{width}x{height}|{target}"
 
@@ -21,17 +21,17 @@ def noise(width: int, height: int, seed: int = 0) -> Picture:
     return Picture(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def scene_of(*pictures: Picture, view: Size | None = None) -> Scene:
-    return Scene(tuple(Shown(p, view or p.size) for p in pictures))
+def image_context(*pictures: Picture, view: Size | None = None) -> ImageContext:
+    return ImageContext(tuple(DisplayedImage(p, view or p.size) for p in pictures))
 
 
-def crop(scene: Scene, bbox: object, target: object = 1, *, unit: Unit = Unit.PIXEL, **options):
-    return CropImage(unit, REPLY, **options)({"bbox_2d": bbox, "target_image": target}, scene)
+def crop(context: ImageContext, bbox: object, target: object = 1, *, unit: Unit = Unit.PIXEL, **options):
+    return CropImage(unit, REPLY, **options)({"bbox_2d": bbox, "target_image": target}, context)
 
 
-def refusal(scene: Scene, bbox: object, target: object = 1, *, unit: Unit = Unit.PIXEL) -> str:
+def refusal(context: ImageContext, bbox: object, target: object = 1, *, unit: Unit = Unit.PIXEL) -> str:
     with pytest.raises(OperationError) as e:
-        crop(scene, bbox, target, unit=unit)
+        crop(context, bbox, target, unit=unit)
     return str(e.value)
 
 
@@ -39,7 +39,7 @@ PHOTO = noise(60, 40)
 
 
 def test_a_crop_is_the_original_pixels():
-    seen = crop(scene_of(PHOTO), [10, 5, 30, 25])
+    seen = crop(image_context(PHOTO), [10, 5, 30, 25])
     assert np.array_equal(seen.images[0].pixels, PHOTO.pixels[5:25, 10:30])
     assert seen.text == "2|20x20|1"
     assert seen.valid
@@ -69,7 +69,7 @@ def test_a_region_named_in_any_unit_is_cut_to_the_pixel(data: st.DataObject, vie
     left, top, right, bottom = data.draw(regions(PHOTO.size))
     share = Box(left, top, right, bottom).to(Unit.FRACTION, PHOTO.size)
     box = share.to(unit, view)
-    seen = crop(scene_of(PHOTO, view=view), [box.x1, box.y1, box.x2, box.y2], unit=unit)
+    seen = crop(image_context(PHOTO, view=view), [box.x1, box.y1, box.x2, box.y2], unit=unit)
     assert np.array_equal(seen.images[0].pixels, PHOTO.pixels[top:bottom, left:right])
     assert seen.box == Box(left, top, right, bottom)
 
@@ -77,11 +77,11 @@ def test_a_region_named_in_any_unit_is_cut_to_the_pixel(data: st.DataObject, vie
 @given(st.data(), views)
 def test_a_crop_of_a_crop_is_original_pixels_too(data: st.DataObject, view: Size):
     l1, t1, r1, b1 = data.draw(regions(PHOTO.size, least=8))
-    first = crop(scene_of(PHOTO), [l1, t1, r1, b1])
-    scene = scene_of(PHOTO).add(Shown(first.images[0], view))
+    first = crop(image_context(PHOTO), [l1, t1, r1, b1])
+    context = image_context(PHOTO).add(DisplayedImage(first.images[0], view))
     l2, t2, r2, b2 = data.draw(regions(first.images[0].size))
-    box = Box(l2, t2, r2, b2).to(Unit.PERMILLE, first.images[0].size)
-    second = crop(scene, [box.x1, box.y1, box.x2, box.y2], 2, unit=Unit.PERMILLE)
+    box = Box(l2, t2, r2, b2).to(Unit.RELATIVE, first.images[0].size)
+    second = crop(context, [box.x1, box.y1, box.x2, box.y2], 2, unit=Unit.RELATIVE)
     assert np.array_equal(second.images[0].pixels, PHOTO.pixels[t1 + t2 : t1 + b2, l1 + l2 : l1 + r2])
     assert (second.source, second.box) == (2, Box(l2, t2, r2, b2))
     assert second.text.startswith("3|")
@@ -89,23 +89,23 @@ def test_a_crop_of_a_crop_is_original_pixels_too(data: st.DataObject, view: Size
 
 def test_a_crop_of_a_selected_frame_is_original_pixels():
     video = Video(tuple(noise(50, 30, seed=i) for i in range(16)))
-    scene = Scene(video=video)
-    selected = SelectFrames("{first}")({"target_frames": [3, 16]}, scene)
-    scene = scene.add(*(Shown(p, Size(25, 15)) for p in selected.images))
+    context = ImageContext(video=video)
+    selected = SelectFrames("{first}")({"target_frames": [3, 16]}, context)
+    context = context.add(*(DisplayedImage(p, Size(25, 15)) for p in selected.images))
     # The model saw it at half the size.
-    seen = crop(scene, [5, 0, 25, 10], 2)
+    seen = crop(context, [5, 0, 25, 10], 2)
     assert np.array_equal(seen.images[0].pixels, video.frames[15].pixels[0:20, 10:50])
 
 
 def test_bounds_round_outward():
     # A third of 60 by 40 in thousandths: 19.98 to 39.96, and 13.32 to 26.64.
-    seen = crop(scene_of(PHOTO), [333, 333, 666, 666], unit=Unit.PERMILLE)
+    seen = crop(image_context(PHOTO), [333, 333, 666, 666], unit=Unit.RELATIVE)
     assert seen.box == Box(19, 13, 40, 27)
 
 
 def test_pixels_mean_those_of_the_picture_as_shown():
     big = noise(400, 200)
-    seen = crop(scene_of(big, view=Size(100, 50)), [10, 10, 20, 30])
+    seen = crop(image_context(big, view=Size(100, 50)), [10, 10, 20, 30])
     assert np.array_equal(seen.images[0].pixels, big.pixels[40:120, 40:80])
 
 
@@ -113,21 +113,21 @@ def test_the_whole_picture_can_be_cropped_in_every_unit():
     for unit, bbox in {
         Unit.PIXEL: [0, 0, 60, 40],
         Unit.FRACTION: [0, 0, 1, 1.0],
-        Unit.PERMILLE: [0, 0, 1000, 1000],
+        Unit.RELATIVE: [0, 0, 1000, 1000],
     }.items():
-        assert crop(scene_of(PHOTO), bbox, unit=unit).images == (PHOTO,)
+        assert crop(image_context(PHOTO), bbox, unit=unit).images == (PHOTO,)
 
 
 @pytest.mark.parametrize(
     ("unit", "bbox"),
     [
         (Unit.PIXEL, [-1, 0, 61, 41]),
-        (Unit.PERMILLE, [0, -0.5, 1001, 1000]),
+        (Unit.RELATIVE, [0, -0.5, 1001, 1000]),
         (Unit.FRACTION, [0, 0, 1.001, 1.0005]),
     ],
 )
 def test_one_step_beyond_the_edge_is_the_edge(unit: Unit, bbox: list[float]):
-    assert crop(scene_of(PHOTO), bbox, unit=unit).images == (PHOTO,)
+    assert crop(image_context(PHOTO), bbox, unit=unit).images == (PHOTO,)
 
 
 def outside(corner: str, limit: int, value: str) -> str:
@@ -139,7 +139,7 @@ def outside(corner: str, limit: int, value: str) -> str:
     [
         (Unit.PIXEL, [0, 0, 62, 40], outside("x2", 60, "62")),
         (Unit.PIXEL, [0, 0, 60, 42], outside("y2", 40, "42")),
-        (Unit.PERMILLE, [-2, 0, 9, 9], outside("x1", 1000, "-2")),
+        (Unit.RELATIVE, [-2, 0, 9, 9], outside("x1", 1000, "-2")),
         (Unit.FRACTION, [0, 0, 60, 40], outside("x2", 1, "60")),
         (Unit.PIXEL, [0, 0, 10**400, 9], outside("x2", 60, "a huge number")),
         (Unit.PIXEL, [0, -(10**5000), 9, 9], outside("y1", 40, "a huge number")),
@@ -147,7 +147,7 @@ def outside(corner: str, limit: int, value: str) -> str:
         (Unit.PIXEL, [math.nan, 0, 9, 9], outside("x1", 60, "nan")),
         (Unit.PIXEL, [30, 0, 10, 9], "the box has no area: x1 (30) must be less than x2 (10)"),
         (Unit.PIXEL, [0, 9, 10, 9], "the box has no area: y1 (9) must be less than y2 (9)"),
-        (Unit.PERMILLE, [1000, 0, 1001, 9], "the box has no area: x1 (1000) must be less than x2 (1000)"),
+        (Unit.RELATIVE, [1000, 0, 1001, 9], "the box has no area: x1 (1000) must be less than x2 (1000)"),
         (
             Unit.PIXEL,
             [0, 0, 3, 20],
@@ -166,7 +166,7 @@ def outside(corner: str, limit: int, value: str) -> str:
     ],
 )
 def test_boxes_that_make_no_sense_are_refused_in_words(unit: Unit, bbox: object, said: str):
-    assert refusal(scene_of(PHOTO), bbox, unit=unit) == said
+    assert refusal(image_context(PHOTO), bbox, unit=unit) == said
 
 
 @pytest.mark.parametrize(
@@ -185,22 +185,22 @@ def test_boxes_that_make_no_sense_are_refused_in_words(unit: Unit, bbox: object,
     ],
 )
 def test_targets_that_do_not_exist_are_refused_in_words(target: object, said: str):
-    assert refusal(scene_of(PHOTO, PHOTO), [0, 0, 9, 9], target) == said
+    assert refusal(image_context(PHOTO, PHOTO), [0, 0, 9, 9], target) == said
 
 
 def test_a_single_image_is_named_plainly():
-    assert refusal(scene_of(PHOTO), [0, 0, 9, 9], 2) == "target_image must be 1, not 2"
+    assert refusal(image_context(PHOTO), [0, 0, 9, 9], 2) == "target_image must be 1, not 2"
 
 
 def test_two_point_nought_is_two():
     other = noise(60, 40, seed=1)
-    assert crop(scene_of(PHOTO, other), [0, 0, 60, 40], 2.0).images == (other,)
+    assert crop(image_context(PHOTO, other), [0, 0, 60, 40], 2.0).images == (other,)
 
 
 def test_nothing_to_crop():
-    assert refusal(Scene(), [0, 0, 9, 9]) == "there is no image to crop"
+    assert refusal(ImageContext(), [0, 0, 9, 9]) == "there is no image to crop"
     video = Video((PHOTO,))
-    assert "select frames of the video first" in refusal(Scene(video=video), [0, 0, 9, 9])
+    assert "select frames of the video first" in refusal(ImageContext(video=video), [0, 0, 9, 9])
 
 
 @pytest.mark.parametrize(
@@ -217,18 +217,18 @@ def test_nothing_to_crop():
 )
 def test_arguments_must_be_exactly_those_of_the_schema(arguments: dict, said: str):
     with pytest.raises(OperationError) as e:
-        CropImage(Unit.PIXEL, REPLY)(arguments, scene_of(PHOTO))
+        CropImage(Unit.PIXEL, REPLY)(arguments, image_context(PHOTO))
     assert str(e.value) == said
 
 
 def test_an_image_smaller_than_the_least_crop_can_be_seen_whole():
     tiny = noise(2, 30)
-    assert crop(scene_of(tiny), [0, 0, 2, 10]).images[0].size == (2, 10)
-    assert "at least 2x4" in refusal(scene_of(tiny), [0, 0, 1, 10])
+    assert crop(image_context(tiny), [0, 0, 2, 10]).images[0].size == (2, 10)
+    assert "at least 2x4" in refusal(image_context(tiny), [0, 0, 1, 10])
 
 
 def test_the_least_side_is_an_option():
-    assert crop(scene_of(PHOTO), [0, 0, 1, 1], min_side_px=1).images[0].size == (1, 1)
+    assert crop(image_context(PHOTO), [0, 0, 1, 1], min_side_px=1).images[0].size == (1, 1)
 
 
 @pytest.mark.parametrize("unit", Unit)
@@ -236,7 +236,7 @@ def test_the_schema_says_what_the_numbers_mean(unit: Unit):
     function = CropImage(unit, REPLY).schema["function"]
     assert function["name"] == "crop_image"
     assert function["parameters"]["required"] == ["bbox_2d", "target_image"]
-    words = {Unit.PIXEL: "pixels", Unit.FRACTION: "fractions", Unit.PERMILLE: "thousandths"}
+    words = {Unit.PIXEL: "pixels", Unit.FRACTION: "fractions", Unit.RELATIVE: "thousandths"}
     assert words[unit] in function["parameters"]["properties"]["bbox_2d"]["description"]
 
 

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from pixelreasoner.core.errors import ConfigError, OperationError
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.ops.frames import SelectFrames
-from pixelreasoner.ops.scene import Scene, Shown
+from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 
 FRAMES = tuple(Picture(np.full((4, 6, 3), 10 * i, np.uint8)) for i in range(16))
-CLIP = Scene(video=Video(FRAMES))
+CLIP = ImageContext(video=Video(FRAMES))
 SELECT = SelectFrames("{first}-{last}: {frames}")
 
 
-def refusal(value: object, scene: Scene = CLIP) -> str:
+def refusal(value: object, context: ImageContext = CLIP) -> str:
     with pytest.raises(OperationError) as e:
-        SELECT({"target_frames": value}, scene)
+        SELECT({"target_frames": value}, context)
     return str(e.value)
 
 
@@ -32,8 +32,8 @@ def test_frames_come_back_as_they_are_and_numbered():
 
 
 def test_images_are_numbered_after_those_there_are():
-    scene = CLIP.add(Shown(FRAMES[0], FRAMES[0].size), Shown(FRAMES[1], FRAMES[1].size))
-    assert SELECT({"target_frames": [5]}, scene).text == "3-3: 5"
+    context = CLIP.add(DisplayedImage(FRAMES[0], FRAMES[0].size), DisplayedImage(FRAMES[1], FRAMES[1].size))
+    assert SELECT({"target_frames": [5]}, context).text == "3-3: 5"
 
 
 @given(st.lists(st.integers(1, 16), min_size=1, max_size=8, unique=True))
@@ -73,8 +73,8 @@ def test_choices_that_make_no_sense_are_refused_in_words(value: object, said: st
 
 
 def test_without_a_video_there_is_nothing_to_select():
-    scene = Scene((Shown(FRAMES[0], FRAMES[0].size),))
-    assert refusal([1], scene) == "there is no video to select frames from"
+    context = ImageContext((DisplayedImage(FRAMES[0], FRAMES[0].size),))
+    assert refusal([1], context) == "there is no video to select frames from"
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Observation
+from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.ops.operation import ToolSchema, check_index, check_names, function_schema
-from pixelreasoner.ops.scene import Scene, Shown
 from pixelreasoner.ops.toolbox import Toolbox, standard_toolbox
 
 PHOTO = Picture(np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3))
-SCENE = Scene((Shown(PHOTO, PHOTO.size),), Video((PHOTO,) * 16))
+SCENE = ImageContext((DisplayedImage(PHOTO, PHOTO.size),), Video((PHOTO,) * 16))
 
 
-def standard(unit: Unit = Unit.PERMILLE) -> Toolbox:
+def standard(unit: Unit = Unit.RELATIVE) -> Toolbox:
     return standard_toolbox(
         unit=unit,
         crop_reply="Image {index}:",
@@ -94,10 +94,10 @@ class FlipImage:
             {"target_image": {"type": "integer", "description": "Number of the image, from 1."}},
         )
 
-    def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+    def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
         check_names(arguments, ("target_image",))
-        i = check_index(arguments["target_image"], "target_image", len(scene.images))
-        mirrored = Picture(np.ascontiguousarray(scene.images[i - 1].picture.pixels[:, ::-1]))
+        i = check_index(arguments["target_image"], "target_image", len(context.images))
+        mirrored = Picture(np.ascontiguousarray(context.images[i - 1].picture.pixels[:, ::-1]))
         return Observation("The mirrored image:", images=(mirrored,), source=i)
 
 
@@ -107,7 +107,7 @@ def test_an_operation_of_ones_own_works_like_the_others():
     assert toolbox.schemas[2]["function"]["parameters"]["required"] == ["target_image"]
     seen = toolbox.execute(ToolCall("flip_image", {"target_image": 1}), SCENE)
     assert np.array_equal(seen.images[0].pixels, PHOTO.pixels[:, ::-1])
-    failed = toolbox.execute(ToolCall("flip_image", {"target_image": 1}), Scene())
+    failed = toolbox.execute(ToolCall("flip_image", {"target_image": 1}), ImageContext())
     assert failed == Observation("Failed: target_image: there is none to choose from", valid=False)
     assert standard().names == ("crop_image", "select_frames")
 
@@ -121,7 +121,7 @@ def test_a_name_can_be_taken_once():
 class Broken(FlipImage):
     error: type[Exception] = KeyError
 
-    def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+    def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
         raise self.error("from inside")
 
 
@@ -152,14 +152,20 @@ nearly_right = st.fixed_dictionaries(
 ) | st.fixed_dictionaries({"target_frames": st.lists(numbers, max_size=9) | values})
 arguments = nearly_right | st.dictionaries(fields, values, max_size=4)
 scenes = st.sampled_from(
-    [SCENE, Scene(), Scene(SCENE.images * 3), Scene(video=SCENE.video), Scene(video=Video((PHOTO,)))]
+    [
+        SCENE,
+        ImageContext(),
+        ImageContext(SCENE.images * 3),
+        ImageContext(video=SCENE.video),
+        ImageContext(video=Video((PHOTO,))),
+    ]
 )
 
 
 @settings(max_examples=1500, deadline=None)
 @given(st.sampled_from(["crop_image", "select_frames", "", "zoom"]), arguments, scenes, st.sampled_from(Unit))
-def test_no_call_can_raise(name: str, arguments: dict[str, Any], scene: Scene, unit: Unit):
-    seen = standard(unit).execute(ToolCall(name, arguments), scene)
+def test_no_call_can_raise(name: str, arguments: dict[str, Any], context: ImageContext, unit: Unit):
+    seen = standard(unit).execute(ToolCall(name, arguments), context)
     assert bool(seen.images) == seen.valid
     assert seen.text.startswith("Image" if seen.valid else "Failed: ")
     # A small model reads it, and its context is short.

@@ -24,7 +24,7 @@ from pixelreasoner.core.messages import Parsed, ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.models.patches import patch_rows
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy import group as group_module
@@ -152,7 +152,7 @@ def test_the_batch_does_not_matter(model, requests, batch_size, prefill_tokens):
 
 
 def test_requests_may_come_and_go_at_any_step(model, requests, monkeypatch):
-    monkeypatch.setattr(group_module, "PATIENCE", 100)
+    monkeypatch.setattr(group_module, "PREFILL_BATCHING_THRESHOLD", 100)
     order = np.random.default_rng(0).permutation(len(requests)).tolist()
     done, tickets = {}, {}
     with likely_stops(model):
@@ -396,7 +396,7 @@ class Eager:
         fate = zlib.crc32(text.encode()) % 6
         if fate < 2:
             return Parsed(text, answer=text)
-        whole = 1000 if self.unit is Unit.PERMILLE else 40  # the pictures are 48x40
+        whole = 1000 if self.unit is Unit.RELATIVE else 40  # the pictures are 48x40
         box = [0, 0, whole, whole * fate // 6]
         return Parsed(text, call=ToolCall("crop_image", {"bbox_2d": box, "target_image": 1}))
 
@@ -405,7 +405,7 @@ class Eager:
 def test_rollouts_equal_those_of_the_plain_engine(model, picture, batch_size):
     renderer = Eager(model.renderer)
     tasks = [Task(str(i), f"What is it? {i}", (picture(48, 40, i),), ()) for i in range(3)]
-    attempts = [Attempt(task, seed=10 * i + k) for i, task in enumerate(tasks) for k in range(4)]
+    attempts = [RolloutRequest(task, seed=10 * i + k) for i, task in enumerate(tasks) for k in range(4)]
 
     def play(policy):
         return rollout(

@@ -11,8 +11,8 @@ from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.policy.base import Request, Sampling
-from pixelreasoner.policy.draw import nucleus
 from pixelreasoner.policy.local import LocalPolicy
+from pixelreasoner.policy.sampling import nucleus
 
 
 @pytest.fixture

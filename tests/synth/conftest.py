@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.synth.sight import Sight
 
-DIALECT = Dialect(
+CHAT_FORMAT = ChatFormat(
     system="",
     crop_reply="Image {index}:",
     image=PixelBudget(min_pixels=1024, max_pixels=128 * 128),
@@ -24,10 +24,10 @@ def checkpoint(tmp_path: Path) -> Path:
     folder.mkdir()
     config = {"model_type": "qwen3_vl", "vision_config": {"patch_size": 8, "spatial_merge_size": 2}}
     (folder / "config.json").write_text(json.dumps(config))
-    DIALECT.save(folder)
+    CHAT_FORMAT.save(folder)
     return folder
 
 
 @pytest.fixture
 def sight() -> Sight:
-    return Sight(DIALECT, factor=16)
+    return Sight(CHAT_FORMAT, factor=16)

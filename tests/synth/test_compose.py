@@ -10,18 +10,18 @@ import pytest
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.chat.plain import STOP, PlainRenderer
 from pixelreasoner.core.geometry import Unit
-from pixelreasoner.core.looks import looks
+from pixelreasoner.core.inspection import inspected_regions
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory
-from pixelreasoner.data.pixelworld import PixelWorld
 from pixelreasoner.objectives.samples import loss_mask
 from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.sight import Sight
 from pixelreasoner.synth.teacher import OracleTeacher
+from pixelreasoner.tasks.pixelworld import PixelWorld
 
 T = Template
 WORLD = PixelWorld()
@@ -44,7 +44,7 @@ def coverages(trajectory: Trajectory) -> list[float]:
     """How much of the cue each operation shows."""
     cue = trajectory.task.cue
     assert cue is not None
-    return [look.coverage_of(cue) for look in looks(trajectory) if look is not None]
+    return [look.coverage_of(cue) for look in inspected_regions(trajectory) if look is not None]
 
 
 @pytest.mark.parametrize("kind", IMAGE_KINDS)
@@ -64,7 +64,7 @@ def test_templates_of_pictures(
     for index in range(4):
         trajectory = written(sight, kind, template, index)
         assert coverages(trajectory) == shows
-        assert [turn.learn for turn in trajectory.turns] == learned
+        assert [turn.trainable for turn in trajectory.turns] == learned
         assert trajectory.answer == trajectory.task.answers[0]
         assert (trajectory.source, trajectory.stop) == (template.value, StopReason.ANSWER)
         assert verify(trajectory) == []
@@ -99,7 +99,7 @@ def test_a_further_zoom_is_cut_from_the_crop(sight: Sight):
     assert large.box is not None
     assert large.box.area > 4 * right.images[0].pixels.shape[0] * right.images[0].pixels.shape[1]
     # The crop of the crop holds original pixels.
-    look = looks(trajectory)[1]
+    look = inspected_regions(trajectory)[1]
     assert look is not None
     assert look.box is not None
     left, top, r, b = map(int, (look.box.x1, look.box.y1, look.box.x2, look.box.y2))
@@ -164,11 +164,13 @@ def test_verify_finds_faults(sight: Sight):
         "not the reference": replace(good, answer="?"),
         "not the answer": replace(good, turns=(wrong, right, replace(last, text="It reads ?."))),
         "1 operations instead of 2": replace(good, turns=(right, last)),
-        "operation 1 is learned": replace(good, turns=(replace(wrong, learn=True), right, last)),
-        "operation 2 is not learned": replace(good, turns=(wrong, replace(right, learn=False), last)),
-        "operation 1 shows some of the cue": replace(good, turns=(replace(right, learn=False), right, last)),
+        "operation 1 is learned": replace(good, turns=(replace(wrong, trainable=True), right, last)),
+        "operation 2 is not learned": replace(good, turns=(wrong, replace(right, trainable=False), last)),
+        "operation 1 shows some of the cue": replace(
+            good, turns=(replace(right, trainable=False), right, last)
+        ),
         "operation 2 does not show the whole cue": replace(
-            good, turns=(wrong, replace(wrong, learn=True), last)
+            good, turns=(wrong, replace(wrong, trainable=True), last)
         ),
         "operation 2 is not the one the message asks for": replace(
             good, turns=(wrong, replace(right, call=ToolCall("crop_image")), last)
@@ -177,7 +179,7 @@ def test_verify_finds_faults(sight: Sight):
             good, turns=(wrong, replace(right, observation=replace(right.observation, valid=False)), last)
         ),
         "hardly larger": replace(
-            good, source="further_zoom", turns=(replace(right, learn=False), right, last)
+            good, source="further_zoom", turns=(replace(right, trainable=False), right, last)
         ),
     }  # fmt: skip
     for message, faulty in found.items():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
-from pixelreasoner.ops.scene import Scene, Shown
+from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.ops.toolbox import standard_toolbox
 from pixelreasoner.synth.regions import (
     Lattice,
@@ -23,8 +23,8 @@ from pixelreasoner.synth.regions import (
 )
 
 STEPS = [
-    (Unit.PERMILLE, 20.0),
-    (Unit.PERMILLE, 1.0),
+    (Unit.RELATIVE, 20.0),
+    (Unit.RELATIVE, 1.0),
     (Unit.PIXEL, 7.0),
     (Unit.PIXEL, 1.0),
     (Unit.FRACTION, 0.02),
@@ -107,13 +107,15 @@ def test_the_lattice_cuts_what_crop_image_cuts(lattice: Lattice, data: st.DataOb
     toolbox = standard_toolbox(unit=lattice.unit, crop_reply="", frames_reply="", error_reply="{error}")
     picture = Picture(np.zeros((lattice.size.height, lattice.size.width, 3), np.uint8))
     call = ToolCall("crop_image", {"bbox_2d": [said.x1, said.y1, said.x2, said.y2], "target_image": 1})
-    assert toolbox.execute(call, Scene((Shown(picture, lattice.view),))).box == lattice.cut(said)
+    assert toolbox.execute(call, ImageContext((DisplayedImage(picture, lattice.view),))).box == lattice.cut(
+        said
+    )
 
 
 def test_rounding_by_hand():
     # One cell is 20 thousandths of 768 pixels, 15.36: from 2.6 to 5.2 cells, and from 0 to the edge.
     lattice = Lattice(Size(768, 768), Size(128, 128))
-    assert lattice.say(Box(40, 0, 80, 768)) == Box(40, 0, 120, 1000, Unit.PERMILLE)
+    assert lattice.say(Box(40, 0, 80, 768)) == Box(40, 0, 120, 1000, Unit.RELATIVE)
     # 40 and 120 thousandths are 30.72 and 92.16 pixels.
     assert lattice.cut(lattice.say(Box(40, 0, 80, 768))) == Box(30, 0, 93, 768)
 

@@ -12,10 +12,10 @@ from pixelreasoner.core.errors import CheckpointError, ConfigError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.records import read_trajectories
-from pixelreasoner.data.pixelworld import WorldConfig
 from pixelreasoner.synth.compose import verify
 from pixelreasoner.synth.run import SynthConfig, run, synthesize
 from pixelreasoner.synth.sight import sight_of
+from pixelreasoner.tasks.pixelworld import WorldConfig
 
 
 def config(checkpoint: Path, out: Path, **changes: object) -> SynthConfig:
@@ -93,10 +93,10 @@ def test_a_recipe_file_reads_back(tmp_path: Path):
 
 
 def test_sight_is_read_from_the_checkpoint(checkpoint: Path):
-    sight = sight_of(checkpoint, unit=Unit.PERMILLE, step=20)
-    assert (sight.factor, sight.unit, sight.dialect.crop_reply) == (16, Unit.PERMILLE, "Image {index}:")
-    sight.dialect.model_copy(update={"unit": Unit.PIXEL}).save(checkpoint)
-    assert sight_of(checkpoint, unit=Unit.PERMILLE, step=20).unit is Unit.PIXEL
+    sight = sight_of(checkpoint, unit=Unit.RELATIVE, step=20)
+    assert (sight.factor, sight.unit, sight.chat_format.crop_reply) == (16, Unit.RELATIVE, "Image {index}:")
+    sight.chat_format.model_copy(update={"unit": Unit.PIXEL}).save(checkpoint)
+    assert sight_of(checkpoint, unit=Unit.RELATIVE, step=20).unit is Unit.PIXEL
     (checkpoint / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="vision_config"):
-        sight_of(checkpoint, unit=Unit.PERMILLE, step=20)
+        sight_of(checkpoint, unit=Unit.RELATIVE, step=20)

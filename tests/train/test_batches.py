@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.objectives.samples import TrainSample
-from pixelreasoner.train.batches import behaviour, micro_batches, spread
+from pixelreasoner.train.batches import behavior_logprobs, micro_batches, repeat_per_token
 
 
 @dataclass
@@ -37,5 +37,5 @@ def test_values_and_log_probs_follow_the_loss_tokens_in_order():
     a = sample([0, 1, 1], [0, -0.5, -0.25])
     b = sample([0, 0, 1], [0, 0, -2.0])
     device = torch.device("cpu")
-    assert spread([a, b], [3.0, 7.0], device).tolist() == [3.0, 3.0, 7.0]
-    assert behaviour([a, b], device).tolist() == [-0.5, -0.25, -2.0]
+    assert repeat_per_token([a, b], [3.0, 7.0], device).tolist() == [3.0, 3.0, 7.0]
+    assert behavior_logprobs([a, b], device).tolist() == [-0.5, -0.25, -2.0]

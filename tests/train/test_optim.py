@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pixelreasoner.train.optim import OptimConfig, adamw, descend, rate
+from pixelreasoner.train.optim import OptimConfig, adamw, optimizer_step, rate
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_to_the_floor_along_a_cosine():
@@ -21,7 +21,7 @@ def test_decay_pulls_on_matrices_and_not_on_vectors():
     optimizer = adamw([matrix, vector], config)
     (matrix * 0).sum().backward()
     (vector * 0).sum().backward()
-    descend(optimizer, step=5, total=10, config=config)
+    optimizer_step(optimizer, step=5, total=10, config=config)
     assert torch.allclose(matrix, torch.full((2, 2), 1 - 0.1 * 0.5))
     assert torch.equal(vector, torch.ones(2))
 
@@ -37,7 +37,7 @@ def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_returned():
     config = OptimConfig(lr=1.0, warmup=0.0, max_grad_norm=1.0)
     optimizer = torch.optim.SGD([p], lr=1.0)
     (p * torch.tensor([3.0, 4.0])).sum().backward()
-    norm = descend(optimizer, step=1, total=1_000_000, config=config)
+    norm = optimizer_step(optimizer, step=1, total=1_000_000, config=config)
     assert norm == pytest.approx(5.0)
     assert torch.allclose(p.detach(), torch.tensor([-0.6, -0.8]), atol=1e-4)
     assert p.grad is None

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from pixelreasoner.chat.dialect import Dialect, PixelBudget
+from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.models.scratch import Architecture, new_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.nano.scratch import Architecture, new_checkpoint
 from pixelreasoner.objectives.grpo import GrpoConfig
 from pixelreasoner.objectives.samples import ScoredGroup, loss_mask
 from pixelreasoner.policy.base import Sampling
+from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
 from pixelreasoner.train import rl
 from pixelreasoner.train.optim import OptimConfig
 from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer
@@ -33,7 +33,7 @@ def checkpoint(tmp_path_factory) -> Path:
             vision_hidden_size=16, vision_depth=1, vision_heads=2, vision_intermediate_size=32,
             position_grid=4,
         ),
-        dialect=Dialect(system="", guideline="", image=budget, crop=budget, video_frame=budget),
+        chat_format=ChatFormat(system="", guideline="", image=budget, crop=budget, video_frame=budget),
         corpus=["Which letter is on the red card?"] * 50,
         seed=3,
     )  # fmt: skip

@@ -27,7 +27,10 @@ def zoomed() -> Trajectory:
             Observation("Image 2:", (cut(photo, wide),), box=wide, source=1),
         ),
         Turn(
-            "Again.", ToolCall("crop_image", {}), Observation("there is no image 9", valid=False), learn=False
+            "Again.",
+            ToolCall("crop_image", {}),
+            Observation("there is no image 9", valid=False),
+            trainable=False,
         ),
         Turn(
             "Closer.",
@@ -50,5 +53,8 @@ def clip() -> Trajectory:
         "v", "What turns red?", (Video(frames, (0.0, 0.5, 1.0, 1.5)),), ("cup",), "clip", Cue(frames=(3,))
     )
     seen = Observation("Images 1 to 2:", (frames[1], frames[2]), frames=(2, 3))
-    turns = (Turn("Look.", ToolCall("select_frames", {"target_frames": [2, 3]}), seen), Turn("spoon"))
+    turns = (
+        Turn("Look.", ToolCall("select_frames", {"target_frames": [2, 3]}), seen),
+        Turn("spoon"),
+    )
     return Trajectory(task, turns, StopReason.ANSWER, "spoon", metrics={"correct": 0.0})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pixelreasoner.chat.dialect import PixelBudget
+from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture, Pixels

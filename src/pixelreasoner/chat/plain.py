@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pixelreasoner.chat.dialect import Dialect
+from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.parsing import parse_message
 from pixelreasoner.chat.renderer import ToolSchema
 from pixelreasoner.core.geometry import Size, Unit
@@ -31,15 +31,15 @@ VOCABULARY_SIZE = 262
 class PlainRenderer:
     """Bytes in, bytes out. Pictures are shown at their own size; each frame of a video is one `VIDEO` id."""
 
-    def __init__(self, dialect: Dialect | None = None) -> None:
-        self.dialect = dialect or Dialect()
-        self.unit = self.dialect.unit or Unit.PIXEL
+    def __init__(self, chat_format: ChatFormat | None = None) -> None:
+        self.chat_format = chat_format or ChatFormat()
+        self.unit = self.chat_format.unit or Unit.PIXEL
         self.stop_ids = frozenset({STOP})
         self.forbidden_ids = frozenset({IMAGE, VIDEO, SYSTEM, USER, ASSISTANT})
 
     def prompt(self, task: Task, tools: Sequence[ToolSchema]) -> Segment:
-        guideline = self.dialect.guideline if tools else self.dialect.guideline_without_tools
-        system = self.dialect.system + "".join("\n" + json.dumps(tool) for tool in tools)
+        guideline = self.chat_format.guideline if tools else self.chat_format.guideline_without_tools
+        system = self.chat_format.system + "".join("\n" + json.dumps(tool) for tool in tools)
         media = tuple(i for item in task.media for i in _placeholders(item))
         ids = (SYSTEM, *_bytes(system), USER, *media, *_bytes(task.question + guideline), ASSISTANT)
         return Segment(ids=ids, media=task.media)

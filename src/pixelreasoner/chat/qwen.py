@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from pixelreasoner.chat.dialect import Dialect
+from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.layout import Layout, VisualBlock, expand
 from pixelreasoner.chat.parsing import parse_message
 from pixelreasoner.chat.pixels import Normalization, fit, resized
@@ -40,7 +40,7 @@ class QwenVLRenderer(ABC):
     """What the families share."""
 
     default_unit: ClassVar[Unit]
-    """What the numbers of a box mean where the dialect does not say."""
+    """What the numbers of a box mean where the chat_format does not say."""
     default_normalization: ClassVar[Normalization]
     """Where the checkpoint does not say."""
     processor_types: ClassVar[tuple[str, str]]
@@ -49,7 +49,7 @@ class QwenVLRenderer(ABC):
     def __init__(
         self,
         tokenizer: Any,
-        dialect: Dialect,
+        chat_format: ChatFormat,
         *,
         patch: int,
         merge: int,
@@ -60,7 +60,7 @@ class QwenVLRenderer(ABC):
 
         Args:
             tokenizer: the checkpoint's, a fast one, with its chat template.
-            dialect: wording and pixel budgets.
+            chat_format: wording and pixel budgets.
             patch: side of a patch in pixels.
             merge: patches along one side of a language-model token.
             temporal_patch: frames that one token of a video spans.
@@ -74,8 +74,8 @@ class QwenVLRenderer(ABC):
                 "the tokenizer has no chat template; save one as chat_template.jinja beside it"
             )
         self.tokenizer = tokenizer
-        self.dialect = dialect
-        self.unit = dialect.unit or self.default_unit
+        self.chat_format = chat_format
+        self.unit = chat_format.unit or self.default_unit
         self.patch, self.merge, self.temporal_patch = patch, merge, temporal_patch
         self.normalization = normalization or self.default_normalization
         self.codec = TextCodec(tokenizer)
@@ -90,11 +90,11 @@ class QwenVLRenderer(ABC):
         """The renderer of a checkpoint folder, whose config has `vision` as its vision part.
 
         Raises:
-            CheckpointError: the dialect, the tokenizer or the processor file cannot be used.
+            CheckpointError: the chat_format, the tokenizer or the processor file cannot be used.
         """
         return cls(
             tokenizer,
-            Dialect.load(folder),
+            ChatFormat.load(folder),
             patch=vision.patch_size,
             merge=vision.spatial_merge_size,
             temporal_patch=vision.temporal_patch_size,
@@ -120,7 +120,7 @@ class QwenVLRenderer(ABC):
             CheckpointError: the chat template leaves out media, or writes them in an unknown way.
         """
         slots = Slots(self.codec)
-        guideline = self.dialect.guideline if tools else self.dialect.guideline_without_tools
+        guideline = self.chat_format.guideline if tools else self.chat_format.guideline_without_tools
         content = [{"type": "image" if isinstance(m, Picture) else "video"} for m in task.media]
         content.append({"type": "text", "text": slots.hold(task.question + guideline)})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
@@ -144,9 +144,9 @@ class QwenVLRenderer(ABC):
     def _system(self, tools: Sequence[ToolSchema]) -> str:
         """The system message; with the tools in it when the chat template would leave them out."""
         if not tools or self._template_lists_tools:
-            return self.dialect.system
+            return self.chat_format.system
         listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
-        return (self.dialect.system + self.dialect.tools.replace("{tools}", listed)).lstrip()
+        return (self.chat_format.system + self.chat_format.tools.replace("{tools}", listed)).lstrip()
 
     @cached_property
     def _template_lists_tools(self) -> bool:
@@ -173,7 +173,7 @@ class QwenVLRenderer(ABC):
         Found by rendering a conversation with and without it, so that every template is served by one
         rule; the model's message ends with its sampled stop token, which is not part of the text.
         """
-        role = self.dialect.observation_role
+        role = self.chat_format.observation_role
         head = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
         short = self._template(head)
         slot = Slots(self.codec).hold("")
@@ -183,7 +183,7 @@ class QwenVLRenderer(ABC):
         if END not in short or full[:stop] != short[:stop] or not found:
             raise CheckpointError(
                 f"the chat template rewrites earlier messages when a '{role}' message follows; "
-                "set observation_role in dialect.json to the other role"
+                "set observation_role in chat_format.json to the other role"
             )
         return self.codec.pieces(before), self.codec.pieces(after)
 
@@ -201,7 +201,9 @@ class QwenVLRenderer(ABC):
     # Seeing
 
     def view(self, picture: Picture, *, crop: bool) -> Size:
-        return fit(picture.size, self.dialect.crop if crop else self.dialect.image, factor=self.factor)
+        return fit(
+            picture.size, self.chat_format.crop if crop else self.chat_format.image, factor=self.factor
+        )
 
     def layout(self, segments: Sequence[Segment]) -> Layout:
         """The whole conversation as one row: placeholders expanded, positions numbered."""
@@ -217,7 +219,7 @@ class QwenVLRenderer(ABC):
         """The media item at its final size, one block for each of its placeholders."""
         if isinstance(media, Picture):
             return [self._block("image", [media], self.view(media, crop=crop))]
-        return self._video_blocks(media, fit(media.size, self.dialect.video_frame, factor=self.factor))
+        return self._video_blocks(media, fit(media.size, self.chat_format.video_frame, factor=self.factor))
 
     @abstractmethod
     def _video_blocks(self, video: Video, size: Size) -> list[VisualBlock]:
@@ -250,19 +252,19 @@ class QwenVLRenderer(ABC):
 class Qwen3VLRenderer(QwenVLRenderer):
     """Qwen3-VL: boxes in thousandths, and a video as one block per pair of frames, each with its marker."""
 
-    default_unit = Unit.PERMILLE
+    default_unit = Unit.RELATIVE
     default_normalization = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     processor_types = ("Qwen3VLProcessor", "Qwen3VLVideoProcessor")
 
     def _video_pieces(self, video: Video) -> list[Piece]:
         """Each temporal patch after its marker; its time is half-way between its first and last frame."""
         step, times = self.temporal_patch, video.times_s
-        outer = self.dialect.video_brackets
+        outer = self.chat_format.video_brackets
         out = self.codec.pieces(VISION_START) if outer else []
         for first in range(0, len(times), step):
             last = min(first + step, len(times)) - 1
             seconds = (times[first] + times[last]) / 2
-            marker = self.dialect.frame_marker.format(first=first + 1, last=last + 1, seconds=seconds)
+            marker = self.chat_format.frame_marker.format(first=first + 1, last=last + 1, seconds=seconds)
             out += [marker, *self.codec.pieces(VIDEO)]
         return [*out, *self.codec.pieces(VISION_END)] if outer else out
 

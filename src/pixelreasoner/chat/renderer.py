@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from pixelreasoner.chat.dialect import Dialect
+from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.core.geometry import Size, Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import Parsed
@@ -19,7 +19,7 @@ ToolSchema = Mapping[str, Any]
 class Renderer(Protocol):
     """Renders append-only: earlier segments never change when a turn is added."""
 
-    dialect: Dialect
+    chat_format: ChatFormat
     unit: Unit
     """What the numbers of a box mean to this model."""
     stop_ids: frozenset[int]

@@ -23,6 +23,6 @@ def demo(
         photos: A folder of your own photographs for the backgrounds.
         ablations: Also run without the warm start, and without self-correction data.
     """
-    from pixelreasoner.cli.demo_run import run
+    from pixelreasoner.nano.demo import run
 
     run(out=out, seed=seed, photos=photos, ablations=ablations)

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from pixelreasoner import __version__
 from pixelreasoner.cli.ask import ask
-from pixelreasoner.cli.bench import bench
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.eval import evaluate
 from pixelreasoner.cli.pretrain import pretrain
@@ -33,7 +32,6 @@ COMMANDS = {
     "sft": sft,
     "rl": rl,
     "eval": evaluate,
-    "bench": bench,
 }
 RESUMABLE = ("synth", "pretrain", "sft", "rl", "eval")
 DESCRIPTION = """Vision-language models that reason in pixel space: crop, select frames, look again.

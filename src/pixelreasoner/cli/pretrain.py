@@ -14,6 +14,6 @@ def pretrain(recipe: Recipe, overrides: Overrides = (), *, out: Out = None, resu
         out: The folder of the run, in place of the recipe's.
         resume: Go on where the run in that folder was interrupted.
     """
-    from pixelreasoner.train.pretrain import PretrainConfig, run
+    from pixelreasoner.nano.pretrain import PretrainConfig, run
 
     run(resolve(PretrainConfig, recipe, overrides, out), resume=resume)

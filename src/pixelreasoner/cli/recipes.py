@@ -1,4 +1,4 @@
-"""What the commands that run a recipe share: their arguments, and where recipes are found."""
+"""What the commands that run a recipe share: their arguments."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from pixelreasoner.core.config import Config
-from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.recipe import load_recipe
+from pixelreasoner.core.recipe import find_recipe, load_recipe
 
 Recipe = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RECIPE.toml")]
 Overrides = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[KEY=VALUE ...]")]
@@ -28,26 +27,3 @@ def resolve(cls: type[C], recipe: Path, overrides: Sequence[str], out: Path | No
     # Quoted, so that a folder named 7 stays a name; a JSON string is a TOML string.
     extra = () if out is None else (f"out={json.dumps(str(out), ensure_ascii=False)}",)
     return load_recipe(cls, find_recipe(recipe), (*overrides, *extra))
-
-
-def find_recipe(name: Path) -> Path:
-    """The file `name`, or the shipped recipe of that name, with or without its ".toml".
-
-    Raises:
-        ConfigError: there is neither; the message lists the shipped recipes.
-    """
-    shipped = shipped_recipes()
-    for path in (name, shipped / name, shipped / f"{name}.toml"):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.toml")))
-    raise ConfigError(
-        f"{name}: no such recipe; give a file, or one of the shipped ones: {known or 'none found'}"
-    )
-
-
-def shipped_recipes() -> Path:
-    """The folder of the recipes: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "recipes"
-    return installed if installed.is_dir() else package.parents[1] / "recipes"

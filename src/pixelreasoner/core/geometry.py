@@ -20,7 +20,7 @@ class Unit(StrEnum):
     """One pixel of the image the box refers to."""
     FRACTION = "fraction"
     """The whole width (x) or height (y)."""
-    PERMILLE = "permille"
+    RELATIVE = "relative"
     """One thousandth of the width (x) or height (y): the convention of Qwen3-VL."""
 
 
@@ -131,5 +131,5 @@ def _per_side(unit: Unit, size: Size) -> tuple[float, float]:
             return float(size.width), float(size.height)
         case Unit.FRACTION:
             return 1.0, 1.0
-        case Unit.PERMILLE:
+        case Unit.RELATIVE:
             return 1000.0, 1000.0

@@ -64,6 +64,29 @@ def save_resolved(config: Config, folder: Path) -> Path:
     return path
 
 
+def find_recipe(name: Path) -> Path:
+    """The file `name`, or the shipped recipe of that name, with or without its ".toml".
+
+    Raises:
+        ConfigError: there is neither; the message lists the shipped recipes.
+    """
+    shipped = shipped_recipes()
+    for path in (name, shipped / name, shipped / f"{name}.toml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.toml")))
+    raise ConfigError(
+        f"{name}: no such recipe; give a file, or one of the shipped ones: {known or 'none found'}"
+    )
+
+
+def shipped_recipes() -> Path:
+    """The folder of the recipes: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parents[1] / "recipes"
+
+
 def _read(path: Path) -> Table:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

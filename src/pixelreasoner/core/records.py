@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from weakref import WeakValueDictionary
 
-from pixelreasoner.core.ahead import map_ahead
 from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import load_image, save_image
+from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 
@@ -44,7 +44,7 @@ _LINE_START = b'{"schema": "pixelreasoner.'
 Record = TypeVar("Record", Trajectory, Task)
 GetPicture = Callable[[str], Picture]
 """From the digest of a picture to the picture."""
-READ_AHEAD = 8
+PREFETCHED_RECORDS = 8
 """Records read ahead of whoever takes them: a record holds its pictures."""
 
 
@@ -204,7 +204,7 @@ def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Iterator
             raise RecordError(f"{path}, line {number}: {e}") from e
 
     with path.open("rb") as file:
-        for record in map_ahead(_threads(), read, enumerate(file, start=1), ahead=READ_AHEAD):
+        for record in prefetch(_threads(), read, enumerate(file, start=1), ahead=PREFETCHED_RECORDS):
             if record is not None:
                 yield record
 

@@ -87,7 +87,7 @@ class Turn:
     """The message's tokens, ending with the stop token; None until a renderer has written them."""
     observed: Segment | None = None
     """The tokens that carry the observation and open the next model message."""
-    learn: bool = True
+    trainable: bool = True
     """False for a deliberately wrong operation in a synthesised trajectory: kept in view, never imitated."""
 
     @property

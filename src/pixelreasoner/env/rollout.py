@@ -6,8 +6,8 @@ One attempt is a conversation. Turn by turn::
                                                      └─ no operation ──▶ the attempt ends
 
 All attempts are under way at the same time. Those whose message is complete leave the policy's batch, have
-their operation carried out while the others go on speaking, and come back with its result `LOOK_STEPS` steps
-later. (A policy without an engine of its own completes all messages of a turn together.)
+their operation carried out while the others go on, and come back with its result `TOOL_LATENCY_STEPS`
+steps later. (A policy without an engine of its own completes all messages of a turn together.)
 
 What holds, whatever a model says:
 
@@ -42,17 +42,17 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.env.events import Finished, OnEvent, OperationReturned, OperationStarted, TextStream
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.ops.scene import Scene, Shown
+from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Completion, Engine, Policy, Request, Sampling, session
 
-LOOK_STEPS = 4
+TOOL_LATENCY_STEPS = 4
 """Steps of the engine that an operation has. One that needs more is waited for, and holds up the others: if
 results were taken up whenever they are there, who is in a batch would depend on the clock."""
 
 
 @dataclass(frozen=True)
-class Attempt:
+class RolloutRequest:
     """A request for one trajectory."""
 
     task: Task
@@ -61,7 +61,7 @@ class Attempt:
 
 
 def rollout(
-    attempts: Sequence[Attempt],
+    attempts: Sequence[RolloutRequest],
     *,
     policy: Policy,
     renderer: Renderer,
@@ -125,7 +125,7 @@ class _Conversation:
     index: int
     task: Task
     seed: int
-    scene: Scene
+    context: ImageContext
     segments: list[Segment]
     turns: list[Turn] = field(default_factory=list)
     weight_version: int | None = None
@@ -140,13 +140,15 @@ class _Conversation:
         return sum(turn.observation is not None and turn.observation.valid for turn in self.turns)
 
 
-def _open(index: int, attempt: Attempt, game: _Game) -> _Conversation:
+def _open(index: int, attempt: RolloutRequest, game: _Game) -> _Conversation:
     schemas = () if game.toolbox is None else game.toolbox.schemas
     prompt = game.renderer.prompt(attempt.task, schemas)
-    return _Conversation(index, attempt.task, attempt.seed, scene_of(attempt.task, game.renderer), [prompt])
+    return _Conversation(
+        index, attempt.task, attempt.seed, image_context(attempt.task, game.renderer), [prompt]
+    )
 
 
-def scene_of(task: Task, renderer: Renderer) -> Scene:
+def image_context(task: Task, renderer: Renderer) -> ImageContext:
     """What the prompt shows: pictures are numbered from 1, a video is apart and has no number.
 
     Raises:
@@ -156,8 +158,8 @@ def scene_of(task: Task, renderer: Renderer) -> Scene:
     if len(videos) > 1:
         raise MediaError(f"task {task.id!r} has {len(videos)} videos; split it into one task per video")
     pictures = [item for item in task.media if isinstance(item, Picture)]
-    images = tuple(Shown(picture, renderer.view(picture, crop=False)) for picture in pictures)
-    return Scene(images=images, video=videos[0] if videos else None)
+    images = tuple(DisplayedImage(picture, renderer.view(picture, crop=False)) for picture in pictures)
+    return ImageContext(images=images, video=videos[0] if videos else None)
 
 
 def _play(
@@ -188,9 +190,9 @@ def _play(
             if call is None:
                 engine.release(ticket)
             else:
-                scene = spoke.conversation.scene
-                result = hands.submit(_carry_out, call.parsed, scene, game.toolbox)
-                due = n_steps + LOOK_STEPS
+                context = spoke.conversation.context
+                result = hands.submit(_carry_out, call.parsed, context, game.toolbox)
+                due = n_steps + TOOL_LATENCY_STEPS
                 looking.append(_Looking(spoke.conversation, ticket, call.turn, result, due))
         # When nobody speaks there is nothing to do but wait, and a batch is best begun by all at once.
         back = [look for look in looking if not speaking or look.due <= n_steps]
@@ -255,27 +257,29 @@ def _hear(conversation: _Conversation, completion: Completion, game: _Game) -> _
     return _Call(turn, parsed)
 
 
-def _carry_out(parsed: Parsed, scene: Scene, toolbox: Toolbox | None) -> Observation:
+def _carry_out(parsed: Parsed, context: ImageContext, toolbox: Toolbox | None) -> Observation:
     """What the operation returns; called by the thread that carries them out."""
     assert toolbox is not None, "calls are only read where operations are offered"
     if parsed.call is None:
         return toolbox.reject(parsed.call_error or "")
-    return toolbox.execute(parsed.call, scene)
+    return toolbox.execute(parsed.call, context)
 
 
 def _see(conversation: _Conversation, turn: Turn, observation: Observation, game: _Game) -> None:
     """Record what an operation returned, and open the next turn or end the attempt."""
     game.tell(OperationReturned(conversation.index, observation))
     turn = replace(turn, observation=observation)
-    if len(conversation.scene.images) + len(observation.images) > game.limits.max_images:
+    if len(conversation.context.images) + len(observation.images) > game.limits.max_images:
         return _end(conversation, turn, StopReason.IMAGE_LIMIT, game)
     assert turn.sampled is not None
     observed = _observed(observation, turn.sampled, game.renderer)
     if conversation.n_tokens + len(observed.ids) >= game.limits.max_tokens:
         return _end(conversation, turn, StopReason.TOKEN_LIMIT, game)
 
-    shown = (Shown(picture, game.renderer.view(picture, crop=True)) for picture in observation.images)
-    conversation.scene = conversation.scene.add(*shown)
+    shown = (
+        DisplayedImage(picture, game.renderer.view(picture, crop=True)) for picture in observation.images
+    )
+    conversation.context = conversation.context.add(*shown)
     conversation.segments.append(observed)
     conversation.turns.append(replace(turn, observed=observed))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelreasoner.core.errors import PixelReasonerError
-from pixelreasoner.core.looks import looks
+from pixelreasoner.core.inspection import inspected_regions
 from pixelreasoner.core.trajectory import Trajectory
 
 HIT = 0.5
@@ -31,7 +31,7 @@ class Score:
     used_pixel_space: bool
     n_operations: int
     n_invalid: int
-    n_looks: int
+    n_inspected: int
     """Operations whose region is known, on a task whose cue is known."""
     n_hits: int
     """Those on the cue: at least half of its box, and any one of its frames."""
@@ -40,7 +40,7 @@ class Score:
 def score(trajectory: Trajectory, *, correct: bool) -> Score:
     """The numbers of one trajectory."""
     task, cue = trajectory.task, trajectory.task.cue
-    seen = [look for look in looks(trajectory) if look is not None] if cue is not None else []
+    seen = [look for look in inspected_regions(trajectory) if look is not None] if cue is not None else []
     return Score(
         task_id=task.id,
         kind=task.kind,
@@ -49,7 +49,7 @@ def score(trajectory: Trajectory, *, correct: bool) -> Score:
         used_pixel_space=trajectory.used_pixel_space,
         n_operations=trajectory.n_operations,
         n_invalid=trajectory.n_invalid_operations,
-        n_looks=len(seen),
+        n_inspected=len(seen),
         n_hits=sum(cue is not None and look.coverage_of(cue) >= HIT for look in seen),
     )
 
@@ -90,14 +90,14 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
     }
     n_invalid = sum(s.n_invalid for s in scores)
     n_asked = n_invalid + sum(s.n_operations for s in scores)
-    n_looks = sum(s.n_looks for s in needing)
+    n_inspected = sum(s.n_inspected for s in needing)
     sizes = {"all": len(scores), "needs_operation": len(needing)}
     return {
         "n": len(scores),
         "accuracy": {**correct, "by_kind": {kind: _of_kind(scores, kind) for kind in kinds}},
         "rapr": rapr,
         "op_error_rate": n_invalid / n_asked if n_asked else 0.0,
-        "cue_coverage": sum(s.n_hits for s in needing) / n_looks if n_looks else None,
+        "cue_coverage": sum(s.n_hits for s in needing) / n_inspected if n_inspected else None,
         "stderr": {
             "accuracy": {key: _stderr(p, sizes[key]) for key, p in correct.items()},
             "rapr": {key: _stderr(p, sizes[key]) for key, p in rapr.items()},

@@ -22,14 +22,14 @@ from pixelreasoner.core.recipe import RESOLVED_FILE, load_recipe, save_resolved
 from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.data.pixelworld.world import Split
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.evals.metrics import Score, Summary, score, summarize, summarize_scores
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy, Sampling
 from pixelreasoner.rewards.answers import is_correct
+from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.tasks.pixelworld.world import Split
 
 TRAJECTORIES_FILE = "trajectories.jsonl"
 SUMMARY_FILE = "summary.json"
@@ -190,7 +190,7 @@ def summary_table(summaries: Mapping[str, Summary]) -> Table:
     return table
 
 
-def attempt_seed(seed: int, task: Task) -> int:
+def rollout_seed(seed: int, task: Task) -> int:
     """63 bits from the evaluation's seed and the task's id."""
     digest = hashlib.blake2b(f"{seed}/{task.id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
@@ -207,7 +207,7 @@ def _attempts(
     seed: int,
 ) -> Iterator[Trajectory]:
     """One scored attempt per task, a batch at a time."""
-    while batch := [Attempt(task, attempt_seed(seed, task)) for task in islice(tasks, batch_size)]:
+    while batch := [RolloutRequest(task, rollout_seed(seed, task)) for task in islice(tasks, batch_size)]:
         for trajectory in rollout(
             batch,
             policy=model.policy,

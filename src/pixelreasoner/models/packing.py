@@ -26,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelreasoner.chat.layout import IntArray, Layout, VisualBlock
-from pixelreasoner.models.shared_prefix import GroupSpan, PrefixPlan
+from pixelreasoner.models.attention.shared_prefix import GroupSpan, PrefixPlan
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class CompletionSegment:
     """One trajectory's layout, cut in two where its prompt ends."""
 
     layout: Layout
@@ -40,7 +40,7 @@ class Branch:
     """Where its loss tokens are, in order, expanded; all of them after the prompt."""
 
     @classmethod
-    def of(cls, layout: Layout, mask: npt.NDArray[np.bool_], n_prompt: int) -> Branch:
+    def of(cls, layout: Layout, mask: npt.NDArray[np.bool_], n_prompt: int) -> CompletionSegment:
         """An attempt whose prompt has `n_prompt` RECORDED tokens, over which `mask` marks the loss tokens."""
         assert n_prompt > 0, "the first token has nothing to be predicted from"
         assert not mask[:n_prompt].any(), "a prompt is never learned"
@@ -82,7 +82,7 @@ class PackedRow:
         return len(self.layout)
 
 
-def pack(branches: Sequence[Branch]) -> PackedRow:
+def pack(branches: Sequence[CompletionSegment]) -> PackedRow:
     """All attempts in one row; those with the same prompt share it, wherever they stand in the sequence."""
     parts: list[tuple[Layout, slice]] = []
     spans: list[GroupSpan] = []
@@ -110,7 +110,7 @@ def pack(branches: Sequence[Branch]) -> PackedRow:
     )
 
 
-def packed_batches(branches: Sequence[Branch], max_tokens: int) -> Iterator[list[int]]:
+def packed_batches(branches: Sequence[CompletionSegment], max_tokens: int) -> Iterator[list[int]]:
     """Indices of attempts whose packed rows have at most `max_tokens` each, with groups kept together.
 
     A group that is too long for one row is cut into several, each with the prompt; an attempt that is too
@@ -130,7 +130,7 @@ def packed_batches(branches: Sequence[Branch], max_tokens: int) -> Iterator[list
         yield part
 
 
-def _groups(branches: Sequence[Branch]) -> list[list[int]]:
+def _groups(branches: Sequence[CompletionSegment]) -> list[list[int]]:
     """Indices of the attempts that share a prompt, in order of first appearance."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for index, branch in enumerate(branches):
@@ -138,7 +138,9 @@ def _groups(branches: Sequence[Branch]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _cut(members: Sequence[int], branches: Sequence[Branch], max_tokens: int) -> Iterator[list[int]]:
+def _cut(
+    members: Sequence[int], branches: Sequence[CompletionSegment], max_tokens: int
+) -> Iterator[list[int]]:
     n_prompt = branches[members[0]].n_prompt
     piece: list[int] = []
     cost = n_prompt

@@ -30,7 +30,7 @@ def write_processor_config(folder: Path, renderer: QwenVLRenderer) -> None:
         "image_mean": list(mean),
         "image_std": list(std),
     }
-    budget = renderer.dialect.image
+    budget = renderer.chat_format.image
     image = common | {
         "image_processor_type": "Qwen2VLImageProcessor",
         "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
@@ -42,7 +42,7 @@ def write_processor_config(folder: Path, renderer: QwenVLRenderer) -> None:
 
 def _frame_budget(renderer: QwenVLRenderer, video_processor: str) -> dict[str, Any]:
     """The pixel budget of a frame, in the terms of the family's video processor."""
-    budget = renderer.dialect.video_frame
+    budget = renderer.chat_format.video_frame
     if video_processor == "Qwen2VLVideoProcessor":
         return {
             "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},

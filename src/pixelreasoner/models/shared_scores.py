@@ -9,9 +9,9 @@ from collections.abc import Collection
 
 import torch
 
+from pixelreasoner.models.attention.shared_prefix import use_shared_prefix
 from pixelreasoner.models.logprobs import TokenScores, score_hidden
 from pixelreasoner.models.packing import PackedRow
-from pixelreasoner.models.shared_prefix import use_shared_prefix
 from pixelreasoner.models.vlm import Features, VisionLanguageModel
 
 

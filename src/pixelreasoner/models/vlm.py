@@ -20,9 +20,9 @@ from pixelreasoner.chat.layout import Layout, VisualBlock
 from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
 from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.models.attention.vision_attention import use_packed_attention
 from pixelreasoner.models.patches import by_size, patch_rows, use_linear_patches
 from pixelreasoner.models.processor_config import write_processor_config
-from pixelreasoner.models.vision_attention import use_packed_attention
 
 RENDERERS: dict[str, type[QwenVLRenderer]] = {"qwen3_vl": Qwen3VLRenderer, "qwen2_5_vl": Qwen25VLRenderer}
 """By the model type of a checkpoint's config."""
@@ -78,7 +78,7 @@ class VisionLanguageModel(nn.Module):
             state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
         self.hf.save_pretrained(folder, state_dict=state)
         self.renderer.tokenizer.save_pretrained(folder)
-        self.renderer.dialect.save(folder)
+        self.renderer.chat_format.save(folder)
         write_processor_config(folder, self.renderer)
 
     @property

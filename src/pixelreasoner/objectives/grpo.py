@@ -41,7 +41,7 @@ class GrpoConfig(Config):
     """eps_low."""
     clip_high: float = Field(default=0.2, ge=0)
     """eps_high; above eps_low it lets rare tokens grow faster (DAPO's clip-higher)."""
-    importance_cap: float | None = 2.0
+    dual_clip: float | None = 2.0
     """C; None leaves the ratio of bad tokens unbounded, as plain PPO does. Above 1 + clip_high."""
     normalization: Literal["token", "sequence", "constant"] = "token"
     """Mean over all tokens of the batch; mean over samples of each one's token mean (the GRPO paper); or mean
@@ -51,9 +51,9 @@ class GrpoConfig(Config):
 
     @model_validator(mode="after")
     def _cap_above_clip(self) -> GrpoConfig:
-        if self.importance_cap is not None and self.importance_cap <= 1 + self.clip_high:
+        if self.dual_clip is not None and self.dual_clip <= 1 + self.clip_high:
             raise ValueError(
-                f"importance_cap = {self.importance_cap} must be above 1 + clip_high = {1 + self.clip_high}: "
+                f"dual_clip = {self.dual_clip} must be above 1 + clip_high = {1 + self.clip_high}: "
                 "below it, the cap would silently replace the clip"
             )
         return self
@@ -65,7 +65,7 @@ class LossInputs:
 
     logp_T: Tensor
     """[T] log pi_theta, with gradient."""
-    behaviour_logp_T: Tensor
+    behavior_logp_T: Tensor
     """[T] log pi_behaviour, recorded when the token was sampled."""
     advantage_T: Tensor
     """[T] A of the attempt each token belongs to."""
@@ -91,9 +91,9 @@ class LossOutputs:
 def grpo_loss(inputs: LossInputs, config: GrpoConfig) -> LossOutputs:
     """The equation at the top of this file."""
     advantage_T = inputs.advantage_T
-    log_ratio_T = (inputs.logp_T - inputs.behaviour_logp_T).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    log_ratio_T = (inputs.logp_T - inputs.behavior_logp_T).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
     ratio_T = log_ratio_T.exp()
-    truncated_T = ratio_T if config.importance_cap is None else ratio_T.clamp(max=config.importance_cap)
+    truncated_T = ratio_T if config.dual_clip is None else ratio_T.clamp(max=config.dual_clip)
     clipped_T = ratio_T.clamp(1 - config.clip_low, 1 + config.clip_high)
     gain_T = torch.minimum(truncated_T * advantage_T, clipped_T * advantage_T)
     loss = -(inputs.weight_T * gain_T).sum()
@@ -127,8 +127,8 @@ def _metrics(
 ) -> dict[str, Tensor]:
     good_T, bad_T = inputs.advantage_T > 0, inputs.advantage_T < 0
     stopped_T = (good_T & (ratio_T > 1 + config.clip_high)) | (bad_T & (ratio_T < 1 - config.clip_low))
-    if config.importance_cap is not None:
-        stopped_T |= bad_T & (ratio_T > config.importance_cap)
+    if config.dual_clip is not None:
+        stopped_T |= bad_T & (ratio_T > config.dual_clip)
     metrics = {
         "ratio": _mean(ratio_T),
         "clip_fraction": _mean(stopped_T.to(ratio_T.dtype)),

@@ -4,7 +4,7 @@ The mask is made here and nowhere else. For the example of `core.trajectory`, a 
 
     segment              tokens        mask
     prompt               p0 p1 p2      0 0 0
-    turn 1 sampled       a0 a1 <stop>  0 0 0     learn=False: a deliberately wrong operation
+    turn 1 sampled       a0 a1 <stop>  0 0 0     trainable=False: a deliberately wrong operation
     turn 1 observed      o0 o1         0 0       what an operation returned is never learned
     turn 2 sampled       b0 b1 <stop>  1 1 1     stop token included: the model learns to end
     turn 2 observed      o2 o3         0 0
@@ -48,7 +48,7 @@ class TrainSample:
     """Prompt, then sampled and observed in turn; S tokens together."""
     mask: npt.NDArray[np.bool_]
     """[S]: the loss tokens."""
-    behaviour_logp: npt.NDArray[np.float32]
+    behavior_logp: npt.NDArray[np.float32]
     """[S]: log p of each loss token under the policy that sampled it; 0 elsewhere."""
     advantage: float = 1.0
     """A(x, y) of the whole trajectory."""
@@ -74,7 +74,7 @@ def loss_mask(trajectory: Trajectory) -> npt.NDArray[np.bool_]:
     runs = [np.zeros(len(_prompt(trajectory).ids), dtype=bool)]
     for turn in trajectory.turns:
         if turn.sampled is not None:
-            runs.append(np.full(len(turn.sampled.ids), turn.learn))
+            runs.append(np.full(len(turn.sampled.ids), turn.trainable))
         if turn.observed is not None:
             runs.append(np.zeros(len(turn.observed.ids), dtype=bool))
     return np.concatenate(runs)
@@ -103,17 +103,17 @@ def sft_sample(trajectory: Trajectory) -> TrainSample:
 
 def _sample(trajectory: Trajectory, advantage: float, *, needs_logp: bool) -> TrainSample:
     mask = loss_mask(trajectory)
-    behaviour_logp = np.zeros(len(mask), dtype=np.float32)
+    behavior_logp = np.zeros(len(mask), dtype=np.float32)
     at = len(_prompt(trajectory).ids)
     for turn in trajectory.turns:
         if turn.sampled is not None:
             end = at + len(turn.sampled.ids)
-            if turn.learn and needs_logp:
-                behaviour_logp[at:end] = _logprobs(turn.sampled, trajectory)
+            if turn.trainable and needs_logp:
+                behavior_logp[at:end] = _logprobs(turn.sampled, trajectory)
             at = end
         if turn.observed is not None:
             at += len(turn.observed.ids)
-    return TrainSample(trajectory.segments, mask, behaviour_logp, advantage)
+    return TrainSample(trajectory.segments, mask, behavior_logp, advantage)
 
 
 def _prompt(trajectory: Trajectory) -> Segment:

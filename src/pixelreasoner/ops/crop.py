@@ -12,6 +12,7 @@ from pixelreasoner.core.errors import OperationError
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.trajectory import Observation
+from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.ops.operation import (
     ToolSchema,
     brief,
@@ -21,7 +22,6 @@ from pixelreasoner.ops.operation import (
     function_schema,
     json_kind,
 )
-from pixelreasoner.ops.scene import Scene, Shown
 
 MIN_SIDE_PX = 4
 """The shortest side of a crop, in original pixels: below it there is nothing to see."""
@@ -31,11 +31,11 @@ _CORNERS = ("x1", "y1", "x2", "y2")
 _UNIT_WORDS = {
     Unit.PIXEL: "in pixels of the image as shown",
     Unit.FRACTION: "as fractions of the image's width and height, from 0 to 1",
-    Unit.PERMILLE: "in thousandths of the image's width and height, from 0 to 1000",
+    Unit.RELATIVE: "in thousandths of the image's width and height, from 0 to 1000",
 }
 # A box may pass the edge by one step of its scale, as a rounded coordinate does. The step of a fraction is
 # its third decimal.
-_STEP = {Unit.PIXEL: 1.0, Unit.FRACTION: 0.001, Unit.PERMILLE: 1.0}
+_STEP = {Unit.PIXEL: 1.0, Unit.FRACTION: 0.001, Unit.RELATIVE: 1.0}
 
 
 @dataclass(frozen=True)
@@ -80,29 +80,29 @@ class CropImage:
             },
         )
 
-    def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+    def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
         """The crop; `box` is its region in pixels of the target image, `source` the target's number.
 
         Raises:
             OperationError: there is no such image, or no such box in it.
         """
         check_names(arguments, _ARGUMENTS)
-        if not scene.images:
-            hint = " yet; select frames of the video first" if scene.video else ""
+        if not context.images:
+            hint = " yet; select frames of the video first" if context.video else ""
             raise OperationError(f"there is no image to crop{hint}")
-        target = check_index(arguments["target_image"], "target_image", len(scene.images))
-        shown = scene.images[target - 1]
+        target = check_index(arguments["target_image"], "target_image", len(context.images))
+        shown = context.images[target - 1]
         left, top, right, bottom = self._bounds(arguments["bbox_2d"], shown)
         crop = Picture(np.ascontiguousarray(shown.picture.pixels[top:bottom, left:right]))
         width, height = crop.size
         return Observation(
-            self.reply.format(index=len(scene.images) + 1, width=width, height=height, target=target),
+            self.reply.format(index=len(context.images) + 1, width=width, height=height, target=target),
             images=(crop,),
             box=Box(left, top, right, bottom),
             source=target,
         )
 
-    def _bounds(self, bbox: object, shown: Shown) -> tuple[int, int, int, int]:
+    def _bounds(self, bbox: object, shown: DisplayedImage) -> tuple[int, int, int, int]:
         """The original pixels a box asks for: left, top, right, bottom."""
         box = _read_box(bbox, self.unit, shown.view)
         size = shown.picture.size

@@ -9,6 +9,7 @@ from typing import Any, cast
 from pixelreasoner.core.errors import OperationError
 from pixelreasoner.core.media import Video
 from pixelreasoner.core.trajectory import Observation
+from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.operation import (
     ToolSchema,
     check_index,
@@ -17,7 +18,6 @@ from pixelreasoner.ops.operation import (
     function_schema,
     json_kind,
 )
-from pixelreasoner.ops.scene import Scene
 
 MAX_FRAMES = 8
 """How many frames one call may ask for (paper, appendix C.1)."""
@@ -55,21 +55,21 @@ class SelectFrames:
             },
         )
 
-    def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+    def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
         """The selected frames as images, with their numbers in `frames`.
 
         Raises:
             OperationError: there is no video, no such frame, or too many are asked for.
         """
         check_names(arguments, _ARGUMENTS)
-        if scene.video is None:
+        if context.video is None:
             raise OperationError("there is no video to select frames from")
-        frames = self._read_frames(arguments["target_frames"], scene.video)
-        first = len(scene.images) + 1
+        frames = self._read_frames(arguments["target_frames"], context.video)
+        first = len(context.images) + 1
         text = self.reply.format(
             first=first, last=first + len(frames) - 1, frames=", ".join(map(str, frames))
         )
-        return Observation(text, images=tuple(scene.video.frames[i - 1] for i in frames), frames=frames)
+        return Observation(text, images=tuple(context.video.frames[i - 1] for i in frames), frames=frames)
 
     def _read_frames(self, value: object, video: Video) -> tuple[int, ...]:
         count = len(video.frames)

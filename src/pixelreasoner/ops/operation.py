@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pixelreasoner.core.errors import ConfigError, OperationError
 from pixelreasoner.core.trajectory import Observation
-from pixelreasoner.ops.scene import Scene
+from pixelreasoner.ops.image_context import ImageContext
 
 ToolSchema = dict[str, Any]
 """A function description in the form of OpenAI's tools, which chat templates take."""
@@ -33,10 +33,10 @@ class Operation(Protocol):
                     "target_image": {"type": "integer", "description": "Number of the image, from 1."},
                 })
 
-            def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+            def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
                 check_names(arguments, ("target_image",))
-                i = check_index(arguments["target_image"], "target_image", len(scene.images))
-                mirrored = Picture(np.ascontiguousarray(scene.images[i - 1].picture.pixels[:, ::-1]))
+                i = check_index(arguments["target_image"], "target_image", len(context.images))
+                mirrored = Picture(np.ascontiguousarray(context.images[i - 1].picture.pixels[:, ::-1]))
                 return Observation("The mirrored image:", images=(mirrored,), source=i)
     """
 
@@ -50,7 +50,7 @@ class Operation(Protocol):
         """How it is described to the model."""
         ...
 
-    def __call__(self, arguments: Mapping[str, Any], scene: Scene) -> Observation:
+    def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
         """Carries the operation out.
 
         Raises:

@@ -12,8 +12,8 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.crop import MIN_SIDE_PX, CropImage
 from pixelreasoner.ops.frames import MAX_FRAMES, SelectFrames
+from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.operation import Operation, ToolSchema, check_template
-from pixelreasoner.ops.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Toolbox:
         """
         return replace(self, operations=self.operations + operations)
 
-    def execute(self, call: ToolCall, scene: Scene) -> Observation:
+    def execute(self, call: ToolCall, context: ImageContext) -> Observation:
         """What comes of a call, whatever the model put in it: a result, or an error the model can read.
 
         Only an `OperationError` counts as the model's mistake; any other exception of an operation is a bug
@@ -67,7 +67,7 @@ class Toolbox:
         if not isinstance(cast(object, call.arguments), Mapping):
             return self.reject("the arguments must be an object with names and values")
         try:
-            return operation(call.arguments, scene)
+            return operation(call.arguments, context)
         except OperationError as e:
             return self.reject(str(e))
 
@@ -87,7 +87,7 @@ def standard_toolbox(
 ) -> Toolbox:
     """The operations of the paper: `crop_image` and `select_frames` (appendix C.1).
 
-    `unit` is what the model's box coordinates mean; the replies are those of a `chat.Dialect`.
+    `unit` is what the model's box coordinates mean; the replies are those of a `chat.ChatFormat`.
 
     Raises:
         ConfigError: a reply names a field there is not.

@@ -31,15 +31,15 @@ import torch
 from torch import Tensor
 
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.models.cascade import CascadePlan, Decoding, Piece, use_cascade
+from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece, use_cascade
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import Precision, autocast
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
-from pixelreasoner.policy.draw import draw
-from pixelreasoner.policy.memory import Chunk, Memory, Prompt, Tail, joined
+from pixelreasoner.policy.prefix_cache import Chunk, Memory, Prompt, Tail, joined
+from pixelreasoner.policy.sampling import sample_tokens
 
-PATIENCE = 8
+PREFILL_BATCHING_THRESHOLD = 8
 """New requests start when they are an eighth as many as those under way: a pass of the vision tower and of
 the prefill kernels costs about as much for one as for a few."""
 
@@ -184,7 +184,7 @@ class GroupEngine:
         logits_BV = self._model.logits(torch.stack([states_D[tail] for tail in tails.busy])).float()
         uniform_B = torch.tensor([m.random.random() for m in messages], dtype=torch.float64)
         forbidden = self._model.renderer.forbidden_ids
-        token_B, logp_B = draw(logits_BV, uniform_B, self._sampling, forbidden)
+        token_B, logp_B = sample_tokens(logits_BV, uniform_B, self._sampling, forbidden)
         done = []
         for message, token, logp in zip(messages, token_B.tolist(), logp_B.tolist(), strict=True):
             message.ids.append(token)
@@ -201,7 +201,7 @@ class GroupEngine:
         n_speaking = len(self._messages)
         n_free = self._policy.batch_size - n_speaking
         n_waiting = len(self._going_on) + len(self._opening)
-        if min(n_free, n_waiting) * PATIENCE < n_speaking:
+        if min(n_free, n_waiting) * PREFILL_BATCHING_THRESHOLD < n_speaking:
             return []
         self._memory.expect(min(n_free, len(self._opening)))
         chunks: list[Chunk] = []

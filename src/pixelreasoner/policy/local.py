@@ -22,7 +22,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import Precision, autocast
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
-from pixelreasoner.policy.draw import draw
+from pixelreasoner.policy.sampling import sample_tokens
 
 
 class LocalPolicy:
@@ -74,7 +74,7 @@ class LocalPolicy:
         finish: list[str] = ["length"] * len(requests)
         for step in range(sampling.max_tokens):
             uniform_B = torch.from_numpy(uniforms[state.row_B, step])
-            token_B, logp_B = draw(logits_BV, uniform_B, sampling, self.model.renderer.forbidden_ids)
+            token_B, logp_B = sample_tokens(logits_BV, uniform_B, sampling, self.model.renderer.forbidden_ids)
             going = []
             for b, (token, logp) in enumerate(zip(token_B.tolist(), logp_B.tolist(), strict=True)):
                 row = int(state.row_B[b])

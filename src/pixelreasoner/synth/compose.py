@@ -1,9 +1,9 @@
 """Writing one trajectory: the template decides what is done, the teacher words it, the toolbox does it.
 
 Every operation is carried out, so observations are what a model would see. A wrong operation is kept in view
-and never learned (`Turn.learn`); what is said after it, the correction, is. For `recrop_once`::
+and never learned (`Turn.trainable`); what is said after it, the correction, is. For `recrop_once`::
 
-    turn 1   "The red card is too small to read. Zoom in on the red card." + a crop elsewhere   learn=False
+    turn 1   "The red card is too small to read. Zoom in on the red card." + a crop elsewhere   not learned
     turn 2   "The red card is not here. Look again. Zoom in on the red card." + a crop on it    learned
     turn 3   "It reads K. \\boxed{K}"                                                           learned
 """
@@ -18,12 +18,12 @@ import numpy as np
 
 from pixelreasoner.chat.parsing import format_call, last_boxed, parse_message
 from pixelreasoner.core.geometry import Box
-from pixelreasoner.core.looks import Look, looks
+from pixelreasoner.core.inspection import InspectedRegion, inspected_regions
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
-from pixelreasoner.ops.scene import Scene
+from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.rewards.answers import is_correct
 from pixelreasoner.synth import regions
@@ -68,7 +68,7 @@ def compose(
         SynthesisError: the task has no cue the template could use, or the result does not hold what `verify`
             demands.
     """
-    story = _Story(task, teacher, sight, toolbox, rng, sight.scene(task))
+    story = _Story(task, teacher, sight, toolbox, rng, sight.context(task))
     for move in MOVES[template]:
         story.operate(move)
     text = teacher.conclusion(task, rng)
@@ -95,7 +95,7 @@ class _Story:
     sight: Sight
     toolbox: Toolbox
     rng: np.random.Generator
-    scene: Scene
+    context: ImageContext
     turns: list[Turn] = field(default_factory=list)
     wrong: list[Box] = field(default_factory=list)
     """The wrong crops so far, in pixels of the picture."""
@@ -107,10 +107,12 @@ class _Story:
         """Add the turn of one operation, carried out."""
         call = self._select(move) if self._cue.frames else self._crop(move)
         words = f"{self._opening()} {self.teacher.before_operation(self.task, self.rng)}"
-        observation = self.toolbox.execute(call, self.scene)
+        observation = self.toolbox.execute(call, self.context)
         text = f"{words}\n{format_call(call)}"
-        self.turns.append(Turn(text, call, observation, learn=move is Move.RIGHT))
-        self.scene = self.scene.add(*(self.sight.shown(image, crop=True) for image in observation.images))
+        self.turns.append(Turn(text, call, observation, trainable=move is Move.RIGHT))
+        self.context = self.context.add(
+            *(self.sight.displayed(image, crop=True) for image in observation.images)
+        )
         self.last = move
         if move is Move.WRONG and observation.box is not None:
             self.wrong.append(observation.box)
@@ -137,7 +139,7 @@ class _Story:
 
     def _crop(self, move: Move) -> ToolCall:
         cue, target = self._box_in_view()
-        lattice = self.sight.lattice(self.scene.images[target - 1])
+        lattice = self.sight.lattice(self.context.images[target - 1])
         match move:
             case Move.WRONG:
                 said = regions.disjoint_box(cue, lattice, self.rng, *self.wrong)
@@ -156,11 +158,11 @@ class _Story:
         if self.zoomed is not None and self.zoomed.box is not None:
             corner, box = self.zoomed.box, cue.box
             moved = Box(box.x1 - corner.x1, box.y1 - corner.y1, box.x2 - corner.x1, box.y2 - corner.y1)
-            return moved, len(self.scene.images)
+            return moved, len(self.context.images)
         return cue.box, sum(isinstance(item, Picture) for item in media[: cue.target])
 
     def _select(self, move: Move) -> ToolCall:
-        video, cue = self.scene.video, self._cue
+        video, cue = self.context.video, self._cue
         if video is None or move is Move.TOO_LARGE:
             raise SynthesisError(
                 f"task {self.task.id!r}: frames are selected in a video, and never too large"
@@ -189,19 +191,21 @@ def verify(trajectory: Trajectory) -> list[str]:
         return [*problems, f"{len(operations)} operations instead of {len(moves)}"]
     if not moves:
         return problems
-    seen = looks(trajectory)
+    seen = inspected_regions(trajectory)
     for number, (move, turn, look) in enumerate(zip(moves, operations, seen[:-1], strict=True), start=1):
         problems += [f"operation {number} {p}" for p in _faults(move, turn, look, seen[-2], trajectory.task)]
     return problems
 
 
-def _faults(move: Move, turn: Turn, look: Look | None, final: Look | None, task: Task) -> list[str]:
+def _faults(
+    move: Move, turn: Turn, look: InspectedRegion | None, final: InspectedRegion | None, task: Task
+) -> list[str]:
     """What is wrong with one operation; `final` is where the template's last one looked."""
     faults: list[str] = []
     if turn.call is None or parse_message(turn.text).call != turn.call:
         faults.append("is not the one the message asks for")
-    if turn.learn is not (move is Move.RIGHT):
-        faults.append("is learned" if turn.learn else "is not learned")
+    if turn.trainable is not (move is Move.RIGHT):
+        faults.append("is learned" if turn.trainable else "is not learned")
     if look is None or final is None or task.cue is None:
         return [*faults, "is not valid"]
     coverage = look.coverage_of(task.cue)

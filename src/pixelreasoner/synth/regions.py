@@ -43,7 +43,7 @@ class Lattice:
     """The original image in pixels."""
     view: Size
     """The size it is shown at: what pixel coordinates of the model refer to."""
-    unit: Unit = Unit.PERMILLE
+    unit: Unit = Unit.RELATIVE
     step: float = 20
     """In `unit`; the right and bottom edges count as multiples."""
 

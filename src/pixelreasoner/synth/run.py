@@ -15,20 +15,20 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from pixelreasoner.core.ahead import map_ahead
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Unit
+from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.recipe import RESOLVED_FILE, load_recipe, save_resolved
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.data.pixelworld.world import Split
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.synth.compose import compose
 from pixelreasoner.synth.mix import Mix, Slot, Template, plan
 from pixelreasoner.synth.sight import sight_of
 from pixelreasoner.synth.teacher import OracleTeacher
+from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.tasks.pixelworld.world import Split
 
 TRAJECTORIES_FILE = "trajectories.jsonl"
 AHEAD_PER_WORKER = 8
@@ -49,8 +49,8 @@ class SynthConfig(Config):
     n: int = Field(default=7500, ge=1)
     """Trajectories."""
     mix: Mix = Mix()
-    unit: Unit = Unit.PERMILLE
-    """What the numbers of a box mean to the model's family; a unit in the checkpoint's dialect goes first."""
+    unit: Unit = Unit.RELATIVE
+    """What the numbers of a box mean to the model's family; one in its chat format goes first."""
     coordinate_step: float = Field(default=20, gt=0)
     """Coordinates are multiples of it, in `unit`."""
     seed: int = 0
@@ -125,7 +125,7 @@ def _in_processes(
     """The same trajectories, in the same order, a few ahead of whoever takes them."""
     # Fresh processes: forking a process that holds torch's threads can hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from map_ahead(pool, partial(_composed, composer), numbered, ahead=workers * AHEAD_PER_WORKER)
+        yield from prefetch(pool, partial(_composed, composer), numbered, ahead=workers * AHEAD_PER_WORKER)
 
 
 def _composed(composer: Composer, numbered: tuple[int, Slot]) -> Trajectory:

@@ -74,12 +74,14 @@ PADDED = Scoring(lambda samples, layouts, max_tokens: micro_batches(layouts, max
 """One row per sample: the reference."""
 
 
-def spread(samples: Sequence[TrainSample], per_sample: Sequence[float], device: torch.device) -> Tensor:
+def repeat_per_token(
+    samples: Sequence[TrainSample], per_sample: Sequence[float], device: torch.device
+) -> Tensor:
     """One value per sample, repeated for each of its loss tokens: [N]."""
     counts = [s.n_loss_tokens for s in samples]
     return torch.from_numpy(np.repeat(np.asarray(per_sample, dtype=np.float32), counts)).to(device)
 
 
-def behaviour(samples: Sequence[TrainSample], device: torch.device) -> Tensor:
+def behavior_logprobs(samples: Sequence[TrainSample], device: torch.device) -> Tensor:
     """The sampler's log-probabilities of all loss tokens: [N]."""
-    return torch.from_numpy(np.concatenate([s.behaviour_logp[s.mask] for s in samples])).to(device)
+    return torch.from_numpy(np.concatenate([s.behavior_logp[s.mask] for s in samples])).to(device)

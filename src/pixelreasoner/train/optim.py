@@ -42,7 +42,7 @@ def rate(step: int, total: int, config: OptimConfig) -> float:
     return config.lr * (config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def descend(optimizer: torch.optim.Optimizer, *, step: int, total: int, config: OptimConfig) -> float:
+def optimizer_step(optimizer: torch.optim.Optimizer, *, step: int, total: int, config: OptimConfig) -> float:
     """Clip, step and clear; returns the gradient norm before clipping."""
     for group in optimizer.param_groups:
         group["lr"] = rate(step, total, config)

@@ -18,10 +18,8 @@ from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
-from pixelreasoner.data.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.data.prefetch import Prefetch
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.rollout import Attempt, rollout, turn_seed
+from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import Precision
@@ -34,6 +32,8 @@ from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.group import GroupPolicy
 from pixelreasoner.rewards.answers import is_correct
 from pixelreasoner.rewards.curiosity import CuriosityConfig, RewardTerms, curiosity_rewards
+from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.tasks.prefetch import Prefetch
 from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.optim import OptimConfig, adamw
 from pixelreasoner.train.progress import Interruptible, RunLog
@@ -169,7 +169,7 @@ class RLTrainer:
         g = self.config.group_size
         base = turn_seed(self.config.seed, self.step)
         attempts = [
-            Attempt(task, turn_seed(base, i * g + k)) for i, task in enumerate(tasks) for k in range(g)
+            RolloutRequest(task, turn_seed(base, i * g + k)) for i, task in enumerate(tasks) for k in range(g)
         ]
         done = rollout(
             attempts,

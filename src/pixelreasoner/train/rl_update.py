@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pixelreasoner.models.precision import autocast
 from pixelreasoner.objectives.grpo import LossInputs, grpo_loss, sample_weights
 from pixelreasoner.objectives.samples import ScoredGroup, TrainSample, to_samples
-from pixelreasoner.train.batches import PADDED, behaviour, spread
-from pixelreasoner.train.optim import descend
+from pixelreasoner.train.batches import PADDED, behavior_logprobs, repeat_per_token
+from pixelreasoner.train.optim import optimizer_step
 from pixelreasoner.train.rl_metrics import UpdateMetrics
 from pixelreasoner.train.shared_update import PACKED
 
@@ -53,9 +53,9 @@ def _optimiser_step(
         out = grpo_loss(
             LossInputs(
                 logp_T=scores.logp_N,
-                behaviour_logp_T=behaviour(chosen, model.device),
-                advantage_T=spread(chosen, [s.advantage for s in chosen], model.device),
-                weight_T=spread(chosen, [weights[i] for i in part], model.device),
+                behavior_logp_T=behavior_logprobs(chosen, model.device),
+                advantage_T=repeat_per_token(chosen, [s.advantage for s in chosen], model.device),
+                weight_T=repeat_per_token(chosen, [weights[i] for i in part], model.device),
                 entropy_T=scores.entropy_N,
             ),
             config.grpo,
@@ -64,5 +64,5 @@ def _optimiser_step(
         metrics.add_loss(out, sum(s.n_loss_tokens for s in chosen))
     at = trainer.step * config.updates_per_step + index
     total = config.steps * config.updates_per_step
-    norm = descend(trainer.optimizer, step=at, total=total, config=config.optim)
+    norm = optimizer_step(trainer.optimizer, step=at, total=total, config=config.optim)
     metrics.add_means({"grad_norm": norm}, sum(s.n_loss_tokens for s in active))

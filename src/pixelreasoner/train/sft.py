@@ -24,7 +24,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample, sft_sample
 from pixelreasoner.objectives.sft import batch_tokens, sft_loss
 from pixelreasoner.train.batches import micro_batches, score_samples
-from pixelreasoner.train.optim import OptimConfig, adamw, descend
+from pixelreasoner.train.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.train.progress import Interruptible, RunLog
 from pixelreasoner.train.state import open_run, save_state
 
@@ -153,7 +153,7 @@ class SFTTrainer:
             loss = sft_loss(scores.logp_N, n_batch_tokens=total)
             loss.backward()
             loss_sum += loss.item()
-        norm = descend(self.optimizer, step=self.step, total=self.steps, config=self.config.optim)
+        norm = optimizer_step(self.optimizer, step=self.step, total=self.steps, config=self.config.optim)
         self.step += 1
         self._losses = [*self._losses, loss_sum][-SMOOTHED:]
         return {"loss": loss_sum, "grad_norm": norm, "loss_tokens": float(total)}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import TokenScores
-from pixelreasoner.models.packing import Branch, pack, packed_batches
+from pixelreasoner.models.packing import CompletionSegment, pack, packed_batches
 from pixelreasoner.models.shared_scores import score_packed
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample
@@ -43,8 +43,8 @@ PACKED = Scoring(shared_micro_batches, score_shared)
 """One row per group or several: the same scores, with every prompt and every picture computed once."""
 
 
-def _branches(samples: Sequence[TrainSample], layouts: Sequence[Layout]) -> list[Branch]:
+def _branches(samples: Sequence[TrainSample], layouts: Sequence[Layout]) -> list[CompletionSegment]:
     return [
-        Branch.of(layout, sample.mask, len(sample.segments[0].ids))
+        CompletionSegment.of(layout, sample.mask, len(sample.segments[0].ids))
         for sample, layout in zip(samples, layouts, strict=True)
     ]

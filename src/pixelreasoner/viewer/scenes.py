@@ -173,7 +173,7 @@ def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ..
                 call=call_text(turn.call) if turn.call is not None else "",
                 status="none" if seen is None else "valid" if seen.valid else "invalid",
                 reply=seen.text.strip() if seen is not None else "",
-                learned=turn.learn,
+                learned=turn.trainable,
                 locator=_locator(seen, images, shown + 1) if seen is not None else None,
                 images=_returned(seen, shown + 1) if seen is not None else (),
             )

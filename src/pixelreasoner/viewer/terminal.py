@@ -25,7 +25,7 @@ def print_trajectory(console: Console, trajectory: Trajectory) -> None:
             print_call(console, turn.call)
         if turn.observation is not None:
             print_observation(console, turn.observation)
-        if not turn.learn:
+        if not turn.trainable:
             console.print(Padding("[dim](deliberately wrong, not learned)[/]", (0, 0, 0, 2)))
     print_outcome(console, trajectory)
 

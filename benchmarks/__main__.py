@@ -1,0 +1,207 @@
+"""`python -m benchmarks ...`: how fast, and how exact, against straightforward ways and against TRL."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import tyro
+
+if TYPE_CHECKING:
+    from benchmarks.rollout import RolloutPlan
+    from benchmarks.train import TrainPlan
+
+    Plan = TypeVar("Plan", RolloutPlan, TrainPlan)
+
+Out = Annotated[Path | None, tyro.conf.arg(metavar="FILE.jsonl")]
+
+
+def bench_train(
+    *,
+    quick: bool = False,
+    model: str | None = None,
+    frozen: bool = False,
+    rows: int | None = None,
+    out: Out = None,
+) -> None:
+    """A forward and backward pass over a group: shared prefix, padded rows, plain transformers, TRL.
+
+    Args:
+        quick: One case, a minute instead of ten.
+        model: Only this one of the small models: small-qwen3 or small-qwen2.5.
+        frozen: Without gradients of the vision tower.
+        rows: Attempts per padded micro-batch; all of a group when left out.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import train
+    from benchmarks.methods.base import Settings
+
+    plan = _only(model, train.QUICK if quick else train.TrainPlan())
+    records = train.run(replace(plan, settings=Settings(frozen=frozen, rows=rows)))
+    _finish(records, out, "train", quick=quick, model=model, frozen=frozen, rows=rows)
+
+
+def bench_rollout(
+    *, quick: bool = False, model: str | None = None, tasks: int | None = None, out: Out = None
+) -> None:
+    """Groups played with crops: the group engine, the plain engine, TRL's generation and tool loop.
+
+    Args:
+        quick: One case, a minute instead of ten.
+        model: Only this one of the small models: small-qwen3 or small-qwen2.5.
+        tasks: Only the cases with so many tasks played together (1 or 4).
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import rollout
+    from pixelreasoner.core.errors import ConfigError
+
+    plan = _only(model, rollout.QUICK if quick else rollout.RolloutPlan())
+    if tasks is not None:
+        chosen = tuple(case for case in plan.cases if case.tasks == tasks)
+        if not chosen:
+            raise ConfigError(f"no case plays {tasks} tasks together; --tasks is 1 or 4, without --quick")
+        plan = replace(plan, cases=chosen)
+    _finish(rollout.run(plan), out, "rollout", quick=quick, model=model, tasks=tasks)
+
+
+def bench_step(*, quick: bool = False, model: str | None = None, out: Out = None) -> None:
+    """A whole step of reinforcement learning on a group: play, score, take the gradient, update.
+
+    Args:
+        quick: One case, a minute instead of ten.
+        model: Only this one of the small models: small-qwen3 or small-qwen2.5.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import step
+
+    plan = _only(model, step.QUICK if quick else step.PLAN)
+    _finish(step.run(plan), out, "step", quick=quick, model=model)
+
+
+def bench_gpu(
+    models: tuple[str, ...] = ("Qwen2.5-VL-3B", "Qwen2.5-VL-7B", "Qwen3-VL-8B"),
+    *,
+    minutes: float = 9.0,
+    frozen: bool = False,
+    out: Out = None,
+) -> None:
+    """Training at true sizes on one accelerator, random weights: time, memory, utilisation.
+
+    Args:
+        models: Which ones.
+        minutes: For everything; what does not fit any more is left out.
+        frozen: Without gradients of the vision tower.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import gpu
+    from benchmarks.methods.base import Settings
+
+    settings = Settings(frozen=frozen, rows=1, recompute=True)
+    plan = gpu.GpuPlan(models=models, minutes=minutes, settings=settings)
+    _finish(gpu.run(plan), out, "gpu", models=" ".join(models), minutes=minutes, frozen=frozen)
+
+
+def bench_report(
+    files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE.jsonl ...")],
+    *,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DOCUMENT.md")] = None,
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE.svg")] = None,
+) -> None:
+    """Tables, and a picture, of measurements that were written with --out.
+
+    Args:
+        files: The measurements.
+        out: A document that takes the tables between its marks (as docs/performance.md has them); the
+            terminal takes them when left out.
+        plot: Where a picture of memory over group size goes.
+    """
+    from rich.console import Console
+
+    from benchmarks import report
+    from pixelreasoner.core.errors import ConfigError
+
+    if not files:
+        raise ConfigError("name the files that `python -m benchmarks ... --out FILE.jsonl` wrote")
+    runs = [report.read(path) for path in files]
+    if plot is not None:
+        report.plot_memory([record for run in runs for record in run], plot)
+    if out is not None:
+        report.fill(out, runs, plot)
+        return
+    for run in runs:
+        report.show(Console(), run)
+
+
+def _only(model: str | None, plan: Plan) -> Plan:
+    """The plan with one of its models, or as it is.
+
+    Raises:
+        ConfigError: none of its models has that name.
+    """
+    from pixelreasoner.core.errors import ConfigError
+
+    if model is None:
+        return plan
+    if model not in plan.models:
+        raise ConfigError(f"nothing is measured with {model!r} here; --model is {' or '.join(plan.models)}")
+    return replace(plan, models=(model,))
+
+
+def _finish(records: Iterator[dict[str, Any]], out: Path | None, what: str, **options: object) -> None:
+    """Write what is measured while it is, then show all of it."""
+    from rich.console import Console
+
+    from benchmarks import report
+
+    kept: list[dict[str, Any]] = []
+    with Console(stderr=True).status("measuring") as status:
+        for record in records:
+            if record["kind"] == "machine":
+                record["command"] = _command(what, options)
+            kept.append(record)
+            status.update(f"{len(kept)} measurements")
+            if out is not None:
+                # After each, so that an interruption loses nothing.
+                report.write(out, kept)
+    report.show(Console(), kept)
+
+
+def _command(what: str, options: Mapping[str, object]) -> str:
+    """How the command is given; options that are off are left out."""
+    chosen = (f"--{k}" if v is True else f"--{k} {v}" for k, v in options.items() if v not in (False, None))
+    return " ".join(["python -m benchmarks", what, *chosen])
+
+
+COMMANDS = {
+    "train": bench_train,
+    "rollout": bench_rollout,
+    "step": bench_step,
+    "gpu": bench_gpu,
+    "report": bench_report,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one benchmark; the process's exit code, 2 for a mistake of the user's."""
+    from pixelreasoner.core.errors import PixelReasonerError
+
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="python -m benchmarks",
+            description="Speed, memory and exactness against straightforward ways and against TRL.",
+            args=args or ["--help"],
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except PixelReasonerError as e:
+        sys.stderr.write(f"error: {e}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Training on groups of true size with models of true size, on one accelerator, within ten minutes.
+
+Weights are random and in bfloat16; optimiser states are left out. The prompt is shared (`shared`), or every
+attempt is a row of its own (`padded`, one attempt at a time, so without padding). Both run on the same
+weights, with gradient checkpointing. Utilisation counts what the work needs, at the rate of matrix products
+measured between the runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import TRUE_CASES, Case, group_samples, work_of
+from benchmarks.memory import peak_of
+from benchmarks.methods.base import Settings, largest_differences, with_behaviour
+from benchmarks.methods.ours import Padded, Shared
+from benchmarks.profile import where_time_goes
+from benchmarks.roofline import DecoderSize, VisionSize
+from benchmarks.shapes import random_model
+from benchmarks.timing import MatrixProducts, interleaved
+from benchmarks.train import MATRIX_PRODUCTS, OURS, Record, efficiency, machine, quiet, timed_record
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.objectives.samples import TrainSample
+
+PRODUCT_ROWS = 8192
+"""Rows of the products that give the rate: enough to fill an accelerator."""
+
+
+@dataclass(frozen=True)
+class GpuPlan:
+    """What `pixelreasoner bench gpu` measures."""
+
+    models: tuple[str, ...] = ("Qwen2.5-VL-3B", "Qwen2.5-VL-7B", "Qwen3-VL-8B")
+    cases: tuple[Case, ...] = TRUE_CASES
+    settings: Settings = field(default_factory=lambda: Settings(rows=1, recompute=True))
+    device: str = "cuda"
+    rounds: int = 3
+    minutes: float = 9.0
+    """For everything; what does not fit any more is left out, and said so."""
+
+
+def run(plan: GpuPlan) -> Iterator[Record]:
+    """Records as they are made.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    quiet()
+    device = torch.device(plan.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device here; run this where there is one")
+    end = time.monotonic() + 60 * plan.minutes
+    left = len(plan.models) * len(plan.cases)
+    yield machine(device) | {"left_out": []}
+    for name in plan.models:
+        model = None
+        for case in plan.cases:
+            share = (end - time.monotonic()) / left
+            left -= 1
+            if share <= 0:
+                yield _note(f"{name}, {case.name}: left out, the time is over")
+                continue
+            try:
+                model = model or random_model(name, device=device, dtype=_dtype(device))
+                yield from _measure(name, model, case, plan, share)
+            except torch.OutOfMemoryError:
+                yield _note(f"{name}, {case.name}: left out, it does not fit the device's memory")
+                if model is not None:
+                    model.zero_grad(set_to_none=True)
+            _free(device)
+        del model
+        _free(device)
+
+
+def _measure(
+    name: str, model: VisionLanguageModel, case: Case, plan: GpuPlan, seconds: float
+) -> Iterator[Record]:
+    end = time.perf_counter() + seconds
+    settings, device = plan.settings, torch.device(plan.device)
+    samples = group_samples(case, model.renderer)
+    # Whatever the first pass gives is taken for the sampler's log-probabilities; it also warms the device up.
+    samples = with_behaviour(samples, Padded(model, samples, settings).run())
+    made = {"shared": Shared(model, samples, settings), "padded": Padded(model, samples, settings)}
+    work = work_of(samples, [model.renderer.layout(s.segments) for s in samples])
+    decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
+    differences, peaks = _differences_and_peaks(model, samples, settings, device)
+    model.zero_grad(set_to_none=True)
+    profile = where_time_goes(made[OURS].run, device)
+    model.zero_grad(set_to_none=True)
+    products = MatrixProducts(
+        decoder, min(work.tokens, PRODUCT_ROWS), device=device, dtype=_dtype(device), repeats=4
+    )
+    products()
+    tasks: dict[str, Callable[[], object]] = {m: method.run for m, method in made.items()}
+    left = end - time.perf_counter()
+    taken = interleaved(tasks | {MATRIX_PRODUCTS: products}, rounds=plan.rounds, seconds=left, device=device)
+    rate = products.flops / median(taken.pop(MATRIX_PRODUCTS))
+    for method, times in taken.items():
+        yield timed_record(times, taken[OURS]) | {
+            "kind": "gpu", "model": name, "method": method, "case": case.name, **asdict(case),
+            **asdict(settings), "dtype": str(_dtype(device)).removeprefix("torch."),
+            "tokens": made[method].tokens, "loss_tokens": work.loss_tokens, "peak_bytes": peaks[method],
+            "largest_logp_difference": differences[0], "largest_gradient_difference": differences[1],
+            "profile": profile if method == OURS else {},
+            **efficiency(work, decoder, vision, settings, method, median(times), rate),
+        }  # fmt: skip
+
+
+def _differences_and_peaks(
+    model: VisionLanguageModel, samples: list[TrainSample], settings: Settings, device: torch.device
+) -> tuple[tuple[float, float], dict[str, int]]:
+    """How far the two methods are apart in this precision, and the bytes each needs beside the weights."""
+    found: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
+    peaks: dict[str, int] = {}
+    for name, kind in (("padded", Padded), ("shared", Shared)):
+        method = kind(model, samples, settings)
+        model.zero_grad(set_to_none=True)
+        kept: list[Tensor] = []
+        peaks[name] = peak_of(lambda: kept.append(method.run()), device)  # noqa: B023 (called at once)
+        few = {n: g.cpu() for n, g in method.gradients().items() if n in _compared(model)}
+        found[name] = kept[0], few
+    return largest_differences(*found["shared"], *found["padded"]), peaks
+
+
+def _compared(model: VisionLanguageModel) -> set[str]:
+    """Matrices at both ends of the decoder; all of them would have to be held twice."""
+    last = len(model.decoder.layers) - 1
+    parts = ("self_attn.k_proj.weight", "self_attn.v_proj.weight", "mlp.down_proj.weight")
+    return {f"model.language_model.layers.{i}.{part}" for i in (0, last) for part in parts}
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _note(text: str) -> Record:
+    return {"kind": "note", "text": text}

@@ -1,0 +1,186 @@
+"""Ways of playing a group: this package's loop with one of its policies, and TRL's generation with tools."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+from transformers import PreTrainedModel
+
+from benchmarks.methods.base import Settings
+from benchmarks.methods.trl_trainer import output_folder, require_trl, trainer_parts
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.env.limits import Limits
+from pixelreasoner.env.rollout import RolloutRequest, image_context, rollout, turn_seed
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.ops.crop import CropImage
+from pixelreasoner.ops.toolbox import Toolbox
+from pixelreasoner.policy.base import Policy, Sampling
+from pixelreasoner.policy.local import LocalPolicy
+
+
+@dataclass(frozen=True)
+class Game:
+    """What is played: a group of attempts at each task, each with so many crops."""
+
+    tasks: tuple[Task, ...]
+    group: int
+    """Attempts at each."""
+    crops: int
+    message: int
+    """Tokens of a message at most."""
+
+    @property
+    def limits(self) -> Limits:
+        """The message after the last crop asks for another one, and ends the attempt."""
+        return Limits(max_turns=self.crops + 1, max_operations=self.crops)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(max_tokens=self.message)
+
+
+@dataclass(frozen=True)
+class Played:
+    """Tokens of a game."""
+
+    prompt: int
+    """Of the first prompt, its picture expanded."""
+    sampled: int
+    """Of all attempts."""
+    observed: int
+    """Of all attempts, crops expanded."""
+
+
+class RolloutMethod(Protocol):
+    def run(self) -> Played:
+        """Play the game once, with draws of its own, nothing remembered from the last time."""
+        ...
+
+
+PolicyMaker = Callable[[VisionLanguageModel], Policy]
+
+
+def group_policy() -> PolicyMaker | None:
+    """The group engine, where this version of the package has one."""
+    try:
+        module = importlib.import_module("pixelreasoner.policy.group")
+    except ModuleNotFoundError:
+        return None
+    return module.GroupPolicy
+
+
+def crop_toolbox(renderer: QwenVLRenderer) -> Toolbox:
+    """`crop_image` alone."""
+    chat_format = renderer.chat_format
+    return Toolbox((CropImage(renderer.unit, chat_format.crop_reply),), chat_format.error_reply)
+
+
+class Ours:
+    """`env.rollout` with a policy of this package; its trajectories are ready to be trained on."""
+
+    def __init__(self, model: VisionLanguageModel, game: Game, policy: PolicyMaker = LocalPolicy) -> None:
+        self._model, self._game, self._policy = model, game, policy
+        self._runs = 0
+
+    def run(self) -> Played:
+        return self.played(self.play())
+
+    def play(self) -> list[Trajectory]:
+        """The trajectories, group after group."""
+        game, renderer = self._game, self._model.renderer
+        self._runs += 1
+        return rollout(
+            [
+                RolloutRequest(task, turn_seed(self._runs, i))
+                for task in game.tasks
+                for i in range(game.group)
+            ],
+            # New, as after an update: keys, values and features belong to the weights they were made with.
+            policy=self._policy(self._model),
+            renderer=renderer,
+            toolbox=crop_toolbox(renderer),
+            sampling=game.sampling,
+            limits=game.limits,
+        )
+
+    def played(self, trajectories: Sequence[Trajectory]) -> Played:
+        layout = self._model.renderer.layout
+        prompts = [len(layout(t.segments[:1])) for t in trajectories]
+        sampled = sum(t.n_sampled_tokens for t in trajectories)
+        whole = sum(len(layout(t.segments)) for t in trajectories)
+        return Played(prompts[0], sampled, whole - sampled - sum(prompts))
+
+
+class TrlGeneration:
+    """`GRPOTrainer`'s own generation: prompts through its processor, `generate`, tools, `generate` again.
+
+    What it does afterwards to the batch (padding, pixels for training, rewards) is not part of it.
+    """
+
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, game: Game) -> None:
+        """Raises MissingExtraError when TRL is not installed."""
+        require_trl()
+        self._game, self._hf = game, hf
+        # Our limit is per message, TRL's for the whole completion.
+        most = (game.crops + 1) * (game.message + 256)
+        arguments = trainer_parts(
+            hf, renderer, output_folder(self), group=game.group, tasks=len(game.tasks), settings=Settings(),
+            completion=4 * most, turns=game.crops,
+        )  # fmt: skip
+        from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
+        from trl.chat_template_utils import qwen3_template  # pyright: ignore[reportMissingImports]
+
+        renderer.tokenizer.response_template = qwen3_template
+        tools = [crop_tool(renderer, task) for task in game.tasks]
+        self.trainer = GRPOTrainer(**arguments, tools=tools[:1])
+        self.trainer.model_wrapped = hf
+        each = range(game.group)
+        self._tools = [{tool.__name__: tool} for tool in tools for _ in each]
+        self._prompts = [trl_prompt(renderer, task) for task in game.tasks for _ in each]
+
+    def run(self) -> Played:
+        trainer = self.trainer
+        self._hf.train()
+        trainer._sync_tool_dicts = self._tools
+        trainer._async_tool_dicts = [{} for _ in self._tools]
+        prompt_ids, completion_ids, tool_mask, *_ = trainer._generate(self._prompts)
+        sampled = sum(map(sum, tool_mask))
+        return Played(len(prompt_ids[0]), sampled, sum(map(len, completion_ids)) - sampled)
+
+
+def trl_prompt(renderer: QwenVLRenderer, task: Task) -> list[dict[str, Any]]:
+    """The same words and the same picture as `renderer.prompt` writes."""
+    picture = task.media[0]
+    assert isinstance(picture, Picture)
+    content = [
+        {"type": "image", "image": Image.fromarray(picture.pixels)},
+        {"type": "text", "text": task.question + renderer.chat_format.guideline},
+    ]
+    return [{"role": "user", "content": content}]
+
+
+def crop_tool(renderer: QwenVLRenderer, task: Task) -> Callable[..., list[dict[str, Any]]]:
+    """`crop_image` as a function that TRL can call: the same operation, its result as message content."""
+    toolbox, scene = crop_toolbox(renderer), image_context(task, renderer)
+
+    def crop_image(bbox_2d: list[int], target_image: int) -> list[dict[str, Any]]:
+        """Cut a region out of an image.
+
+        Args:
+            bbox_2d: The region's corners.
+            target_image: The number of the image.
+        """
+        call = ToolCall("crop_image", {"bbox_2d": bbox_2d, "target_image": target_image})
+        observation = toolbox.execute(call, scene)
+        images = [{"type": "image", "image": Image.fromarray(p.pixels)} for p in observation.images]
+        return [{"type": "text", "text": observation.text}, *images]
+
+    return crop_image

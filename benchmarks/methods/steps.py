@@ -1,0 +1,79 @@
+"""Whole steps of reinforcement learning on one group: play it, score it, take the gradient, update."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from transformers import PreTrainedModel
+
+from benchmarks.methods.base import Settings
+from benchmarks.methods.ours import Padded, Shared
+from benchmarks.methods.rollouts import Game, Ours, PolicyMaker, TrlGeneration, trl_prompt
+from benchmarks.methods.trl_trainer import dealt_rewards
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.objectives.samples import score_group, to_samples
+from pixelreasoner.train.optim import OptimConfig, adamw, optimizer_step
+
+OPTIM = OptimConfig(lr=1e-6)
+
+
+class StepMethod(Protocol):
+    playing: list[float]
+    """Seconds of each step that went into playing the group."""
+
+    def run(self) -> None:
+        """Play the group, score it, take the gradient of its loss, update the weights."""
+        ...
+
+
+class OurStep:
+    """This package's loop, with a policy to play and a method to train."""
+
+    def __init__(
+        self, model: VisionLanguageModel, game: Game, policy: PolicyMaker, train: type[Shared] | type[Padded]
+    ) -> None:
+        self._model, self._train = model, train
+        self._play = Ours(model, game, policy)
+        self._optimizer = adamw(model.parameters(), OPTIM)
+        self.playing: list[float] = []
+
+    def run(self) -> None:
+        group = tuple(timed(self._play.play, self.playing)())
+        scored = score_group(group, dealt_rewards(group), scale="std")
+        self._train(self._model, to_samples(scored), Settings()).run()
+        optimizer_step(self._optimizer, step=0, total=1, config=OPTIM)
+
+
+class TrlStep:
+    """`GRPOTrainer.training_step` with its generation, and the same optimiser after it."""
+
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, game: Game) -> None:
+        """Raises MissingExtraError when TRL is not installed."""
+        self._hf = hf
+        # Kept: it owns the folder that the trainer calls its output.
+        self._generation = TrlGeneration(hf, renderer, game)
+        self._trainer = self._generation.trainer
+        self._trainer.current_gradient_accumulation_steps = 1
+        self._inputs: list[dict[str, Any]] = [{"prompt": trl_prompt(renderer, game.tasks[0])}] * game.group
+        self._optimizer = adamw(hf.parameters(), OPTIM)
+        self.playing: list[float] = []
+        self._trainer._generate = timed(self._trainer._generate, self.playing)
+
+    def run(self) -> None:
+        self._trainer.training_step(self._hf, self._inputs, None)
+        optimizer_step(self._optimizer, step=0, total=1, config=OPTIM)
+
+
+def timed(work: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+    """`work`, which also notes how long it took."""
+
+    def run(*args: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        out = work(*args, **options)
+        seconds.append(time.perf_counter() - start)
+        return out
+
+    return run

@@ -1,0 +1,124 @@
+"""The straightforward way: transformers' own forward pass on padded rows, each with pixels of its own.
+
+Nothing is shared and nothing is clever: an attempt brings its prompt and its pictures, rows are padded on the
+right, the model numbers the positions, and vocabulary scores are taken for the completion.
+
+Shape legend: B rows, T tokens of the longest, C tokens after the prompt, V vocabulary, N loss tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from benchmarks.methods.base import Settings, gradients_of, group_loss, padded_tokens, parts
+from pixelreasoner.chat.layout import Layout
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.models.logprobs import TokenScores
+from pixelreasoner.models.patches import patch_rows
+from pixelreasoner.objectives.samples import TrainSample
+
+
+@dataclass(frozen=True)
+class PaddedRows:
+    """What a padded batch is made of."""
+
+    ids_BT: Tensor
+    mask_BT: Tensor
+    loss_BT: Tensor
+    """True for the loss tokens."""
+    kind_BT: Tensor
+    """0 text, 1 image."""
+    prompt: int
+    grid_M3: Tensor
+    """Patches of each image along time, height and width, images in order of appearance."""
+
+    @classmethod
+    def of(
+        cls, samples: Sequence[TrainSample], layouts: Sequence[Layout], device: torch.device
+    ) -> PaddedRows:
+        """Rows of attempts at one task, padded on the right."""
+        width = max(len(row) for row in layouts)
+        ids, mask, kind = (np.zeros((len(layouts), width), np.int64) for _ in range(3))
+        loss = np.zeros((len(layouts), width), bool)
+        for b, (sample, row) in enumerate(zip(samples, layouts, strict=True)):
+            ids[b, : len(row)], mask[b, : len(row)], kind[b, : len(row)] = row.ids_T, 1, row.kind_T
+            loss[b, : len(row)] = sample.mask[row.owner_T]
+        grids = [block.grid_thw for row in layouts for block in row.blocks]
+        prompt = int((layouts[0].owner_T < len(samples[0].segments[0].ids)).sum())
+        return cls(
+            ids_BT=torch.from_numpy(ids).to(device),
+            mask_BT=torch.from_numpy(mask).to(device),
+            loss_BT=torch.from_numpy(loss).to(device),
+            kind_BT=torch.from_numpy(kind).to(device),
+            prompt=prompt,
+            grid_M3=torch.tensor(grids, device=device),
+        )
+
+
+def pixels_of(layouts: Sequence[Layout], renderer: QwenVLRenderer, device: torch.device) -> Tensor:
+    """The patches of every picture of every row, as often as they stand there."""
+    return patch_rows(list(chain.from_iterable(row.blocks for row in layouts)), renderer, device)
+
+
+class Stock:
+    """One padded pass per micro-batch through an unchanged transformers model."""
+
+    def __init__(
+        self,
+        hf: PreTrainedModel,
+        renderer: QwenVLRenderer,
+        samples: Sequence[TrainSample],
+        settings: Settings,
+    ) -> None:
+        self._hf, self._renderer, self._samples, self._settings = hf, renderer, samples, settings
+        self.tokens = padded_tokens([renderer.layout(s.segments) for s in samples], settings.rows)
+        hf.model.visual.requires_grad_(not settings.frozen)
+        if settings.recompute:
+            hf.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def run(self) -> Tensor:
+        self._hf.train()
+        self._hf.zero_grad(set_to_none=True)
+        n_loss = sum(s.n_loss_tokens for s in self._samples)
+        found = []
+        for part in parts(len(self._samples), self._settings.rows):
+            chosen = [self._samples[i] for i in part]
+            logp_N = self._score(chosen)
+            # The entropy is not part of this way; the loss does not read it.
+            group_loss(TokenScores(logp_N, logp_N.detach()), chosen, n_loss).backward()
+            found.append(logp_N.detach())
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def log_probs(self) -> Tensor:
+        """The forward pass alone: [N]."""
+        chosen = ([self._samples[i] for i in p] for p in parts(len(self._samples), self._settings.rows))
+        return torch.cat([self._score(samples) for samples in chosen])
+
+    def _score(self, samples: Sequence[TrainSample]) -> Tensor:
+        layouts = [self._renderer.layout(s.segments) for s in samples]
+        rows = PaddedRows.of(samples, layouts, self._hf.device)
+        n_after = rows.ids_BT.shape[1] - rows.prompt
+        out = self._hf(
+            input_ids=rows.ids_BT,
+            attention_mask=rows.mask_BT,
+            pixel_values=pixels_of(layouts, self._renderer, self._hf.device).to(self._hf.dtype),
+            image_grid_thw=rows.grid_M3,
+            mm_token_type_ids=rows.kind_BT.int(),
+            logits_to_keep=n_after + 1,
+            use_cache=False,
+        )
+        logits_BCV = out.logits[:, :-1]
+        logp_BCV = logits_BCV.to(torch.promote_types(logits_BCV.dtype, torch.float32)).log_softmax(-1)
+        logp_BC = logp_BCV.gather(-1, rows.ids_BT[:, rows.prompt :, None])[..., 0]
+        return logp_BC[rows.loss_BT[:, rows.prompt :]]
+
+    def gradients(self) -> dict[str, Tensor]:
+        return gradients_of(self._hf)

@@ -1,5 +1,0 @@
-"""PixelWorld: procedural tasks whose answers are legible only after the right operation."""
-
-from pixelreasoner.data.pixelworld.world import KINDS, PixelWorld, WorldConfig
-
-__all__ = ["KINDS", "PixelWorld", "WorldConfig"]

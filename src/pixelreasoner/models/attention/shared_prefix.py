@@ -1,0 +1,239 @@
+"""Attention over rows in which the attempts of a group share their prompt, exact and on stock kernels.
+
+A row holds several groups, one after the other, and each group's prompt once::
+
+    [ prompt a | attempt a1 | attempt a2 | attempt a3 ][ prompt b | attempt b1 | attempt b2 ]
+
+A prompt attends to itself; an attempt attends to its group's prompt and to itself, never to its siblings.
+Those are two regions, each of which a stock kernel computes:
+
+* own: every segment (prompt or attempt) with itself, causally;
+* across: all attempts of a group with their prompt, without a mask, in one rectangular call. The prompt's
+  keys and values are read where they lie, and never repeated.
+
+The softmax of an attempt's token is spread over both. With `out` and `lse` (the log-sum-exp of its
+scores) of each, those of the whole are::
+
+    lse = log(exp(lse_own) + exp(lse_across))
+    out = out_own * exp(lse_own - lse) + out_across * exp(lse_across - lse)
+
+A backward kernel rebuilds its probabilities as exp(score - lse) and needs the sum of out * gradient. Given
+`out` and `lse` of the WHOLE it therefore returns its region's share of the exact gradients; they add up.
+
+Shape legend: T tokens of the row, H query heads, K key-value heads, D head width.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from pixelreasoner.models.attention.flash_kernels import Kernel, Region, kernel_for
+
+SHARED_PREFIX = "pixelreasoner_shared_prefix"
+SHARED_PREFIX_DENSE = "pixelreasoner_shared_prefix_dense"
+"""The same by one masked softmax over the whole row: what the other is tested against."""
+
+
+@dataclass(frozen=True)
+class GroupSpan:
+    """One group of a row, in tokens."""
+
+    prompt: int
+    """At least one."""
+    branches: tuple[int, ...] = ()
+    """What each attempt adds to it, at least one token; an attempt that adds nothing is left out."""
+
+    @property
+    def n_tokens(self) -> int:
+        return self.prompt + sum(self.branches)
+
+
+@dataclass(frozen=True)
+class PrefixPlan:
+    """Who attends to whom in a row: its groups, in order."""
+
+    groups: tuple[GroupSpan, ...]
+
+    @cached_property
+    def own(self) -> Region:
+        """Every segment of the row with itself."""
+        lengths = tuple(n for group in self.groups for n in (group.prompt, *group.branches))
+        return Region(q_start=0, k_start=0, q_lengths=lengths, k_lengths=lengths, causal=True)
+
+    @cached_property
+    def across(self) -> tuple[Region, ...]:
+        """The attempts of each group with their prompt."""
+        starts = itertools.accumulate((group.n_tokens for group in self.groups), initial=0)
+        return tuple(
+            Region(
+                q_start=start + group.prompt,
+                k_start=start,
+                q_lengths=(sum(group.branches),),
+                k_lengths=(group.prompt,),
+                causal=False,
+            )
+            for start, group in zip(starts, self.groups, strict=False)
+            if group.branches
+        )
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(group.n_tokens for group in self.groups)
+
+
+def shared_prefix_attention(
+    module: nn.Module,
+    query_1HTD: Tensor,
+    key_1KTD: Tensor,
+    value_1KTD: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    shared_prefix: PrefixPlan | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """An attention function for transformers; returns [1, T, H, D].
+
+    `shared_prefix` is handed to the decoder as a keyword argument, which passes it on to every layer, also
+    when gradient checkpointing runs a layer again. Without it this is transformers' own "sdpa" attention,
+    so that one model can both sample and be trained.
+    """
+    if shared_prefix is None:
+        return sdpa_attention_forward(
+            module, query_1HTD, key_1KTD, value_1KTD, attention_mask,
+            dropout=dropout, scaling=scaling, **options,
+        )  # fmt: skip
+    _check(query_1HTD, shared_prefix, attention_mask, dropout, options)
+    q, k, v = _autocast(query_1HTD, key_1KTD, value_1KTD)
+    kernel = kernel_for(q)
+    if kernel is None:
+        return _dense(q, k, v, shared_prefix, scaling), None
+    q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q, k, v))
+    out_THD = _TwoRegions.apply(q_THD, k_TKD, v_TKD, shared_prefix, scaling, kernel)
+    assert isinstance(out_THD, Tensor)
+    return out_THD.unsqueeze(0), None
+
+
+def dense_attention(
+    module: nn.Module,
+    query_1HTD: Tensor,
+    key_1KTD: Tensor,
+    value_1KTD: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    shared_prefix: PrefixPlan,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """As `shared_prefix_attention`, with a [T, T] mask."""
+    _check(query_1HTD, shared_prefix, attention_mask, dropout, options)
+    q, k, v = _autocast(query_1HTD, key_1KTD, value_1KTD)
+    return _dense(q, k, v, shared_prefix, scaling), None
+
+
+class _TwoRegions(torch.autograd.Function):
+    """The equations at the top of this file."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, plan: PrefixPlan, scale: float, kernel: Kernel
+    ) -> Tensor:
+        out_THD, lse_TH = kernel.forward(q_THD, k_TKD, v_TKD, plan.own, scale)
+        for region in plan.across:
+            at, of = region.queries, region.keys
+            far_out, far_lse = kernel.forward(q_THD[at], k_TKD[of], v_TKD[of], region, scale)
+            # exp(lse_across - lse), of two numbers that may both be far from zero.
+            share = torch.sigmoid(far_lse - lse_TH[at]).unsqueeze(-1)
+            out_THD[at] = torch.lerp(out_THD[at].to(share.dtype), far_out.to(share.dtype), share)
+            lse_TH[at] = torch.logaddexp(lse_TH[at], far_lse)
+        ctx.save_for_backward(q_THD, k_TKD, v_TKD, out_THD, lse_TH)
+        ctx.plan, ctx.scale, ctx.kernel = plan, scale, kernel
+        return out_THD
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return *_gradients(ctx, *grads), None, None, None
+
+
+# The kernels cannot be differentiated twice. A function of its own, because the decorator hides the names of
+# parameters, and a method has to keep those of its base class.
+@once_differentiable
+def _gradients(ctx: Any, grad_THD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of queries, keys and values."""
+    q_THD, k_TKD, v_TKD, out_THD, lse_TH = ctx.saved_tensors
+    plan, scale, kernel = ctx.plan, ctx.scale, ctx.kernel
+    dq, dk, dv = kernel.backward(grad_THD, q_THD, k_TKD, v_TKD, out_THD, lse_TH, plan.own, scale)
+    for region in plan.across:
+        at, of = region.queries, region.keys
+        far_dq, far_dk, far_dv = kernel.backward(
+            grad_THD[at], q_THD[at], k_TKD[of], v_TKD[of], out_THD[at], lse_TH[at], region, scale
+        )
+        dq[at] += far_dq
+        dk[of] += far_dk
+        dv[of] += far_dv
+    return dq, dk, dv
+
+
+def _dense(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, plan: PrefixPlan, scale: float) -> Tensor:
+    mask_TT = _mask(plan, q_1HTD.device)
+    out_1HTD = F.scaled_dot_product_attention(
+        q_1HTD, k_1KTD, v_1KTD, attn_mask=mask_TT, scale=scale, enable_gqa=True
+    )
+    return out_1HTD.transpose(1, 2)
+
+
+# The layers of a pass ask for the same mask, and it is large.
+@lru_cache(maxsize=1)
+def _mask(plan: PrefixPlan, device: torch.device) -> Tensor:
+    """[T, T]: whether the token of the row attends to that of the column."""
+    mask_TT = torch.zeros(plan.n_tokens, plan.n_tokens, dtype=torch.bool, device=device)
+    for at, of in plan.own.pieces():
+        mask_TT[at, of] = True
+    mask_TT.tril_()
+    for region in plan.across:
+        mask_TT[region.queries, region.keys] = True
+    return mask_TT
+
+
+def _check(
+    q_1HTD: Tensor, plan: PrefixPlan, attention_mask: Tensor | None, dropout: float, options: dict[str, Any]
+) -> None:
+    rows, _, n_tokens, _ = q_1HTD.shape
+    assert (rows, n_tokens) == (1, plan.n_tokens), f"{rows} x {n_tokens} tokens, a plan of {plan.n_tokens}"
+    assert attention_mask is None, "the plan says who attends to whom; a mask beside it would be ignored"
+    assert dropout == 0.0, "the backward kernels are called without dropout"
+    assert options.get("sliding_window") is None, "a window is not part of the two-region form"
+
+
+def _autocast(*states: Tensor) -> list[Tensor]:
+    """To the dtype a stock attention call would be given here; norms leave queries and keys in float32."""
+    device = states[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return list(states)
+    return [x.to(torch.get_autocast_dtype(device)) for x in states]
+
+
+for _name, _function in ((SHARED_PREFIX, shared_prefix_attention), (SHARED_PREFIX_DENSE, dense_attention)):
+    AttentionInterface.register(_name, _function)
+# Padded batches need the mask of "sdpa". For a row without padding it returns None: nothing [T, T] is built.
+AttentionMaskInterface.register(SHARED_PREFIX, sdpa_mask)
+
+
+def use_shared_prefix(decoder: Any) -> None:
+    """Switch a transformers decoder, in place; without a plan it computes what it did, by the same calls."""
+    # For good, not around a pass: gradient checkpointing asks again for the implementation while it replays
+    # a layer in the backward pass. The public setter would look for a package of that name.
+    decoder.config._attn_implementation = SHARED_PREFIX

@@ -1,0 +1,86 @@
+"""The lessons of a base model, painted in parallel: always the same for the same configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+
+from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Picture
+from pixelreasoner.nano.exchanges import View, close_up, view_of
+from pixelreasoner.nano.lessons import Lesson, lessons
+from pixelreasoner.tasks.pixelworld import paint, scenes
+from pixelreasoner.tasks.pixelworld.world import PixelWorld, WorldConfig
+
+CHUNK = 50
+CHART_CLOSE_UPS = 4
+"""Things of a reading chart that are shown close as well: at that size handwriting can be read."""
+SHEETS = 5
+"""Sheets of cards with every reading chart: as many pictures as the chart gives itself."""
+TINY_SHARE = 2 / 3
+"""Scenes whose details need a close-up: they give both a hard overview and the close-ups."""
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """How many pictures to paint, for which chat_format."""
+
+    world: WorldConfig
+    chat_format: ChatFormat
+    factor: int
+    """Pixels per language-model token side."""
+    n_scenes: int
+    n_charts: int
+
+    def paint(self, workers: int) -> Iterator[tuple[list[Lesson], list[View]]]:
+        """Chunks of lessons and reading charts, in order, painted by `workers` processes."""
+        total = max(self.n_scenes, self.n_charts)
+        ranges = [range(i, min(i + CHUNK, total)) for i in range(0, total, CHUNK)]
+        # Fork would copy the parent's threads' locks; spawn starts clean and costs a second.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(partial(_paint, self), ranges)
+
+
+def _paint(curriculum: Curriculum, indices: Sequence[int]) -> tuple[list[Lesson], list[View]]:
+    world = PixelWorld(curriculum.world)
+    about = [x for i in indices if i < curriculum.n_scenes for x in _lessons(curriculum, world, i)]
+    charts = [v for i in indices if i < curriculum.n_charts for v in _chart(curriculum, i)]
+    return about, charts
+
+
+def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Lesson]:
+    kinds = curriculum.world.kinds
+    kind, turn = kinds[index % len(kinds)], index // len(kinds)
+    tiny = int((turn + 1) * TINY_SHARE) > int(turn * TINY_SHARE)
+    scene, rng = world.scene("base", kind, turn, tiny=tiny)
+    return lessons(scene, rng, curriculum.chat_format, curriculum.factor)
+
+
+def _chart(curriculum: Curriculum, index: int) -> list[View]:
+    """A chart as a whole, close-ups of some of its things, and sheets: reading is learned on those."""
+    world, d, factor = curriculum.world, curriculum.chat_format, curriculum.factor
+    rng = np.random.default_rng([world.seed, 0xC4A27, index])
+    photos = paint.photographs(world.photos)
+    studio = scenes.Studio(rng, photos, test=False, tiny=False, digit_share=scenes.BASE_DIGIT_SHARE)
+    scene = scenes.chart(studio)
+    picture = scene.media
+    assert isinstance(picture, Picture), "a chart is a still picture"
+    views = [view_of(picture, scene.things, _whole(picture), d.image, factor)]
+    for at in rng.permutation(len(scene.things))[:CHART_CLOSE_UPS].tolist():
+        region = close_up(rng, scene.things[at], picture.size)
+        views.append(view_of(picture, scene.things, region, d.crop, factor))
+    clerk = replace(studio, digit_share=scenes.SHEET_DIGIT_SHARE)
+    for sheet in (scenes.sheet(clerk) for _ in range(SHEETS)):
+        assert isinstance(sheet.media, Picture), "a sheet is a still picture"
+        views.append(view_of(sheet.media, sheet.things, _whole(sheet.media), d.crop, factor))
+    return views
+
+
+def _whole(picture: Picture) -> Box:
+    return Box(0, 0, picture.size.width, picture.size.height)

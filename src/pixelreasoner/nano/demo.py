@@ -1,0 +1,212 @@
+"""The main job on the embedded model: synthesise, warm-start, train twice, evaluate, report.
+
+Every stage is the same code, and the same kind of recipe, as on a large model. A stage that is done is
+not done again: after Ctrl-C or a crash the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pixelreasoner.chat.tools import toolbox_for
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.recipe import find_recipe, load_recipe
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.evals.run import EvalResult, evaluate, summary_table
+from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.features import FeatureStore
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.policy.base import Sampling
+from pixelreasoner.policy.group import GroupPolicy
+from pixelreasoner.synth.run import TRAJECTORIES_FILE, SynthConfig
+from pixelreasoner.synth.run import run as synthesise
+from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.train.progress import read_curves
+from pixelreasoner.train.rl import RLConfig
+from pixelreasoner.train.rl import run as train_rl
+from pixelreasoner.train.sft import SFTConfig
+from pixelreasoner.train.sft import run as train_sft
+from pixelreasoner.train.state import STATE_FILE
+from pixelreasoner.viewer.report import write_report
+
+CURVES = ("rapr", "reward", "accuracy")
+N_HELD_OUT = 300
+"""Held-out tasks: 60 of each kind, half of which need the operation."""
+EXAMPLES = 8
+
+
+class Demo:
+    """One demo run in one folder."""
+
+    def __init__(self, out: Path, *, seed: int, photos: Path | None, console: Console) -> None:
+        self.out, self.seed, self.console = out, seed, console
+        self.world = WorldConfig(seed=seed, photos=photos)
+        self.base = str(checkpoint_folder("nano"))
+        self._held_out: list[Task] | None = None
+
+    def recipe(self, cls: type[Config], name: str, **changes: Any) -> Any:
+        """A shipped recipe with this run's seed, world and places."""
+        shipped = load_recipe(cls, find_recipe(Path(f"nano/{name}")))
+        world = shipped.model_copy().world if "world" in cls.model_fields else None  # type: ignore[attr-defined]
+        if world is not None:
+            changes["world"] = world.model_copy(update={"seed": self.seed, "photos": self.world.photos})
+        return shipped.model_copy(update={"seed": self.seed, **changes})
+
+    def stage(self, title: str) -> None:
+        _release_memory()
+        self.console.rule(f"[bold]{title}", align="left")
+
+    def synthesise(self, name: str, *, self_correction: bool = True) -> Path:
+        """Trajectories for the warm start; returns their file."""
+        folder = self.out / name
+        done = folder / "done"
+        if not done.exists():
+            config = self.recipe(SynthConfig, "synth", out=folder, checkpoint=self.base)
+            mix = config.mix.model_copy(update={"self_correction": self_correction})
+            synthesise(config.model_copy(update={"mix": mix}), resume=(folder / TRAJECTORIES_FILE).exists())
+            done.touch()
+        return folder / TRAJECTORIES_FILE
+
+    def warm_start(self, name: str, data: Path) -> Path:
+        """Tune the base on trajectories; returns the checkpoint."""
+        folder = self.out / name
+        if (folder / "model").exists():
+            return folder / "model"
+        config = self.recipe(SFTConfig, "sft", out=folder, checkpoint=self.base, data=data)
+        return train_sft(config, resume=(folder / STATE_FILE).exists())
+
+    def rl(self, name: str, start: Path, *, curiosity: bool) -> Path:
+        """Train a policy from `start`, with or without the curiosity bonus; returns the checkpoint."""
+        folder = self.out / name
+        if (folder / "model").exists():
+            return folder / "model"
+        config = self.recipe(RLConfig, "rl", out=folder, checkpoint=str(start))
+        if not curiosity:
+            config = config.model_copy(update={"reward": config.reward.model_copy(update={"alpha": 0.0})})
+        return train_rl(config, resume=(folder / STATE_FILE).exists())
+
+    def evaluate(self, name: str, checkpoint: Path) -> EvalResult:
+        """Greedy answers to the held-out tasks, the same ones for every model."""
+        if self._held_out is None:
+            self._held_out = list(PixelWorld(self.world).tasks("test", N_HELD_OUT))
+        model = VisionLanguageModel.load(checkpoint)
+        self.console.print(f"evaluating {name}")
+        return evaluate(
+            GroupPolicy(model, features=FeatureStore(model, frozen=True), batch_size=100),
+            model.renderer,
+            toolbox_for(model.renderer),
+            self._held_out,
+            sampling=Sampling(temperature=0.0, max_tokens=128),
+            batch_size=100,
+            console=self.console,
+        )
+
+
+def run(*, out: Path, seed: int, photos: Path | None, ablations: bool) -> None:
+    """The whole demo; writes `metrics.json` and `report.html` into `out`.
+
+    Raises:
+        ConfigError: `out` holds a demo with another seed or other photographs.
+    """
+    began = time.time()
+    console = Console(stderr=True)
+    out.mkdir(parents=True, exist_ok=True)
+    spent = _claim(out, {"seed": seed, "photos": str(photos) if photos else None})
+    demo = Demo(out, seed=seed, photos=photos, console=console)
+
+    demo.stage("1/5  synthesise trajectories (oracle teacher)")
+    data = demo.synthesise("synth")
+    demo.stage("2/5  warm-start instruction tuning")
+    models = {"base": Path(demo.base), "warm_start": demo.warm_start("warm_start", data)}
+    demo.stage("3/5  RL without curiosity")
+    models["rl_no_curiosity"] = demo.rl("rl_no_curiosity", models["warm_start"], curiosity=False)
+    demo.stage("4/5  RL with curiosity")
+    models["rl_curiosity"] = demo.rl("rl_curiosity", models["warm_start"], curiosity=True)
+    if ablations:
+        models |= _ablations(demo)
+    demo.stage("5/5  evaluate on held-out tasks, and report")
+    results = {name: demo.evaluate(name, checkpoint) for name, checkpoint in models.items()}
+    console.print(summary_table({name: r.summary for name, r in results.items()}))
+    curves = {name: read_curves(out / name, CURVES) for name in models if name.startswith("rl_")}
+    metrics = {
+        "wall_s": round(spent + time.time() - began, 1),
+        "seed": seed,
+        "models": {name: r.summary for name, r in results.items()},
+        "training": curves,
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_report(
+        out / "report.html",
+        metrics=metrics,
+        curves=curves,
+        examples=_examples(results["rl_curiosity"], results["warm_start"]),
+        meta={
+            "seed": seed,
+            "version": version("pixelreasoner"),
+            "command": f"pixelreasoner demo --seed {seed}",
+        },
+    )
+    console.print(f"[bold]{out / 'report.html'}[/]   {out / 'metrics.json'}   {metrics['wall_s']:.0f} s")
+
+
+def _ablations(demo: Demo) -> dict[str, Path]:
+    """The paper's two: RL straight from the base, and a warm start that never saw a mistake put right."""
+    demo.stage("ablation  RL without warm start")
+    from_base = demo.rl("rl_no_warm_start", Path(demo.base), curiosity=True)
+    demo.stage("ablation  without self-correction data")
+    data = demo.synthesise("synth_no_correction", self_correction=False)
+    warm = demo.warm_start("warm_start_no_correction", data)
+    return {
+        "rl_no_warm_start": from_base,
+        "rl_no_correction": demo.rl("rl_no_correction", warm, curiosity=True),
+    }
+
+
+def _release_memory() -> None:
+    """Give the system back what earlier stages have freed: glibc keeps gigabytes of it for the next ones."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
+
+
+def _claim(out: Path, settings: Mapping[str, Any]) -> float:
+    """Make sure the folder holds this demo and no other; returns the seconds earlier runs of it took."""
+    path = out / "demo.json"
+    if path.exists() and json.loads(path.read_text()) != dict(settings):
+        raise ConfigError(
+            f"{out} holds a demo with other settings ({path}); choose another --out or delete it"
+        )
+    path.write_text(json.dumps(settings) + "\n")
+    times = [row["time"] for row in _rows(out)]
+    return max(times) - min(times) if len(times) > 1 and not (out / "metrics.json").exists() else 0.0
+
+
+def _rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for p in out.glob("*/metrics.jsonl") for line in p.read_text().splitlines()]
+
+
+def _examples(curious: EvalResult, warm: EvalResult) -> list[tuple[str, Trajectory]]:
+    """For each kind, a held-out task that needs the operation: one solved, and how the warm start did."""
+    out: list[tuple[str, Trajectory]] = []
+    seen: set[str] = set()
+    for ours, theirs in zip(curious.trajectories, warm.trajectories, strict=True):
+        task = ours.task
+        if task.needs_operation and ours.metrics["correct"] and ours.n_operations and task.kind not in seen:
+            seen.add(task.kind)
+            out.append((f"RL with curiosity · {task.kind}", ours))
+            if len(out) < EXAMPLES and not theirs.metrics["correct"]:
+                out.append((f"warm start · the same task · {task.kind}", theirs))
+    return out[:EXAMPLES]

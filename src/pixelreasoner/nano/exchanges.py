@@ -1,0 +1,192 @@
+"""What lessons are made of: pictures as a model sees them, and questions about them with their answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
+from pixelreasoner.chat.pixels import fit
+from pixelreasoner.core.geometry import Box, Size, Unit
+from pixelreasoner.core.media import Media, Picture, Video
+from pixelreasoner.tasks.pixelworld import questions
+from pixelreasoner.tasks.pixelworld.things import Thing
+
+COORDINATE_STEP = 20
+"""Boxes are spoken in thousandths, rounded outward to this step."""
+WHERE = (
+    "\n{box}",
+    ".\n{box}",
+    " is here.\n{box}",
+    ". It is in this region of the picture:\n{box}",
+    '.\n{{"picture": 1, "region": {box}}}',
+    '.\n{{"what": "one thing", "where": {{"in": "the picture", "region": {box}}}}}',
+    '. This is what was asked for, and where it is to be found:\n{{"found": 1, "region": {box}}}',
+)
+"""What may stand between the name of a thing and its box: whoever says a box later, in words and brackets of
+another kind, must have learned to go back to the name however far it lies."""
+ROOMY = 0.4
+"""How often a thing is located with room around it, as one would cut it out to look at it."""
+ROOM = (0.5, 1.2)
+"""That room on each side, in sides of the thing."""
+LEGIBLE_GLYPH_PX = 9.0
+LEGIBLE_DOT_PX = 3.2
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question with its answer, and the pictures it brings along, if any; it is about the last of them."""
+
+    question: str
+    answer: str
+    places: questions.Places
+    """What the colour words of the answer stand for, in order, in pixels of the picture or video at hand."""
+    media: tuple[Media, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model sees as one block, at the size it sees it, with its things in pixels of that size."""
+
+    media: Picture | Video
+    """A picture, or the frames of one temporal patch of a video."""
+    things: tuple[Thing, ...]
+
+
+def view_of(
+    picture: Picture, things: tuple[Thing, ...], region: Box, budget: PixelBudget, factor: int
+) -> View:
+    """The `region` of a picture (in pixels) as it is shown, with the things that lie mostly inside it."""
+    left, top, right, bottom = region.pixel_bounds(picture.size)
+    size = fit(Size(right - left, bottom - top), budget, factor=factor)
+    crop = Image.fromarray(picture.pixels[top:bottom, left:right])
+    shown = Picture(np.asarray(crop.resize(size, Image.Resampling.BICUBIC)))
+    sx, sy = size.width / (right - left), size.height / (bottom - top)
+
+    def moved(box: Box) -> Box:
+        return Box((box.x1 - left) * sx, (box.y1 - top) * sy, (box.x2 - left) * sx, (box.y2 - top) * sy)
+
+    kept = [
+        replace(
+            t,
+            box=moved(t.box),
+            detail_px=t.detail_px * min(sx, sy),
+            frames=(),
+            dots=tuple(replace(d, box=moved(d.box)) for d in t.dots),
+        )
+        for t in things
+        if region.coverage_of(t.box) > 0.9
+    ]
+    return View(shown, tuple(kept))
+
+
+def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
+    """A region around a thing, up to four times its size, not centred."""
+    return around(rng, thing, size, sides=float(rng.uniform(1.1, 3.4)))
+
+
+def around(rng: np.random.Generator, thing: Thing, size: Size, *, sides: float) -> Box:
+    """A square that holds a thing, not centred, `sides` times as long as it, within a picture of `size`."""
+    side = max(thing.box.width, thing.box.height)
+    half = side * sides / 2
+    cx, cy = thing.box.center
+    slack = max(0.0, half - side / 2)
+    cx, cy = cx + float(rng.uniform(-slack, slack)), cy + float(rng.uniform(-slack, slack))
+    return Box(cx - half, cy - half, cx + half, cy + half).clip(size)
+
+
+def clip_as_shown(
+    video: Video, things: Sequence[Thing], chat_format: ChatFormat, factor: int
+) -> tuple[Video, list[Thing]]:
+    """A clip at the size its frames are shown at, and its things in pixels of that size."""
+    size = fit(video.size, chat_format.video_frame, factor=factor)
+    frames = [Image.fromarray(f.pixels).resize(size, Image.Resampling.BICUBIC) for f in video.frames]
+    scale = size.width / video.size.width
+    small = Video(tuple(Picture(np.asarray(f)) for f in frames), video.times_s)
+    return small, [_scaled(t, scale) for t in things]
+
+
+def _scaled(thing: Thing, scale: float) -> Thing:
+    b = thing.box
+    box = Box(b.x1 * scale, b.y1 * scale, b.x2 * scale, b.y2 * scale)
+    return replace(thing, box=box, detail_px=thing.detail_px * scale)
+
+
+def legible(thing: Thing) -> bool:
+    """Whether its detail can be read at the size of its view."""
+    return thing.detail_px >= (LEGIBLE_DOT_PX if thing.noun == "board" else LEGIBLE_GLYPH_PX)
+
+
+def spoken_box(box: Box, size: Size) -> list[int]:
+    """A box as the lessons say it: thousandths of the picture, rounded outward."""
+    b = box.clip(size).to(Unit.RELATIVE, size)
+    step = COORDINATE_STEP
+    low = [int(v // step * step) for v in (b.x1, b.y1)]
+    high = [int(-(-v // step) * step) for v in (b.x2, b.y2)]
+    return [*low, *(min(v, 1000) for v in high)]
+
+
+def box_of(thing: Thing, size: Size, where: str = WHERE[0]) -> str:
+    """Grounding as the Qwen families write it, after the thing's name: "The red card\\n{"bbox_2d": ...}".
+
+    `where` says what stands between the two, so that the name is looked up wherever it was said.
+    """
+    box = json.dumps({"bbox_2d": spoken_box(thing.box, size)})
+    return f"{questions.capital(thing.name)}{where.format(box=box)}"
+
+
+def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
+    """Grounding: the box of a thing, or one with room around it."""
+    where = WHERE[int(rng.integers(len(WHERE)))]
+    place = (questions.place_of(thing),)
+    if rng.random() >= ROOMY:
+        return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), place)
+    room = float(rng.uniform(*ROOM)) * max(thing.box.width, thing.box.height)
+    roomy = replace(thing, box=thing.box.pad(room))
+    return Exchange(f"Locate {thing.name} with room around it.", box_of(roomy, size, where), place)
+
+
+def frames_of(thing: Thing) -> str:
+    """Temporal grounding: the frames that show a thing, after its name."""
+    return f"{questions.capital(thing.name)}\n" + json.dumps({"target_frames": list(thing.frames)})
+
+
+def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
+    """Detection: every thing with its box, in the order given."""
+    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things), places_of(things))
+
+
+def read_all(things: Sequence[Thing]) -> Exchange:
+    """Transcription: what every thing shows, in the order given."""
+    told = [described(t) for t in things]
+    places = tuple(place for _, about in told for place in about)
+    return Exchange("Read everything.", " ".join(text for text, _ in told), places)
+
+
+def places_of(things: Sequence[Thing]) -> questions.Places:
+    """Where each thing as a whole is, in the order given."""
+    return tuple(questions.place_of(t) for t in things)
+
+
+def described(thing: Thing) -> tuple[str, questions.Places]:
+    """A sentence with all that can be read off a thing, and what its colour words stand for."""
+    if thing.glyph:
+        return questions.reading(thing), places_of([thing])
+    if questions.holds_pair(thing):
+        first, second = thing.dots
+        side = questions.side_of(first, second)
+        text = f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
+        return text, (*places_of([thing]), questions.Place((second.box,)), questions.Place((first.box,)))
+    colours = list(dict.fromkeys(d.colour for d in thing.dots))
+    counts = [f"the number of {c} dots is {sum(d.colour == c for d in thing.dots)}" for c in colours]
+    dots = [questions.Place(tuple(d.box for d in thing.dots if d.colour == c)) for c in colours]
+    return f"On {thing.name}, {' and '.join(counts)}.", (*places_of([thing]), *dots)
+
+
+def answered(question: questions.Question) -> Exchange:
+    """One question, answered in a sentence with the answer in a box."""
+    return Exchange(question.text, f"{question.claim} \\boxed{{{question.answer}}}", question.about)

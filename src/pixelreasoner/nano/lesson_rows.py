@@ -1,0 +1,33 @@
+"""Lessons as rows of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelreasoner.chat.layout import Layout
+from pixelreasoner.chat.renderer import ToolSchema
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Observation, Segment
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.nano.lessons import Lesson
+
+
+def lesson_row(
+    lesson: Lesson, model: VisionLanguageModel, tools: Sequence[ToolSchema]
+) -> tuple[Layout, npt.NDArray[np.bool_]]:
+    """A lesson as one conversation: questions are given, answers are learned."""
+    renderer = model.renderer
+    segments: list[Segment] = []
+    mask: list[bool] = []
+    for index, e in enumerate(lesson.exchanges):
+        if index == 0:
+            asked = renderer.prompt(Task("lesson", e.question, e.media, ()), tools)
+        else:  # a later question stands where an operation's result will stand, picture and all
+            asked = renderer.observation(Observation(e.question, e.media))  # type: ignore[arg-type]
+        answer = Segment(renderer.encode(e.answer))
+        segments += [asked, answer]
+        mask += [False] * len(asked.ids) + [True] * len(answer.ids)
+    return renderer.layout(segments), np.array(mask)

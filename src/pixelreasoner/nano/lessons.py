@@ -1,0 +1,235 @@
+"""Lessons for a model that has yet to learn to see: dense questions about pictures, never an operation.
+
+One scene gives the overview with questions about where things are and what the legible ones show, and a
+few close-ups, each with its own questions. This is what a general vision-language model already knows
+before the warm start: grounding, reading, counting, and looking at the picture a question came with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Media, Picture, Video
+from pixelreasoner.nano.exchanges import (
+    Exchange,
+    View,
+    answered,
+    around,
+    clip_as_shown,
+    close_up,
+    frames_of,
+    legible,
+    locate,
+    locate_all,
+    places_of,
+    read_all,
+    view_of,
+)
+from pixelreasoner.tasks.pixelworld import questions
+from pixelreasoner.tasks.pixelworld.things import Scene, Thing
+
+ALL_AT_ONCE = 0.5
+"""How often a picture is described as a whole rather than thing by thing."""
+GUESSED = 3
+"""How many things in an overview that are too small to read are asked about all the same, in a lesson of
+their own. To choose among what a question offers is learned on these: where the answer can be read, no
+choices are needed, and among other questions these weigh too little."""
+IN_ONE = 0.25
+"""How often the pictures of a scene follow one another in one conversation."""
+BESIDE = 0.5
+"""How often a close-up that makes a lesson of its own is shown after the picture it was taken from."""
+AWAITED = 0.7
+"""How often there is a lesson in which the question comes first and the close-up that answers it later.
+Whoever reads what an operation returned answers a question that lies some messages back."""
+MISSED = 0.4
+"""How often another close-up comes between the two, without what the question is about."""
+NEAREST, FARTHEST = 1.1, 9.0
+"""Side of the close-up that answers such a question, in sides of the thing; half of them are wider than the
+root of the two. What cannot be read there must still be one of the choices that were offered."""
+NOWHERE: questions.Places = (questions.Place(()),)
+"""What a name stands for that is not in the picture."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A conversation about one scene; the first exchange brings the first picture."""
+
+    exchanges: tuple[Exchange, ...]
+    views: tuple[View, ...]
+    """What is in the lesson to see, for dense supervision of the vision tower."""
+
+
+def lessons(scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, factor: int) -> list[Lesson]:
+    """The lessons of a scene: its overview, then some close-ups; everything is drawn from `rng`.
+
+    Most pictures make a lesson of their own: short conversations teach more per second than long ones. In
+    the others the close-ups follow the overview, as an operation's result will. A close-up with a lesson of
+    its own may come beside the overview, in one question about both: whoever is to read what an operation
+    returned must not read the picture it came from. And a question may come first, with the overview, and
+    the close-up that answers it later, as after an operation.
+    """
+    in_one = bool(rng.random() < IN_ONE)
+    if isinstance(scene.media, Video):
+        pages = _clip_pages(scene, scene.media, rng, chat_format, factor, in_one)
+    else:
+        pages = _still_pages(scene, scene.media, rng, chat_format, factor, in_one)
+    if in_one:
+        exchanges = tuple(e for page in pages for e in page.exchanges)
+        return [Lesson(exchanges, tuple(view for page in pages for view in page.views))]
+    return pages
+
+
+def _page(asked: Sequence[Exchange], views: Sequence[View], *media: Media) -> Lesson:
+    """Questions about the last of some pictures or clips, the first of which brings them along."""
+    return Lesson((replace(asked[0], media=media), *asked[1:]), tuple(views))
+
+
+def _still_pages(
+    scene: Scene,
+    picture: Picture,
+    rng: np.random.Generator,
+    chat_format: ChatFormat,
+    factor: int,
+    in_one: bool,
+) -> list[Lesson]:
+    size = picture.size
+    overview = view_of(picture, scene.things, Box(0, 0, *size), chat_format.image, factor)
+    pages = [_page(_questions_on(overview, rng, n_places=3), [overview], overview.media)]
+    if not in_one and (guesses := _guesses(overview.things, rng)):
+        pages.append(_page(guesses, (), overview.media))
+    for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
+        region = close_up(rng, scene.things[index], size)
+        view = view_of(picture, scene.things, region, chat_format.crop, factor)
+        if about := _questions_on(view, rng, n_places=1):
+            before = (overview.media,) if not in_one and rng.random() < BESIDE else ()
+            pages.append(_page(about, [view], *before, view.media))
+        if not in_one and rng.random() < AWAITED:
+            thing = scene.things[index]
+            missed = _without(thing, scene, rng, chat_format, factor) if rng.random() < MISSED else None
+            sides = math.exp(rng.uniform(math.log(NEAREST), math.log(FARTHEST)))
+            region = around(rng, thing, size, sides=sides)
+            near = view_of(picture, scene.things, region, chat_format.crop, factor)
+            pages += _awaited(thing.name, near, overview, missed, rng, chat_format)
+    return pages
+
+
+def _without(
+    thing: Thing, scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, factor: int
+) -> View | None:
+    """A close-up of another thing that shows nothing of this one, if there is one."""
+    assert isinstance(scene.media, Picture), "close-ups are cut from pictures"
+    for index in rng.permutation(len(scene.things)).tolist():
+        region = close_up(rng, scene.things[index], scene.media.size)
+        if region.coverage_of(thing.box) == 0:
+            return view_of(scene.media, scene.things, region, chat_format.crop, factor)
+    return None
+
+
+def _awaited(
+    name: str, near: View, whole: View, missed: View | None, rng: np.random.Generator, chat_format: ChatFormat
+) -> list[Lesson]:
+    """A question about a thing, asked of the overview and answered once a close-up has been shown.
+
+    What is written on it comes with choices, and must be told at any size; no lesson about a board whose dots
+    cannot be told apart there either.
+    """
+    seen = [t for t in near.things if t.name == name and (t.glyph or legible(t))]
+    if not seen:
+        return []
+    asked = _to_tell(seen[0], rng)
+    subject = questions.capital(name)
+    place = places_of([t for t in whole.things if t.name == name]) or NOWHERE
+    told = [Exchange(f"{asked.text} Look closer.", f"{subject} is small.", place, (whole.media,))]
+    if missed is not None:
+        told.append(_handed(missed, Exchange("", f"{subject} is not here.", NOWHERE), 2, chat_format))
+    told.append(_handed(near, answered(asked), len(told) + 1, chat_format))
+    return [Lesson(tuple(told), (near,))]
+
+
+def _handed(view: View, told: Exchange, index: int, chat_format: ChatFormat) -> Exchange:
+    """An exchange in which a picture is shown as an operation would show it, and nothing is asked."""
+    width, height = view.media.size
+    caption = chat_format.crop_reply.format(index=index, width=width, height=height, target=1)
+    return replace(told, question=caption, media=(view.media,))
+
+
+def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> list[Exchange]:
+    """In random order: where things are, and what the legible ones show, all at once and one by one."""
+    things = [view.things[i] for i in rng.permutation(len(view.things)).tolist()]
+    size = view.media.size
+    # A thing is located once and read once: a second time would only teach to copy.
+    if len(things) > 1 and rng.random() < ALL_AT_ONCE:
+        out = [locate_all(things, size)]
+    else:
+        out = [locate(t, size, rng) for t in things[:n_places]]
+    readable = [t for t in things if legible(t)]
+    if readable and rng.random() < ALL_AT_ONCE:
+        out.append(read_all([readable[i] for i in rng.permutation(len(readable)).tolist()]))
+    else:
+        out += [answered(_one_of(questions.questions_about(t, rng), rng)) for t in readable[:3]]
+    return [out[i] for i in rng.permutation(len(out))]
+
+
+def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[Exchange]:
+    """Questions that cannot be answered at this size: the answer is one of the choices, whichever."""
+    unreadable = [t for t in things if not legible(t)]
+    chosen = [unreadable[i] for i in rng.permutation(len(unreadable))[:GUESSED].tolist()]
+    return [answered(_to_tell(t, rng)) for t in chosen]
+
+
+def _to_tell(thing: Thing, rng: np.random.Generator) -> questions.Question:
+    """One question about a thing; with choices if something is written on it."""
+    if thing.glyph:
+        return questions.read_glyph(thing, rng)
+    return _one_of(questions.questions_about(thing, rng), rng)
+
+
+def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> questions.Question:
+    return asked[int(rng.integers(len(asked)))]
+
+
+def _clip_pages(
+    scene: Scene, video: Video, rng: np.random.Generator, chat_format: ChatFormat, factor: int, in_one: bool
+) -> list[Lesson]:
+    """Which frames show a card, what a large card shows, then single frames as pictures."""
+    small, things = clip_as_shown(video, scene.things, chat_format, factor)
+    asked: list[Exchange] = []
+    order = [things[i] for i in rng.permutation(len(things)).tolist()]
+    if rng.random() < ALL_AT_ONCE:
+        answer = "\n".join(frames_of(t) for t in order)
+        asked.append(Exchange("Find the frames of everything.", answer, places_of(order)))
+    else:
+        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t), places_of([t])) for t in order]
+    for thing in order:
+        if legible(thing):
+            asked += [answered(q) for q in questions.questions_about(thing, rng)]
+    asked = [asked[i] for i in rng.permutation(len(asked))]
+    pages = [_page(asked, _pairs(small, order, rng), small)]
+    if not in_one and (guesses := _guesses(order, rng)):
+        pages.append(_page(guesses, (), small))
+    for index in rng.permutation(len(scene.things))[:2].tolist():
+        thing = scene.things[index]
+        frame = video.frames[int(rng.choice(thing.frames)) - 1]
+        view = view_of(frame, (thing,), Box(0, 0, *video.size), chat_format.crop, factor)
+        before = (small,) if not in_one and rng.random() < BESIDE else ()
+        pages.append(_page(_questions_on(view, rng, n_places=1), [view], *before, view.media))
+        if not in_one and rng.random() < AWAITED:
+            pages += _awaited(thing.name, view, View(small, tuple(order)), None, rng, chat_format)
+    return pages
+
+
+def _pairs(video: Video, things: Sequence[Thing], rng: np.random.Generator) -> list[View]:
+    """Two pairs of neighbouring frames as the tower sees them, each with what both frames show."""
+    firsts = rng.permutation(len(video.frames) // 2)[:2] * 2
+    views = []
+    for first in firsts.tolist():
+        shown = [t for t in things if {first + 1, first + 2} <= set(t.frames)]
+        pair = Video(video.frames[first : first + 2], video.times_s[first : first + 2])
+        views.append(View(pair, tuple(shown)))
+    return views

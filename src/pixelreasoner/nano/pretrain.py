@@ -1,0 +1,308 @@
+"""Pre-training a small base model from random weights: first to see, then to speak about what it sees.
+
+1. *vision*: the tower learns from dense labels, one question per token (`train.dense`).
+2. *language*: the decoder learns to answer questions about pictures, many per picture
+   (`data.pixelworld.lessons`), and where to look for the answer (`train.pointing`); the tower is frozen at
+   first and joins for the last steps.
+
+The base can locate, read and count. It has never seen a visual operation: that is the warm start's part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from rich import print_json
+from rich.progress import track
+
+from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.chat.layout import Layout
+from pixelreasoner.chat.parsing import format_call
+from pixelreasoner.chat.tools import toolbox_for
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.models.features import FeatureStore
+from pixelreasoner.models.logprobs import score_tokens
+from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.nano.curriculum import Curriculum
+from pixelreasoner.nano.dense_heads import DenseHeads, dense_loss
+from pixelreasoner.nano.dense_labels import COLOUR_NAMES, DenseLabels, dense_labels
+from pixelreasoner.nano.exchanges import View
+from pixelreasoner.nano.lesson_check import check_lessons
+from pixelreasoner.nano.lesson_rows import lesson_row
+from pixelreasoner.nano.lessons import Lesson
+from pixelreasoner.nano.pointing import LAYERS, Lookup, PlaceReader, Pointing
+from pixelreasoner.nano.scratch import Architecture, new_checkpoint
+from pixelreasoner.objectives.sft import batch_tokens, sft_loss
+from pixelreasoner.tasks.pixelworld import WorldConfig
+from pixelreasoner.train.batches import micro_batches
+from pixelreasoner.train.optim import OptimConfig, adamw, optimizer_step
+from pixelreasoner.train.progress import Interruptible, RunLog
+from pixelreasoner.train.state import open_run, save_state
+
+Row = tuple[Layout, npt.NDArray[np.bool_], tuple[Lookup, ...]]
+"""Tokens, which of the recorded ones are learned, and where some of them should look."""
+
+
+LEARNED_FILE = "learned.json"
+
+
+class VisionStage(Config):
+    steps: int = 2500
+    batch_size: int = 64
+    """Pictures per step, half of them reading charts."""
+    optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.05, weight_decay=0.02, betas=(0.9, 0.98))
+    feature_std: float = 0.7
+    """The tower's output is rescaled to this when the stage ends, to meet the text embeddings' scale."""
+
+
+class LanguageStage(Config):
+    steps: int = 3000
+    batch_size: int = 64
+    """Lessons per step."""
+    micro_batch_tokens: int = 4096
+    """Padded tokens in memory at one time; small enough for a processor's cache."""
+    pointing: float = 1.0
+    """Weight of the losses that say where to look (`train.pointing`)."""
+    optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
+    joint_steps: int = 500
+    """The last steps, in which the tower learns too."""
+    tower_lr: float = 0.3
+    """The tower's learning rate in those, as a share of the decoder's."""
+    seeing: float = 0.3
+    """Weight of the dense labels' loss in those, so that the tower does not forget what is seldom asked."""
+
+
+class PretrainConfig(Config):
+    out: Path
+    """The folder of the run; the base checkpoint is written to `out/model`."""
+    architecture: Architecture = Architecture()
+    chat_format: ChatFormat = ChatFormat()
+    world: WorldConfig = WorldConfig()
+    vocabulary: tuple[str, ...] = ()
+    """Sentences whose words become tokens besides those of the lessons."""
+    n_scenes: int = 12_000
+    n_charts: int = 4_000
+    vision: VisionStage = VisionStage()
+    language: LanguageStage = LanguageStage()
+    precision: Precision = "bf16"
+    seed: int = 0
+    workers: int = Field(default=0, ge=0)
+    """Processes that paint the lessons; 0 takes one per core."""
+    save_every: int = Field(default=200, ge=1)
+    """Steps between saved states."""
+
+
+def run(config: PretrainConfig, *, resume: bool = False) -> Path:
+    """Train, and return the folder of the base checkpoint, its weights in bfloat16.
+
+    What it learned (`train.lesson_check`) is written beside it when all steps are done.
+
+    Raises:
+        ConfigError: the folder holds another run.
+    """
+    state = open_run(config.out, config, resume=resume)
+    start = config.out / "start"
+    lessons, charts = paint_curriculum(config, config.architecture.factor)
+    if state is None:
+        corpus = tokenizer_corpus(lessons, config.vocabulary)
+        new_checkpoint(
+            start,
+            architecture=config.architecture,
+            chat_format=config.chat_format,
+            corpus=corpus,
+            seed=config.seed,
+        )
+    model = VisionLanguageModel.load(start)
+    trainer = Pretrainer(model, config, lessons, charts)
+    if state is not None:
+        trainer.load_state_dict(state)
+    total = config.vision.steps + config.language.steps
+    show = ("loss", "pointing", "colour_accuracy", "glyph_accuracy", "box_error")
+    with (
+        Interruptible() as interrupt,
+        RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
+    ):
+        while trainer.step < total:
+            began = time.perf_counter()
+            metrics = trainer.train_step()
+            log.step(trainer.step, metrics | {"seconds": time.perf_counter() - began})
+            if trainer.step % config.save_every == 0 or interrupt.requested:
+                save_state(config.out, trainer.state_dict())
+            if interrupt.requested:
+                break
+    save_state(config.out, trainer.state_dict())
+    model.save(config.out / "model", dtype=torch.bfloat16)
+    if trainer.step == total:
+        learned = check_lessons(model, world=config.world)
+        (config.out / LEARNED_FILE).write_text(json.dumps(learned, indent=2) + "\n")
+        print_json(data=learned)
+    return config.out / "model"
+
+
+def paint_curriculum(config: PretrainConfig, factor: int) -> tuple[list[Lesson], list[View]]:
+    """All lessons and charts, painted in parallel with a progress bar."""
+    curriculum = Curriculum(config.world, config.chat_format, factor, config.n_scenes, config.n_charts)
+    lessons: list[Lesson] = []
+    charts: list[View] = []
+    chunks = curriculum.paint(config.workers or os.cpu_count() or 1)
+    n_chunks = -(-max(config.n_scenes, config.n_charts) // 50)
+    for more_lessons, more_charts in track(chunks, "painting lessons", total=n_chunks):
+        lessons += more_lessons
+        charts += more_charts
+    return lessons, charts
+
+
+def tokenizer_corpus(lessons: Sequence[Lesson], vocabulary: Sequence[str]) -> Iterator[str]:
+    """Texts for the tokenizer: the lessons' words, the chat's own, the calls, and the recipe's sentences."""
+    for lesson in lessons[:8000]:
+        for e in lesson.exchanges:
+            yield from (e.question, e.answer)
+    calls = (
+        format_call(ToolCall("crop_image", {"bbox_2d": [0, 0, 1, 1], "target_image": 1})),
+        format_call(ToolCall("select_frames", {"target_frames": [1, 2]})),
+    )
+    chat = ("user\n", "assistant\n", "system\n", "crop_image(bbox_2d, target_image)\n")
+    chat += ("select_frames(target_frames)\n",)
+    for text in (*calls, *chat, *vocabulary):
+        yield from [text] * 500
+
+
+class Pretrainer:
+    """The state of a pre-training run, both stages."""
+
+    def __init__(
+        self, model: VisionLanguageModel, config: PretrainConfig, lessons: list[Lesson], charts: list[View]
+    ) -> None:
+        self.model, self.config, self.step = model, config, 0
+        self.lessons, self.charts = lessons, charts
+        self.views = [v for lesson in lessons for v in lesson.views]
+        self.rng = np.random.default_rng(config.seed)
+        torch.manual_seed(config.seed)
+        self.heads = DenseHeads(model.decoder.embed_tokens, model.renderer.tokenizer)
+        tower = list(model.vision.parameters())
+        own = {id(p) for p in tower}
+        decoder = [p for p in model.parameters() if id(p) not in own]
+        self.vision_optimizer = adamw([*tower, *self.heads.parameters()], config.vision.optim)
+        self.language_optimizer = adamw(decoder, config.language.optim)
+        tower_optim = config.language.optim.model_copy(
+            update={"lr": config.language.optim.lr * config.language.tower_lr, "warmup": 0.1}
+        )
+        self.tower_optim = tower_optim
+        self.tower_optimizer = adamw([*tower, *self.heads.parameters()], tower_optim)
+        self.features = FeatureStore(model, frozen=False, capacity=200_000)
+        self._labels: dict[int, DenseLabels] = {}
+        self._rows: dict[int, Row] = {}
+        self._tools = toolbox_for(model.renderer).schemas
+        self._places, self._pointing = PlaceReader(model, COLOUR_NAMES), Pointing(model)
+        model.train()
+
+    def train_step(self) -> dict[str, float]:
+        """One step of the stage that is due."""
+        metrics = self._see() if self.step < self.config.vision.steps else self._speak()
+        self.step += 1
+        if self.step == self.config.vision.steps:
+            self._rescale_tower()
+        return metrics
+
+    def _see(self) -> dict[str, float]:
+        stage = self.config.vision
+        metrics = self._look(stage.batch_size)
+        norm = optimizer_step(self.vision_optimizer, step=self.step, total=stage.steps, config=stage.optim)
+        return metrics | {"grad_norm": norm}
+
+    def _look(self, n_pictures: int, weight: float = 1.0) -> dict[str, float]:
+        """Adds the gradient of the dense labels' loss on some pictures; returns what to log."""
+        r = self.model.renderer
+        half = n_pictures // 2 if self.charts else 0
+        pool = [*self.views, *self.charts]
+        index = self.rng.integers(0, len(self.views), n_pictures - half).tolist()
+        index += self.rng.integers(len(self.views), len(pool), half).tolist() if half else []
+        index = sorted(set(index))
+        for i in index:
+            if i not in self._labels:
+                self._labels[i] = dense_labels(pool[i], r.factor)
+        limit = self.config.chat_format.crop.max_pixels
+        shown = [pool[i].media for i in index]
+        blocks = [r.blocks(m, crop=m.size.width * m.size.height <= limit)[0] for m in shown]
+        with autocast(self.config.precision, self.model.device):
+            features = self.model.encode(blocks)
+            tokens = torch.cat([features[b.key].tokens_MD for b in blocks])
+            loss, metrics = dense_loss(self.heads, tokens, [self._labels[i] for i in index])
+        (weight * loss).backward()
+        return metrics
+
+    @torch.no_grad()
+    def _rescale_tower(self) -> None:
+        blocks = [self.model.renderer.blocks(v.media, crop=True)[0] for v in self.views[:64]]
+        std = torch.cat([f.tokens_MD for f in self.model.encode(blocks).values()]).std()
+        last = self.model.vision.merger.linear_fc2
+        last.weight.mul_(self.config.vision.feature_std / std)
+        last.bias.mul_(self.config.vision.feature_std / std)
+
+    def _speak(self) -> dict[str, float]:
+        stage = self.config.language
+        at = self.step - self.config.vision.steps
+        joint = at >= stage.steps - stage.joint_steps
+        if self.features.frozen == joint:
+            self.features = FeatureStore(self.model, frozen=not joint, capacity=200_000)
+        rows = [self._row(i) for i in self.rng.integers(0, len(self.lessons), stage.batch_size).tolist()]
+        total = batch_tokens([int(mask.sum()) for _, mask, _ in rows])
+        n_looking = [sum(len(lookups[i].at_N) for _, _, lookups in rows) for i in range(len(LAYERS))]
+        loss_sum, missed_sum = 0.0, 0.0
+        for part in micro_batches([layout for layout, _, _ in rows], stage.micro_batch_tokens):
+            some = [rows[i] for i in part]
+            with autocast(self.config.precision, self.model.device), self._pointing.listening():
+                found = self.features(b for layout, _, _ in some for b in layout.blocks)
+                scores = score_tokens(self.model, [(layout, mask) for layout, mask, _ in some], found)
+                missed = self._pointing.losses([lookups for _, _, lookups in some])
+            loss = sft_loss(scores.logp_N, n_batch_tokens=total)
+            means = [m / n for m, n in zip(missed, n_looking, strict=True) if n]
+            pointing = torch.stack(means).sum() if means else loss.new_zeros(())
+            (loss + stage.pointing * pointing).backward()
+            loss_sum += loss.item()
+            missed_sum += pointing.item()
+        norm = optimizer_step(self.language_optimizer, step=at, total=stage.steps, config=stage.optim)
+        seen: dict[str, float] = {}
+        if joint:
+            seen = self._look(stage.batch_size, stage.seeing)
+            optimizer_step(self.tower_optimizer, step=at, total=stage.steps, config=self.tower_optim)
+        return seen | {"loss": loss_sum, "pointing": missed_sum, "grad_norm": norm}
+
+    def _row(self, index: int) -> Row:
+        """Every other lesson lists the operations, so that their names are no surprise later."""
+        if index not in self._rows:
+            tools = self._tools if index % 2 else ()
+            layout, mask = lesson_row(self.lessons[index], self.model, tools)
+            places = [p for e in self.lessons[index].exchanges for p in e.places]
+            self._rows[index] = (layout, mask, self._places.read(layout, mask, places))
+        return self._rows[index]
+
+    def state_dict(self) -> dict[str, Any]:
+        optimizers = (self.vision_optimizer, self.language_optimizer, self.tower_optimizer)
+        return {
+            "step": self.step,
+            "model": self.model.hf.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizers": [o.state_dict() for o in optimizers],
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.model.hf.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        optimizers = (self.vision_optimizer, self.language_optimizer, self.tower_optimizer)
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.rng.bit_generator.state = state["rng"]
