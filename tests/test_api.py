@@ -10,6 +10,7 @@ import pixelreasoner as pr
 from pixelreasoner.core.errors import CheckpointError, MediaError
 from pixelreasoner.core.media_io import save_image
 from pixelreasoner.env.events import Finished, TextToken
+from pixelreasoner.viewer.save import save
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def test_what_is_not_there_is_refused_by_name(reasoner, tmp_path: Path):
 
 def test_a_trajectory_is_saved_as_a_page_and_as_a_record(reasoner, picture, tmp_path: Path):
     t = reasoner.ask(picture(30, 30), "What is <it>?")
-    t.save(tmp_path / "t.html")
-    t.save(tmp_path / "t.jsonl")
+    save(t, tmp_path / "t.html")
+    save(t, tmp_path / "t.jsonl")
     assert "What is &lt;it&gt;?" in (tmp_path / "t.html").read_text()
     from pixelreasoner.core.records import read_trajectories
 

@@ -6,7 +6,8 @@
 
     reasoner = pr.load("nano")
     trajectory = reasoner.ask("photo.jpg", "Which letter is on the red card?")
-    trajectory.answer, trajectory.turns, trajectory.save("trace.html")
+    trajectory.answer, trajectory.turns
+    pr.save(trajectory, "trace.html")
 
 Names are imported when they are first used, so that `import pixelreasoner` costs nothing.
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pixelreasoner.core.media import Picture, Video
     from pixelreasoner.core.task import Cue, Task
     from pixelreasoner.core.trajectory import Trajectory, Turn
+    from pixelreasoner.viewer.save import save
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ __all__ = [
     "Unit",
     "Video",
     "load",
+    "save",
 ]
 
 _HOME = {
@@ -54,6 +57,7 @@ _HOME = {
     "Task": "core.task",
     "Trajectory": "core.trajectory",
     "Turn": "core.trajectory",
+    "save": "viewer.save",
 }
 
 

@@ -70,7 +70,8 @@ def an_attempt(identity: str = "t1") -> Trajectory:
         answer="K",
         prompt=Segment((5, 6, 7), media=(PICTURES[0], VIDEO)),
         source="recrop_once",
-        weight_version=7,
+        fingerprint="00ff",
+        coordinates="relative",
         metrics={"reward": 1.0875, "correct": 1.0},
     )
 
@@ -132,7 +133,8 @@ trajectories = st.builds(
     answer=st.none() | texts,
     prompt=st.none() | segments,
     source=texts,
-    weight_version=st.integers(0),
+    fingerprint=texts,
+    coordinates=texts,
     metrics=st.dictionaries(names, floats, max_size=3),
 )
 
@@ -176,7 +178,7 @@ def test_infinite_and_undefined_scores_survive():
 def test_a_line_holds_only_what_is_not_the_default():
     task = Task(id="t", question="?", media=(PICTURES[0],), answers=())
     assert task_to_json(task) == {
-        "schema": "pixelreasoner.task/1",
+        "schema": "pixelreasoner.task/2",
         "id": "t",
         "question": "?",
         "media": [PICTURES[0].digest],
@@ -292,8 +294,8 @@ def edited(path: Path, **changes: object) -> Path:
         ({"schema": "gone"}, "None"),
         ({"turns": "gone"}, "trajectory: no turns"),
         ({"colour": 1}, "unknown colour"),
-        ({"weight_version": 1.5}, "trajectory.weight_version: float where int"),
-        ({"weight_version": True}, "trajectory.weight_version: bool where int"),
+        ({"turns": [{"text": "a", "weight_version": 1.5}]}, r"turns\[0\].weight_version: float where int"),
+        ({"turns": [{"text": "a", "weight_version": True}]}, r"turns\[0\].weight_version: bool where int"),
         ({"stop": "tired"}, "trajectory.stop: 'tired' is none of answer"),
         ({"turns": {}}, "trajectory.turns: dict where list"),
         ({"turns": [{"text": "a"}, {"text": None}]}, r"trajectory.turns\[1\].text: NoneType where str"),
@@ -312,6 +314,20 @@ def test_what_is_wrong_in_a_line_is_said(tmp_path: Path, changes: dict, message:
     assert str(e.value).startswith(f"{path}, line 1: ")
 
 
+def test_records_of_the_first_schema_are_read():
+    """It called `trainable` `learn`, and kept one weight version for all turns."""
+    old = {
+        "schema": "pixelreasoner.trajectory/1",
+        "task": {"id": "t", "question": "?", "media": [], "answers": []},
+        "turns": [{"text": "a", "sampled": {"ids": [1]}, "learn": False}, {"text": "b"}],
+        "stop": "answer",
+        "weight_version": 3,
+    }
+    first, second = trajectory_from_json(old, BY_DIGEST.__getitem__).turns
+    assert (first.trainable, first.weight_version) == (False, 3)
+    assert (second.trainable, second.weight_version) == (True, 0)
+
+
 @pytest.mark.parametrize("line", [b"{\n", b"\xff\xfe\n", b"[1]\n", b"7\n", b"null\n"])
 def test_lines_that_are_no_records_are_told(tmp_path: Path, line: bytes):
     (tmp_path / "a.jsonl").write_bytes(b"\n" + line)
@@ -321,7 +337,7 @@ def test_lines_that_are_no_records_are_told(tmp_path: Path, line: bytes):
 
 def test_tasks_are_not_trajectories(tmp_path: Path):
     write_tasks(tmp_path / "a.jsonl", [an_attempt().task])
-    with pytest.raises(RecordError, match=r"pixelreasoner\.task/1.*pixelreasoner\.trajectory/1"):
+    with pytest.raises(RecordError, match=r"pixelreasoner\.task/2.*pixelreasoner\.trajectory/2"):
         list(read_trajectories(tmp_path / "a.jsonl"))
 
 

@@ -52,7 +52,7 @@ from rollout_games import (
 def test_zoom_then_answer():
     t = play("Tiny. " + ZOOM, ANSWER)
     first, last = t.turns
-    assert (t.stop, t.answer, t.weight_version) == (StopReason.ANSWER, "K", 3)
+    assert (t.stop, t.answer, t.turns[0].weight_version) == (StopReason.ANSWER, "K", 3)
     assert first.text == "Tiny. " + ZOOM
     assert first.call == ToolCall("crop_image", {"bbox_2d": [2, 4, 14, 16], "target_image": 1})
     assert first.observation is not None

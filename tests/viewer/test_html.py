@@ -9,6 +9,7 @@ from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.html import save_html, trajectory_html
+from pixelreasoner.viewer.save import save
 
 
 def test_the_page_loads_nothing(zoomed: Trajectory, clip: Trajectory):
@@ -52,9 +53,9 @@ def test_several_trajectories_are_folded_but_the_first(zoomed: Trajectory, clip:
 
 
 def test_a_trajectory_saves_itself_by_suffix(zoomed: Trajectory, tmp_path: Path):
-    zoomed.save(tmp_path / "trace.html")
+    save(zoomed, tmp_path / "trace.html")
     assert "✓ right" in (tmp_path / "trace.html").read_text()
-    zoomed.save(str(tmp_path / "trace.jsonl"))
+    save(zoomed, str(tmp_path / "trace.jsonl"))
     assert list(read_trajectories(tmp_path / "trace.jsonl")) == [zoomed]
     with pytest.raises(RecordError, match=r"\.html or \.jsonl"):
-        zoomed.save(tmp_path / "trace.pdf")
+        save(zoomed, tmp_path / "trace.pdf")

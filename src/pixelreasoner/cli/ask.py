@@ -37,6 +37,7 @@ def ask(
     from rich.console import Console
 
     from pixelreasoner.api import load
+    from pixelreasoner.viewer.save import save as save_trajectory
 
     console = Console(quiet=as_json, highlight=False)
     stream = Stream(console)
@@ -45,7 +46,7 @@ def ask(
     console.print(f"[bold]{', '.join(f.name for f in files)}[/]")
     trajectory = reasoner.ask(files, question, max_operations=max_operations, on_event=stream)
     if save is not None:
-        trajectory.save(save)
+        save_trajectory(trajectory, save)
         console.print(f"[dim]{save}[/]")
     if as_json:
         import json
@@ -63,7 +64,7 @@ def _checked(inputs: tuple[str, ...], save: Path | None) -> tuple[list[Path], st
         PixelReasonerError: there is no file, no question, a file that does not exist, or no way to save.
     """
     from pixelreasoner.core.errors import MediaError, PixelReasonerError, RecordError
-    from pixelreasoner.core.trajectory import SAVE_SUFFIXES
+    from pixelreasoner.viewer.save import SAVE_SUFFIXES
 
     if len(inputs) < 2:
         raise PixelReasonerError(

@@ -3,7 +3,7 @@
 One record is one line; its pictures are PNG files in the folder `media/` next to it, named by their content,
 so that a picture which occurs a thousand times is stored once::
 
-    runs/today/rollouts.jsonl    {"schema": "pixelreasoner.trajectory/1", "task": {...}, "turns": [...], ...}
+    runs/today/rollouts.jsonl    {"schema": "pixelreasoner.trajectory/2", "task": {...}, "turns": [...], ...}
     runs/today/media/            5f0c...e1.png ...
 
 A line mirrors the dataclasses of `core` field by field: a picture is its digest, a tuple is a list, and a
@@ -35,7 +35,7 @@ from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Rises when a line written before could no longer be read; a new field with a default does not count."""
 
 _NAMES: Mapping[type, str] = {Trajectory: "pixelreasoner.trajectory", Task: "pixelreasoner.task"}
@@ -257,12 +257,27 @@ def _from_json(data: object, kind: type[Record], get_picture: GetPicture) -> Rec
         raise RecordError("a record is a JSON object")
     body = dict(cast(Mapping[str, Any], data))
     schema, expected = body.pop("schema", None), f"{_NAMES[kind]}/{SCHEMA_VERSION}"
+    if schema == f"{_NAMES[kind]}/1":
+        body, schema = _upgrade(body), expected
     if schema != expected:
         raise RecordError(
             f"this is {schema!r} where {expected!r} is needed; "
             f"check that it is the right file, and was written by this version of pixelreasoner"
         )
     return _decode_dataclass(kind, body, get_picture, kind.__name__.lower())
+
+
+def _upgrade(body: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 1 in today's names: it called `trainable` `learn`, and had one weight version."""
+    version = body.pop("weight_version", None)
+    for turn in body.get("turns", ()):
+        if isinstance(turn, dict):
+            fields_of = cast(dict[str, Any], turn)
+            if "learn" in fields_of:
+                fields_of["trainable"] = fields_of.pop("learn")
+            if version is not None and "sampled" in fields_of:
+                fields_of["weight_version"] = version
+    return body
 
 
 # ------------------------------------------------------------------------------------- field by field

@@ -37,5 +37,7 @@ class Task:
     split: str = "test"
     subject: str = ""
     """What the question is about ("the red card"), for a teacher that writes about it."""
+    scorer: str = ""
+    """Which scorer judges an answer (`rewards.scorers`); empty takes the recipe's."""
     claim: str = ""
     """The answer in a sentence ("The red card reads K."), for the same teacher."""

@@ -18,20 +18,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
-from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Media, Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 
-SAVE_SUFFIXES = (".html", ".jsonl")
-"""What `Trajectory.save` can write."""
-
 
 class StopReason(StrEnum):
-    """Why an attempt ended."""
+    """Why a rollout ended."""
 
     ANSWER = "answer"
     """The model gave an answer, or ended its message without asking for an operation."""
@@ -89,6 +84,8 @@ class Turn:
     """The tokens that carry the observation and open the next model message."""
     trainable: bool = True
     """False for a deliberately wrong operation in a synthesised trajectory: kept in view, never imitated."""
+    weight_version: int = 0
+    """Which update of the policy sampled the message."""
 
     @property
     def asked_operation(self) -> bool:
@@ -98,7 +95,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One whole attempt at a task."""
+    """One whole rollout of a task, or one written by a teacher."""
 
     task: Task
     turns: tuple[Turn, ...]
@@ -108,8 +105,11 @@ class Trajectory:
     prompt: Segment | None = None
     source: str = "policy"
     """Who wrote it: "policy", or the synthesis template."""
-    weight_version: int = 0
-    """Which update of the policy sampled it."""
+    fingerprint: str = ""
+    """Of the tokenizer and the chat format that wrote the tokens; empty while there are none."""
+    coordinates: str = ""
+    """What the numbers of a box in the texts mean (`chat.vision_spec.VisionSpec.coordinates`); empty when
+    nobody said."""
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     """Scores given later (reward terms, correctness), kept with the record."""
 
@@ -125,7 +125,7 @@ class Trajectory:
 
     @property
     def used_pixel_space(self) -> bool:
-        """1_PR(y): the attempt used at least one valid operation."""
+        """1_PR(y): the trajectory holds at least one valid operation."""
         return self.n_operations > 0
 
     @property
@@ -142,34 +142,13 @@ class Trajectory:
             out += [s for s in (turn.sampled, turn.observed) if s is not None]
         return tuple(out)
 
-    def save(self, path: str | Path) -> None:
-        """Write the attempt to a file: `.html` for a page to look at, `.jsonl` for a record to read back.
-
-        Raises:
-            RecordError: the name ends in neither.
-        """
-        # Late imports: a record needs neither a page nor a file until somebody asks for one.
-        match Path(path).suffix:
-            case ".html":
-                from pixelreasoner.viewer.html import save_html
-
-                save_html([self], Path(path), title=self.task.question)
-            case ".jsonl":
-                from pixelreasoner.core.records import write_trajectories
-
-                write_trajectories(path, [self])
-            case _:
-                raise RecordError(
-                    f"{path}: cannot tell what to write; end the name in {' or '.join(SAVE_SUFFIXES)}"
-                )
-
 
 Group = tuple[Trajectory, ...]
-"""The G attempts at one task."""
+"""The G rollouts of one task."""
 
 
 def rapr(trajectories: tuple[Trajectory, ...] | list[Trajectory]) -> float:
-    """RaPR: the share of attempts that used at least one valid operation (paper section 4.1)."""
+    """RaPR: the share of rollouts with at least one valid operation (paper section 4.1)."""
     if not trajectories:
         return 0.0
     return sum(t.used_pixel_space for t in trajectories) / len(trajectories)

@@ -128,7 +128,6 @@ class _Conversation:
     context: ImageContext
     segments: list[Segment]
     turns: list[Turn] = field(default_factory=list)
-    weight_version: int | None = None
     trajectory: Trajectory | None = None
 
     @property
@@ -239,10 +238,8 @@ def _hear(conversation: _Conversation, completion: Completion, game: _Game) -> _
     room = game.limits.max_tokens - conversation.n_tokens
     sampled, whole = _message(completion, game.renderer, room)
     text = game.renderer.decode(sampled.ids)
-    turn = Turn(text=text, sampled=sampled)
+    turn = Turn(text=text, sampled=sampled, weight_version=completion.weight_version)
     conversation.segments.append(sampled)
-    if conversation.weight_version is None:
-        conversation.weight_version = completion.weight_version
     if not whole:
         return _end(conversation, turn, StopReason.TOKEN_LIMIT, game)
 
@@ -333,6 +330,5 @@ def _end(
         stop=stop,
         answer=answer,
         prompt=conversation.segments[0],
-        weight_version=conversation.weight_version or 0,
     )
     game.tell(Finished(conversation.index, conversation.trajectory))

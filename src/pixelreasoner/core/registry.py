@@ -1,0 +1,69 @@
+"""Parts that a recipe chooses: by a registered name, or as `package.module:object`.
+
+One registry per kind of part (operations, reward terms, scorers, task sources, ...). Registered names map to
+`package.module:object` too, so that a part is imported only when somebody asks for it::
+
+    SCORERS = Registry("scorer", {"exact": "pixelreasoner.rewards.scorers:exact"})
+    SCORERS.find("exact")
+    SCORERS.find("my_package.scoring:close_enough")
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pixelreasoner.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The registered parts of one kind."""
+
+    kind: str
+    """In the singular, for messages: "scorer"."""
+    parts: Mapping[str, str]
+    """Registered names and where each part lies."""
+
+    def find(self, name: str) -> Any:
+        """The part a recipe names.
+
+        A module is looked for in the current folder too, so that a file of the user's needs no installation.
+
+        Raises:
+            ConfigError: there is no such name, module or object; the message lists the registered names.
+        """
+        place = self.parts.get(name, name)
+        module_name, colon, attribute = place.partition(":")
+        if not colon or not module_name or not attribute:
+            raise ConfigError(
+                f"there is no {self.kind} '{name}'; the registered ones are {', '.join(sorted(self.parts))}. "
+                f"Your own is named package.module:object"
+            )
+        module = self._module(module_name, name)
+        found: Any = module
+        for part in attribute.split("."):
+            members: dict[str, Any] = vars(found)
+            if part not in members:
+                raise ConfigError(f"{self.kind} '{name}': the module {module_name} has no '{attribute}'")
+            found = members[part]
+        return found
+
+    def _module(self, module_name: str, name: str) -> Any:
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.append(here)
+        try:
+            return importlib.import_module(module_name)
+        except ModuleNotFoundError as e:
+            # A missing import within the user's module is another mistake than a missing module.
+            if e.name is not None and (module_name == e.name or module_name.startswith(f"{e.name}.")):
+                raise ConfigError(
+                    f"{self.kind} '{name}': there is no module {module_name} here or in the environment "
+                    f"(the current folder is {here})"
+                ) from e
+            raise ConfigError(f"{self.kind} '{name}': {module_name} cannot be imported: {e}") from e
