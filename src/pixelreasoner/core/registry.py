@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pixelreasoner.core.errors import ConfigError
 
@@ -47,11 +47,11 @@ class Registry:
         module = self._module(module_name, name)
         found: Any = module
         for part in attribute.split("."):
-            members: dict[str, Any] = vars(found)
+            members = cast(dict[str, Any], vars(found))
             if part not in members:
                 raise ConfigError(f"{self.kind} '{name}': the module {module_name} has no '{attribute}'")
             found = members[part]
-        return found
+        return cast(Any, found)
 
     def _module(self, module_name: str, name: str) -> Any:
         here = os.getcwd()
