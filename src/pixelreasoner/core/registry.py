@@ -51,7 +51,7 @@ class Registry:
             if part not in members:
                 raise ConfigError(f"{self.kind} '{name}': the module {module_name} has no '{attribute}'")
             found = members[part]
-        return cast(Any, found)
+        return found
 
     def _module(self, module_name: str, name: str) -> Any:
         here = os.getcwd()
