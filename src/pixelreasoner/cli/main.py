@@ -15,25 +15,16 @@ from rich.text import Text
 from pixelreasoner import __version__
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
-from pixelreasoner.cli.eval import evaluate
-from pixelreasoner.cli.pretrain import pretrain
-from pixelreasoner.cli.rl import rl
-from pixelreasoner.cli.sft import sft
+from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, recipe_command
 from pixelreasoner.cli.show import show
-from pixelreasoner.cli.synth import synth
 from pixelreasoner.core.errors import PixelReasonerError
 
 COMMANDS = {
     "demo": demo,
     "ask": ask,
     "show": show,
-    "synth": synth,
-    "pretrain": pretrain,
-    "sft": sft,
-    "rl": rl,
-    "eval": evaluate,
+    **{name: recipe_command(command) for name, command in RECIPE_COMMANDS.items()},
 }
-RESUMABLE = ("synth", "pretrain", "sft", "rl", "eval")
 DESCRIPTION = """Vision-language models that reason in pixel space: crop, select frames, look again.
 
 Options of all commands: --debug shows the traceback of an error, --version the version."""
@@ -61,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"error: {e}", "red")
         return 2
     except KeyboardInterrupt:
-        resumable = bool(args) and args[0] in RESUMABLE
+        resumable = bool(args) and args[0] in RECIPE_COMMANDS
         _say(f"Interrupted.{' The same command with --resume goes on.' if resumable else ''}", "yellow")
         return 130
     return 0
