@@ -1,0 +1,113 @@
+"""The folder of a run: which files it holds, and that one folder holds one run.
+
+Every stage (synthesis, training, evaluation) writes into a folder of its own::
+
+    config.toml          the resolved configuration
+    metrics.jsonl        a line per step (training)
+    trajectories.jsonl   records, with their pictures in media/ (synthesis, evaluation, rollouts of RL)
+    state.pt             everything an exact resume needs (training)
+    summary.json         what an evaluation found
+    model/               the trained checkpoint
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.recipe import load_recipe
+
+CONFIG_FILE = "config.toml"
+METRICS_FILE = "metrics.jsonl"
+TRAJECTORIES_FILE = "trajectories.jsonl"
+STATE_FILE = "state.pt"
+SUMMARY_FILE = "summary.json"
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that holds one run, and no other's."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / METRICS_FILE
+
+    @property
+    def trajectories(self) -> Path:
+        return self.path / TRAJECTORIES_FILE
+
+    @property
+    def state(self) -> Path:
+        return self.path / STATE_FILE
+
+    @property
+    def summary(self) -> Path:
+        return self.path / SUMMARY_FILE
+
+    @property
+    def model(self) -> Path:
+        return self.path / MODEL_FOLDER
+
+
+def open_run(path: Path, config: Config, *, resume: bool, free: Collection[str] = ()) -> RunFolder:
+    """The folder of a run, its configuration saved in it.
+
+    Args:
+        path: made when missing.
+        config: the run's; a folder that holds another one is refused.
+        resume: go on with the run that the folder holds; a folder without one starts afresh.
+        free: fields that may differ when a run goes on, since they do not change its results.
+
+    Raises:
+        ConfigError: the folder holds a run and `resume` is off, or holds one with another configuration, or
+            cannot be written to.
+    """
+    saved = path / CONFIG_FILE
+    if not saved.exists():
+        _save(config, saved)
+        return RunFolder(path)
+    if not resume:
+        raise ConfigError(f"{path} already holds a run; go on with --resume, or choose another --out")
+    before = load_recipe(type(config), saved)
+    names = [name for name in type(config).model_fields if name not in free]
+    changed = [name for name in names if getattr(before, name) != getattr(config, name)]
+    if changed:
+        raise ConfigError(
+            f"{saved} differs from the recipe given in {', '.join(changed)}; "
+            f"resume with the same recipe, or choose another --out"
+        )
+    return RunFolder(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that a kill at any moment leaves the old one or the new one, never a torn one."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _save(config: Config, path: Path) -> None:
+    """Write a configuration, every default spelled out.
+
+    TOML has no null: a field that is None is left out, so a field that may be None has None for its default.
+    """
+    table = config.model_dump(mode="json", exclude_none=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, tomli_w.dumps(table))
+    except OSError as e:
+        raise ConfigError(f"{path} cannot be written ({e.strerror}); choose another --out") from e
+    assert load_recipe(type(config), path) == config, f"{type(config).__name__} does not survive TOML"

@@ -1,0 +1,69 @@
+"""One folder holds one run."""
+
+from pathlib import Path
+
+import pytest
+
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.recipe import load_recipe
+from pixelreasoner.core.run_folder import CONFIG_FILE, open_run, write_text
+
+
+class Inner(Config):
+    b: tuple[int, ...] = (1, 2)
+    c: float | None = None
+
+
+class Example(Config):
+    out: Path = Path("x")
+    a: int = 1
+    inner: Inner = Inner()
+    workers: int = 1
+
+
+def test_a_new_folder_gets_the_resolved_configuration(tmp_path: Path):
+    folder = open_run(tmp_path / "deep" / "run", Example(a=3), resume=False)
+    assert load_recipe(Example, folder.path / CONFIG_FILE) == Example(a=3)
+    assert sorted(p.name for p in folder.path.iterdir()) == [CONFIG_FILE]
+
+
+def test_resume_of_nothing_starts_afresh(tmp_path: Path):
+    assert open_run(tmp_path / "run", Example(), resume=True).state == tmp_path / "run" / "state.pt"
+
+
+def test_a_second_run_is_refused(tmp_path: Path):
+    open_run(tmp_path, Example(), resume=False)
+    with pytest.raises(ConfigError, match="already holds a run; go on with --resume"):
+        open_run(tmp_path, Example(), resume=False)
+    open_run(tmp_path, Example(), resume=True)
+
+
+def test_another_configuration_is_refused_and_named(tmp_path: Path):
+    open_run(tmp_path, Example(), resume=False)
+    with pytest.raises(ConfigError, match=r"differs from the recipe given in a, inner;"):
+        open_run(tmp_path, Example(a=2, inner=Inner(c=0.5)), resume=True)
+
+
+def test_what_changes_no_result_may_differ(tmp_path: Path):
+    open_run(tmp_path, Example(), resume=False)
+    open_run(tmp_path, Example(workers=8), resume=True, free=("workers",))
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(ConfigError, match=r"plain.* cannot be written"):
+        open_run(tmp_path / "plain" / "run", Example(), resume=False)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_text(tmp_path / "a", "old")
+
+    def fail(*_: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="no"):
+        write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
