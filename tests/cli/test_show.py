@@ -16,11 +16,11 @@ from pixelreasoner.core.trajectory import StopReason, Trajectory, Turn
 def records(tmp_path: Path) -> Path:
     photo = Picture(np.zeros((8, 8, 3), np.uint8))
     path = tmp_path / "warm_start.jsonl"
-    attempts = [
+    rollouts = [
         Trajectory(Task(f"t{i}", f"Question {i}?", (photo,), ("K",)), (Turn("K"),), StopReason.ANSWER, "K")
         for i in range(3)
     ]
-    write_trajectories(path, attempts)
+    write_trajectories(path, rollouts)
     return path
 
 

@@ -15,7 +15,9 @@ PICTURE = Picture(np.zeros((60, 80, 3), np.uint8))
 VIDEO = Video((PICTURE,) * 4)
 
 
-def attempt(*observations: Observation | None, media: tuple[Picture | Video, ...] = (PICTURE,)) -> Trajectory:
+def recorded(
+    *observations: Observation | None, media: tuple[Picture | Video, ...] = (PICTURE,)
+) -> Trajectory:
     turns = tuple(Turn("words", observation=o) for o in observations)
     return Trajectory(Task("t", "Q?", media, ("A",)), turns, StopReason.ANSWER)
 
@@ -26,7 +28,7 @@ def crop(*corners: float, source: int = 1) -> Observation:
 
 def test_a_crop_of_a_crop_is_followed_to_the_picture():
     # Image 2 starts at (10, 20) of image 1, image 3 at (5, 6) of image 2, image 4 at (1, 2) of image 3.
-    chain = attempt(crop(10, 20, 50, 60), crop(5, 6, 25, 26, source=2), crop(1, 2, 4, 5, source=3), None)
+    chain = recorded(crop(10, 20, 50, 60), crop(5, 6, 25, 26, source=2), crop(1, 2, 4, 5, source=3), None)
     assert inspected_regions(chain) == (
         InspectedRegion(1, Box(10, 20, 50, 60)),
         InspectedRegion(1, Box(15, 26, 35, 46)),
@@ -38,14 +40,14 @@ def test_a_crop_of_a_crop_is_followed_to_the_picture():
 def test_a_crop_of_a_selected_frame_keeps_its_frame():
     # The video has no number: the two frames are images 1 and 2.
     selected = Observation("ok", (PICTURE, PICTURE), frames=(3, 2))
-    assert inspected_regions(attempt(selected, crop(0, 0, 8, 8, source=2), media=(VIDEO,))) == (
+    assert inspected_regions(recorded(selected, crop(0, 0, 8, 8, source=2), media=(VIDEO,))) == (
         InspectedRegion(1, frames=(3, 2)),
         InspectedRegion(1, Box(0, 0, 8, 8), (2,)),
     )
 
 
 def test_pictures_are_numbered_apart_from_videos():
-    assert inspected_regions(attempt(crop(0, 0, 8, 8), media=(VIDEO, PICTURE))) == (
+    assert inspected_regions(recorded(crop(0, 0, 8, 8), media=(VIDEO, PICTURE))) == (
         InspectedRegion(2, Box(0, 0, 8, 8)),
     )
 
@@ -54,7 +56,7 @@ def test_failed_and_unknown_operations_looked_nowhere_known():
     failed = Observation("no such image", valid=False)
     flipped = Observation("ok", (PICTURE,))
     # Image 2 is the flipped picture: a box in it says nothing about the picture.
-    assert inspected_regions(attempt(failed, flipped, crop(0, 0, 8, 8, source=2))) == (None, None, None)
+    assert inspected_regions(recorded(failed, flipped, crop(0, 0, 8, 8, source=2))) == (None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ VIDEO = Video((PICTURES[0],) * 3, times_s=(0.0, 1 / 3, 0.1 + 0.2))
 BY_DIGEST = {p.digest: p for p in PICTURES}
 
 
-def an_attempt(identity: str = "t1") -> Trajectory:
+def a_trajectory(identity: str = "t1") -> Trajectory:
     """A trajectory in which every field of every record is set to something unusual."""
     task = Task(
         id=identity,
@@ -157,9 +157,9 @@ def test_every_task_survives_json(task: Task):
 
 
 def test_a_full_trajectory_survives_the_disk(tmp_path: Path):
-    written = [an_attempt("a"), an_attempt("b")]
-    write_trajectories(tmp_path / "x" / "attempts.jsonl", written)
-    back = list(read_trajectories(tmp_path / "x" / "attempts.jsonl"))
+    written = [a_trajectory("a"), a_trajectory("b")]
+    write_trajectories(tmp_path / "x" / "rollouts.jsonl", written)
+    back = list(read_trajectories(tmp_path / "x" / "rollouts.jsonl"))
     assert back == written
     assert repr(back) == repr(written)
     assert isinstance(back[0].task.media[1], Video)
@@ -169,7 +169,7 @@ def test_a_full_trajectory_survives_the_disk(tmp_path: Path):
 
 def test_infinite_and_undefined_scores_survive():
     trajectory = Trajectory(
-        an_attempt().task, (), StopReason.ANSWER, metrics={"a": math.inf, "b": -math.inf, "c": math.nan}
+        a_trajectory().task, (), StopReason.ANSWER, metrics={"a": math.inf, "b": -math.inf, "c": math.nan}
     )
     back = trajectory_from_json(json.loads(json.dumps(trajectory_to_json(trajectory))), BY_DIGEST.__getitem__)
     assert repr(back.metrics) == repr(trajectory.metrics)
@@ -190,8 +190,8 @@ def test_a_line_holds_only_what_is_not_the_default():
 
 
 def test_pictures_are_stored_once_and_read_as_one_object(tmp_path: Path):
-    path = tmp_path / "attempts.jsonl"
-    write_trajectories(path, [an_attempt("a"), an_attempt("b")])
+    path = tmp_path / "rollouts.jsonl"
+    write_trajectories(path, [a_trajectory("a"), a_trajectory("b")])
     stored = sorted(p.name for p in (tmp_path / "media").iterdir())
     assert stored == sorted(f"{PICTURES[i].digest}.png" for i in (0, 1))
     first, second = read_trajectories(path)
@@ -202,7 +202,7 @@ def test_pictures_are_stored_once_and_read_as_one_object(tmp_path: Path):
 
 def test_append_adds_and_writing_anew_replaces(tmp_path: Path):
     path = tmp_path / "tasks.jsonl"
-    one, two = an_attempt("one").task, an_attempt("two").task
+    one, two = a_trajectory("one").task, a_trajectory("two").task
     write_tasks(path, [one], append=True)
     write_tasks(path, [two], append=True)
     assert list(read_tasks(path)) == [one, two]
@@ -214,15 +214,15 @@ def test_append_adds_and_writing_anew_replaces(tmp_path: Path):
 
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "tasks.jsonl"
-    write_tasks(path, [an_attempt().task])
+    write_tasks(path, [a_trajectory().task])
 
     def broken():
-        yield an_attempt("new").task
+        yield a_trajectory("new").task
         raise RuntimeError("out of tasks")
 
     with pytest.raises(RuntimeError, match="out of tasks"):
         write_tasks(path, broken())
-    assert list(read_tasks(path)) == [an_attempt().task]
+    assert list(read_tasks(path)) == [a_trajectory().task]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["media", "tasks.jsonl"]
 
 
@@ -230,7 +230,7 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path):
 def cut(tmp_path: Path) -> Path:
     """A file of two records, the second of which its writer was killed in."""
     path = tmp_path / "cut.jsonl"
-    write_trajectories(path, [an_attempt("a"), an_attempt("b")])
+    write_trajectories(path, [a_trajectory("a"), a_trajectory("b")])
     path.write_bytes(path.read_bytes()[:-40])
     return path
 
@@ -256,23 +256,23 @@ def test_only_the_last_line_may_be_cut_short(cut: Path):
 def test_appending_after_a_killed_writer_drops_its_last_line(cut: Path, left: int):
     first, second = cut.read_bytes().split(b"\n")
     cut.write_bytes(first + b"\n" + second[:left])
-    write_trajectories(cut, [an_attempt("c")], append=True)
+    write_trajectories(cut, [a_trajectory("c")], append=True)
     assert [t.task.id for t in read_trajectories(cut)] == ["a", "c"]
     cut.write_bytes(second[:left])
-    write_trajectories(cut, [an_attempt("c")], append=True)
+    write_trajectories(cut, [a_trajectory("c")], append=True)
     assert [t.task.id for t in read_trajectories(cut)] == ["c"]
 
 
 def test_appending_keeps_a_whole_line_that_lacks_only_its_end(cut: Path):
     cut.write_bytes(cut.read_bytes().split(b"\n")[0])
-    write_trajectories(cut, [an_attempt("c")], append=True)
+    write_trajectories(cut, [a_trajectory("c")], append=True)
     assert [t.task.id for t in read_trajectories(cut)] == ["a", "c"]
 
 
 def test_appending_to_something_else_is_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("Buy milk")
     with pytest.raises(RecordError, match=r"notes\.txt"):
-        write_trajectories(tmp_path / "notes.txt", [an_attempt()], append=True)
+        write_trajectories(tmp_path / "notes.txt", [a_trajectory()], append=True)
     assert (tmp_path / "notes.txt").read_text() == "Buy milk"
 
 
@@ -308,7 +308,7 @@ def edited(path: Path, **changes: object) -> Path:
 )
 def test_what_is_wrong_in_a_line_is_said(tmp_path: Path, changes: dict, message: str):
     path = tmp_path / "a.jsonl"
-    write_trajectories(path, [an_attempt()])
+    write_trajectories(path, [a_trajectory()])
     with pytest.raises(RecordError, match=message) as e:
         list(read_trajectories(edited(path, **changes)))
     assert str(e.value).startswith(f"{path}, line 1: ")
@@ -336,7 +336,7 @@ def test_lines_that_are_no_records_are_told(tmp_path: Path, line: bytes):
 
 
 def test_tasks_are_not_trajectories(tmp_path: Path):
-    write_tasks(tmp_path / "a.jsonl", [an_attempt().task])
+    write_tasks(tmp_path / "a.jsonl", [a_trajectory().task])
     with pytest.raises(RecordError, match=r"pixelreasoner\.task/2.*pixelreasoner\.trajectory/2"):
         list(read_trajectories(tmp_path / "a.jsonl"))
 

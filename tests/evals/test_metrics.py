@@ -1,4 +1,4 @@
-"""A summary by hand: ten attempts at tasks of two kinds."""
+"""A summary by hand: ten rollouts of tasks of two kinds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def crop(*corners: float, source: int = 1) -> Observation:
     return Observation("ok", (PICTURE,), box=Box(*corners), source=source)
 
 
-def attempt(*observations: Observation, kind: str = "count", needs: bool | None = True) -> Trajectory:
+def recorded(*observations: Observation, kind: str = "count", needs: bool | None = True) -> Trajectory:
     turns = [Turn("words", observation=o) for o in observations]
     task = Task("t", "Q?", (PICTURE,), ("A",), kind=kind, cue=CUE, needs_operation=needs)
     return Trajectory(task, (*turns, Turn("answer")), StopReason.ANSWER)
@@ -35,14 +35,14 @@ def test_every_number_of_a_summary():
     hit, half, miss = crop(30, 30, 70, 70), crop(0, 0, 100, 50), crop(0, 0, 49, 50)
     summary = summarize(
         [
-            attempt(hit),
-            attempt(half, miss, kind="page"),
-            attempt(INVALID),
-            attempt(INVALID, hit),
-            attempt(needs=False),
-            attempt(hit, needs=False),
-            attempt(kind="page", needs=False),
-            attempt(kind="page", needs=False),
+            recorded(hit),
+            recorded(half, miss, kind="page"),
+            recorded(INVALID),
+            recorded(INVALID, hit),
+            recorded(needs=False),
+            recorded(hit, needs=False),
+            recorded(kind="page", needs=False),
+            recorded(kind="page", needs=False),
         ],
         [True, True, False, True, True, False, False, True],
     )
@@ -74,7 +74,7 @@ def test_every_number_of_a_summary():
 
 
 def test_nothing_needed_and_nothing_asked():
-    summary = summarize([attempt(needs=False), attempt(needs=None)], [True, False])
+    summary = summarize([recorded(needs=False), recorded(needs=None)], [True, False])
     assert summary["accuracy"]["needs_operation"] is None
     assert summary["accuracy"]["by_kind"]["count"] == {"all": 0.5, "needs_operation": None}
     assert summary["rapr"] == {"all": 0.0, "needs_operation": None}
@@ -85,13 +85,13 @@ def test_nothing_needed_and_nothing_asked():
 
 def test_a_crop_of_a_crop_is_judged_in_the_picture():
     # In the picture the second crop is [35, 35, 65, 65]; its own numbers would miss the cue.
-    chain = attempt(crop(30, 30, 90, 90), crop(5, 5, 35, 35, source=2))
+    chain = recorded(crop(30, 30, 90, 90), crop(5, 5, 35, 35, source=2))
     assert summarize([chain], [True])["cue_coverage"] == 1.0
 
 
 @pytest.mark.parametrize(("frames", "coverage"), [((1, 3), 1.0), ((1, 4), 0.0)])
 def test_any_frame_of_the_cue_is_a_hit(frames: tuple[int, ...], coverage: float):
-    selected = attempt(Observation("ok", (PICTURE, PICTURE), frames=frames))
+    selected = recorded(Observation("ok", (PICTURE, PICTURE), frames=frames))
     task = replace(selected.task, media=(Video((PICTURE,) * 4),), cue=Cue(CUE.box, frames=(2, 3)))
     assert summarize([replace(selected, task=task)], [True])["cue_coverage"] == coverage
 

@@ -133,7 +133,7 @@ def test_a_resumed_run_makes_only_what_is_missing(tmp_path: Path, kept: int):
     policy = oracle(6)
     assert run(config(tmp_path), resume=True, load=lambda name: Model(policy, RENDERER)) == whole
     assert path.read_bytes() == b"".join(lines)
-    # One message per attempt, and one more for each of the three that crop.
+    # One message per rollout, and one more for each of the three that crop.
     assert len(policy.seeds) == {0: 9, 3: 5, 6: 0}[kept]
 
 

@@ -1,4 +1,4 @@
-"""Rules of the terminal view: the whole attempt in reading order, nothing a model says is style."""
+"""Rules of the terminal view: the whole rollout in reading order, nothing a model says is style."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Where the operations of an attempt looked, in the task's own media.
+"""Evidence localisation: which region of the task's own media each operation of a trajectory showed.
 
 A crop's box is in pixels of the image it was asked from, which may itself be a crop, or a frame of a video.
 `inspected_regions` follows that chain back to where the pixels came from::
@@ -39,7 +39,7 @@ class InspectedRegion:
 
 
 def inspected_regions(trajectory: Trajectory) -> tuple[InspectedRegion | None, ...]:
-    """For each turn, where its operation looked.
+    """For each turn, the region that its operation showed.
 
     None where the turn has no valid operation, or one whose observation names neither a box nor frames.
     """
@@ -51,14 +51,14 @@ def inspected_regions(trajectory: Trajectory) -> tuple[InspectedRegion | None, .
     out: list[InspectedRegion | None] = []
     for turn in trajectory.turns:
         seen = turn.observation
-        look = _look(seen, images, video) if seen is not None and seen.valid else None
-        out.append(look)
+        region = _region(seen, images, video) if seen is not None and seen.valid else None
+        out.append(region)
         if seen is not None:
-            images += _shown(seen, look)
+            images += _shown(seen, region)
     return tuple(out)
 
 
-def _look(
+def _region(
     seen: Observation, images: list[InspectedRegion | None], video: int | None
 ) -> InspectedRegion | None:
     if seen.box is not None:
@@ -79,8 +79,8 @@ def _in_root(box: Box, source: InspectedRegion) -> Box:
     return Box(box.x1 + dx, box.y1 + dy, box.x2 + dx, box.y2 + dy)
 
 
-def _shown(seen: Observation, look: InspectedRegion | None) -> list[InspectedRegion | None]:
+def _shown(seen: Observation, region: InspectedRegion | None) -> list[InspectedRegion | None]:
     """What each image of an observation shows."""
-    if look is not None and look.box is None and len(look.frames) == len(seen.images):
-        return [InspectedRegion(look.target, frames=(frame,)) for frame in look.frames]
-    return [look] * len(seen.images)
+    if region is not None and region.box is None and len(region.frames) == len(seen.images):
+        return [InspectedRegion(region.target, frames=(frame,)) for frame in region.frames]
+    return [region] * len(seen.images)

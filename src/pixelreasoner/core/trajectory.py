@@ -1,4 +1,4 @@
-"""The one record everything reads: an attempt at a task, turn by turn, token by token.
+"""The one record everything reads: a rollout of a task, turn by turn, token by token.
 
 A trajectory is written once, by a rollout (tokens sampled by a policy) or by synthesis (text written by
 a teacher), and is read by rewards, objectives, evaluation and the viewer. Nothing downstream renders or

@@ -55,7 +55,7 @@ def score(trajectory: Trajectory, *, correct: bool) -> Score:
 
 
 def summarize(trajectories: Sequence[Trajectory], correct: Sequence[bool]) -> Summary:
-    """The summary of a set of attempts; `correct` says which answers are right.
+    """The summary of a set of trajectories; `correct` says which answers are right.
 
     Raises:
         PixelReasonerError: there is none.

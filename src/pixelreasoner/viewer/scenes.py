@@ -207,7 +207,7 @@ def _returned(seen: Observation, first: int) -> tuple[Figure, ...]:
 
 
 def _facts(trajectory: Trajectory) -> tuple[str, ...]:
-    """The short things to know about an attempt."""
+    """The short things to know about a trajectory."""
     task = trajectory.task
     need = {None: "", True: "needs an operation", False: "the overview is enough"}[task.needs_operation]
     bad = trajectory.n_invalid_operations

@@ -16,7 +16,7 @@ from pixelreasoner.viewer.scenes import CORRECT_METRIC, call_text, spoken
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
-    """The whole attempt, in reading order."""
+    """The whole trajectory, in reading order."""
     print_task(console, trajectory.task)
     for turn in trajectory.turns:
         if words := spoken(turn):
