@@ -13,7 +13,7 @@ Table = Mapping[str, Any]
 class Config(BaseModel):
     """A frozen pydantic model that refuses unknown keys.
 
-    A section that is given in part keeps the rest of its DEFAULT, which need not be the default of its class::
+    A section that is given in part keeps the rest of its DEFAULT, which need not be that of its class::
 
         class Eval(Config):
             sampling: Sampling = Sampling(temperature=0.0)
@@ -32,17 +32,17 @@ class Config(BaseModel):
         for name, field in cls.model_fields.items():
             default, given = field.default, table.get(name)
             if isinstance(default, Config) and isinstance(given, Mapping):
-                table[name] = merged(default.model_dump(), cast(Table, given))
+                table[name] = _laid_over(default, cast(Table, given))
         return table
 
 
-def merged(below: Table, above: Table) -> dict[str, Any]:
-    """`above` laid over `below`: values of `above` count, tables are merged key by key."""
-    out = dict(below)
-    for key, value in above.items():
+def _laid_over(default: Config, given: Table) -> dict[str, Any]:
+    """The values of `default`, those that are given in their place; sections within it likewise."""
+    out: dict[str, Any] = dict(default)
+    for key, value in given.items():
         under = out.get(key)
-        if isinstance(under, Mapping) and isinstance(value, Mapping):
-            out[key] = merged(cast(Table, under), cast(Table, value))
+        if isinstance(under, Config) and isinstance(value, Mapping):
+            out[key] = _laid_over(under, cast(Table, value))
         else:
             out[key] = value
     return out
