@@ -50,9 +50,10 @@ def samples(renderer, picture) -> list[TrainSample]:
 def test_scores_are_those_of_single_samples(model, samples, frozen):
     layouts = [model.renderer.layout(s.segments) for s in samples]
     options = {"temperature": 0.9, "forbidden_ids": model.renderer.forbidden_ids}
+    model.vision.requires_grad_(not frozen)
     with torch.no_grad():
-        expected = score_samples(model, FeatureStore(model, frozen=frozen), samples, layouts, **options)
-        found = score_shared(model, FeatureStore(model, frozen=frozen), samples, layouts, **options)
+        expected = score_samples(model, FeatureStore(model), samples, layouts, **options)
+        found = score_shared(model, FeatureStore(model), samples, layouts, **options)
     torch.testing.assert_close(found.logp_N, expected.logp_N, atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(found.entropy_N, expected.entropy_N, atol=1e-12, rtol=1e-12)
 
@@ -65,7 +66,7 @@ def test_each_picture_passes_a_learning_tower_once(model, samples):
     model.vision.register_forward_pre_hook(
         lambda _, args, kwargs: images.append(len(kwargs["grid_thw"])), with_kwargs=True
     )
-    scores = score_shared(model, FeatureStore(model, frozen=False), samples, layouts)
+    scores = score_shared(model, FeatureStore(model), samples, layouts)
     assert images == [3]
     scores.logp_N.sum().backward()
     assert all(p.grad is not None for p in model.vision.patch_embed.parameters())

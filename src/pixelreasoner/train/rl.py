@@ -21,8 +21,10 @@ from pixelreasoner.core.trajectory import Group
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.config import Precision, TrainableParts
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision
+from pixelreasoner.models.loader import set_trainable
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig
@@ -123,7 +125,7 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
             if interrupt.requested:
                 break
     save_state(config.out, trainer.state_dict())
-    trainer.model.save(config.out / "model")
+    save_checkpoint(trainer.model, config.out / "model")
     return config.out / "model"
 
 
@@ -132,13 +134,14 @@ class RLTrainer:
 
     def __init__(self, model: VisionLanguageModel, config: RLConfig) -> None:
         self.model, self.config, self.step = model, config, 0
-        self.features = FeatureStore(model, frozen=config.freeze_vision)
+        set_trainable(
+            model, TrainableParts(vision=not config.freeze_vision, embeddings=not config.freeze_embeddings)
+        )
+        self.features = FeatureStore(model)
         self.policy = GroupPolicy(
             model, features=self.features, batch_size=config.rollout_batch, precision=config.precision
         )
         self.toolbox = toolbox_for(model.renderer)
-        if config.freeze_embeddings:
-            model.freeze_embeddings()
         self.optimizer = adamw(model.parameters(), config.optim)
         self.replay = ReplayBuffer(
             config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power

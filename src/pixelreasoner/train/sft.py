@@ -18,8 +18,11 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.config import Precision, TrainableParts
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.loader import set_trainable
+from pixelreasoner.models.precision import autocast
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample, sft_sample
 from pixelreasoner.objectives.sft import batch_tokens, sft_loss
@@ -89,7 +92,7 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         if trainer.done and trainer.step < steps:
             log.note(f"the loss is below {config.stop_below} after {trainer.step} of {steps} steps: done")
     save_state(config.out, trainer.state_dict())
-    model.save(config.out / "model")
+    save_checkpoint(model, config.out / "model")
     return config.out / "model"
 
 
@@ -120,7 +123,8 @@ class SFTTrainer:
 
     def __init__(self, model: VisionLanguageModel, config: SFTConfig, steps: int) -> None:
         self.model, self.config, self.steps, self.step = model, config, steps, 0
-        self.features = FeatureStore(model, frozen=config.freeze_vision)
+        set_trainable(model, TrainableParts(vision=not config.freeze_vision))
+        self.features = FeatureStore(model)
         self.optimizer = adamw(model.parameters(), config.optim)
         self.rng = np.random.default_rng(config.seed)
         self._order: list[int] = []
