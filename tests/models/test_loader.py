@@ -1,4 +1,4 @@
-"""One loader: device, dtype, what learns, adapters, clear errors; folders that are saved whole or not at all."""
+"""One loader: device, dtype, what learns, adapters, clear errors; folders saved whole or not at all."""
 
 from __future__ import annotations
 
