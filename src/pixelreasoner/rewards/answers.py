@@ -11,7 +11,8 @@ Removed:
 * around a single letter: brackets, `)`, `:` and the word "option";
 * font commands (`\text{...}`, `\mathrm{...}`, `\mbox{...}` and their relatives) become their content, `\%`
   and the like the bare character, `^\circ` the degree sign;
-* leading and trailing zeros of a number ("03", "3.0" and "3" are one; ".5" is "0.5"), the blank in "50 %", and
+* leading and trailing zeros of a number ("03", "3.0" and "3" are one; ".5" is "0.5"), the blank in "50 %",
+and
   blanks after the commas of a list.
 
 Kept: units, signs, a currency sign, word order, commas between digits ("12,345" is neither "12345" nor
