@@ -268,8 +268,9 @@ def _media_row(media: tuple[Media, ...], put: Any) -> dict[str, Any]:
 
 
 def _cue_row(cue: Cue) -> dict[str, Any]:
-    row: dict[str, Any] = {"frames": list(cue.frames), "target": cue.target}
+    # Boxes of a user's source may hold numbers of numpy, which JSON does not know.
+    row: dict[str, Any] = {"frames": [int(frame) for frame in cue.frames], "target": cue.target}
     if cue.box is not None:
         b = cue.box
-        row |= {"box": [b.x1, b.y1, b.x2, b.y2], "unit": str(b.unit)}
+        row |= {"box": [float(side) for side in (b.x1, b.y1, b.x2, b.y2)], "unit": str(b.unit)}
     return row
