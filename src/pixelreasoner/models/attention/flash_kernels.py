@@ -140,10 +140,7 @@ def _spread(x_MKD: Tensor, q_THD: Tensor) -> Tensor:
 
 
 class CudaFlash:
-    """All pieces of a region in one call of the variable-length kernel, which knows shared key heads.
-
-    Written against the operators' declarations; no machine of this project has run it yet.
-    """
+    """All pieces of a region in one call of the variable-length kernel, which knows shared key heads."""
 
     dtypes = frozenset({torch.bfloat16, torch.float16})
     operators = ("_flash_attention_forward", "_flash_attention_backward")
