@@ -452,11 +452,10 @@ def test_reading_pictures_imports_no_video_library():
 
 
 def test_a_picture_in_memory_is_read_as_one_in_a_file():
-    picture = Picture(np.arange(60, dtype=np.uint8).reshape(4, 5, 3))
-    assert decode_image(encode_png(picture), "it") == picture
-    for content, message in (
-        (b"", r"it \(0 bytes\) is no image"),
-        (encode_png(picture)[:40], "it is a damaged"),
-    ):
-        with pytest.raises(MediaError, match=message):
-            decode_image(content, "it")
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    content = encode_png(Picture(pixels))
+    assert decode_image(content, "it") == Picture(pixels)
+    with pytest.raises(MediaError, match=r"it \(0 bytes\) is no image"):
+        decode_image(b"", "it")
+    with pytest.raises(MediaError, match="it is a damaged"):
+        decode_image(content[:1000], "it")

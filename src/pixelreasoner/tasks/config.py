@@ -58,7 +58,8 @@ class TasksConfig(Config):
     shuffle: int | None = Field(default=None, ge=0)
     """The seed of a random order, another one in each epoch; None is the source's own order."""
     mixture: tuple[WeightedTasks, ...] = ()
-    """Parts in given proportions, in place of `source`, `split`, `options` and `shuffle`. It has no end."""
+    """Parts in given proportions, in place of `source`, `options` and `shuffle`; each names its own
+    split. A mixture has no end."""
 
     @model_validator(mode="after")
     def _one_level(self) -> TasksConfig:
@@ -67,7 +68,7 @@ class TasksConfig(Config):
         if any(part.tasks.mixture for part in self.mixture):
             raise ValueError("a part of a mixture cannot be a mixture; multiply the weights")
         plain = TasksConfig()
-        for name in ("source", "split", "options", "shuffle"):
+        for name in ("source", "options", "shuffle"):
             if vars(self)[name] != vars(plain)[name]:
                 raise ValueError(f"'{name}' beside a mixture says nothing; give it to the parts")
         return self
@@ -79,6 +80,9 @@ class WeightedTasks(Config):
     weight: float = Field(gt=0, allow_inf_nan=False)
     """Its share, relative to the other parts' weights."""
     tasks: TasksConfig
+
+
+TasksConfig.model_rebuild()
 
 
 def build_tasks(config: TasksConfig, base_dir: Path | None = None, *, endless: bool = False) -> TaskSource:
