@@ -7,6 +7,8 @@ something (SSR), update the policy on them (GRPO), log. Everything else is one c
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pydantic import Field
 
 from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
 from pixelreasoner.env.limits import Limits
@@ -35,7 +38,6 @@ from pixelreasoner.policy.group import GroupPolicy
 from pixelreasoner.rewards.answers import is_correct
 from pixelreasoner.rewards.curiosity import CuriosityConfig, RewardTerms, curiosity_rewards
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.tasks.prefetch import Prefetch
 from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.optim import OptimConfig, adamw
 from pixelreasoner.train.progress import Interruptible, RunLog
@@ -106,14 +108,16 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         trainer.load_state_dict(state)
     world = PixelWorld(config.world)
     alarm = CollapseAlarm()
+
+    def batch(step: int) -> list[Task]:
+        return list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step))
+
     show = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
     with (
         Interruptible() as interrupt,
         RunLog(config.out, config.steps, "rl", resume_at=trainer.step, show=show) as log,
-        Prefetch(
-            lambda step: list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step)),
-            range(trainer.step, config.steps),
-        ) as batches,
+        ThreadPoolExecutor(1) as pool,
+        closing(prefetch(pool, batch, range(trainer.step, config.steps), ahead=2)) as batches,
     ):
         for tasks in batches:
             metrics = trainer.train_step(tasks)
