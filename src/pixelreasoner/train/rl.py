@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.models.checkpoints import checkpoint_folder
@@ -145,7 +145,7 @@ class RLTrainer:
         self.policy = GroupPolicy(
             model, features=self.features, batch_size=config.rollout_batch, precision=config.precision
         )
-        self.toolbox = toolbox_for(model.renderer)
+        self.toolbox = Interaction().toolbox(model.renderer.vision.unit, model.renderer.chat_format)
         self.optimizer = adamw(model.parameters(), config.optim)
         self.replay = ReplayBuffer(
             config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.config import Precision, TrainableParts
 from pixelreasoner.models.features import FeatureStore
@@ -106,7 +106,8 @@ def load_samples(data: Path, model: VisionLanguageModel) -> tuple[list[TrainSamp
         RecordError: there is none.
     """
     renderer = model.renderer
-    tools = toolbox_for(renderer).schemas
+    toolbox = Interaction().toolbox(renderer.vision.unit, renderer.chat_format)
+    tools = toolbox.schemas if toolbox is not None else []
     samples: list[TrainSample] = []
     layouts: list[Layout] = []
     for trajectory in read_trajectories(data):
