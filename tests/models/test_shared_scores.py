@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.reference.local_policy import LocalPolicy
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models import logprobs
@@ -17,8 +18,7 @@ from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.models.packing import CompletionSegment, pack
 from pixelreasoner.models.shared_scores import score_packed
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.policy.base import Request, Sampling
-from pixelreasoner.policy.local import LocalPolicy
+from pixelreasoner.policy.base import CompletionRequest, Sampling, complete
 
 FORBIDDEN = (5, 6, 7)
 
@@ -220,14 +220,14 @@ def test_padded_batches_are_scored_as_before(trained, attempts):
 def test_sampling_goes_on_as_before(trained, attempts, temperature):
     """With padding, prompts in common and a growing cache: the same tokens, with the same odds to the bit."""
     model = trained(torch.float32)
-    requests = [Request((s[0],), seed=i) for i, (s, _) in enumerate(attempts(model.renderer))]
     sampling = Sampling(temperature=temperature, max_tokens=12)
+    requests = [CompletionRequest((s[0],), i, sampling) for i, (s, _) in enumerate(attempts(model.renderer))]
     policy = LocalPolicy(model)
-    before = policy.sample(requests, sampling)
+    before = complete(policy, requests)
     with torch.no_grad():
         packed(model, attempts)
     assert model.decoder.config._attn_implementation == SHARED_PREFIX
-    assert policy.sample(requests, sampling) == before
+    assert complete(policy, requests) == before
 
 
 def test_work_is_done_once(trained, attempts):

@@ -24,6 +24,10 @@ class FeatureStore:
         self._kept: OrderedDict[str, Features] = OrderedDict()
         model.vision.requires_grad_(not frozen)
 
+    def clear(self) -> None:
+        """Forget all features: they belong to weights that are no longer the tower's."""
+        self._kept.clear()
+
     def __call__(self, blocks: Iterable[VisualBlock]) -> dict[str, Features]:
         if not self.frozen:
             return self._model.encode(blocks)
