@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pixelreasoner.core.errors import CheckpointError, ConfigError, MissingExtraError
+from pixelreasoner.core.errors import CheckpointError, MissingExtraError
 from pixelreasoner.models.adapters import merged_weights
 from pixelreasoner.models.config import LoraConfig, ModelConfig
 from pixelreasoner.models.loader import load_model

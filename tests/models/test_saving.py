@@ -133,6 +133,21 @@ def test_the_stream_of_weights_copies_nothing(model):
     assert not any(w.requires_grad for w in dict(merged_weights(model.hf)).values())
 
 
+def test_a_failed_write_leaves_the_old_folder(own_model, tmp_path, monkeypatch):
+    save_checkpoint(own_model, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    doubled(own_model)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(own_model.renderer.tokenizer, "save_pretrained", fail)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        save_checkpoint(own_model, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
 class TestKilled:
     """The old folder or the new one, and never half of one."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.reference.local_policy import LocalPolicy
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models import logprobs
@@ -18,8 +19,8 @@ from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.models.packing import CompletionSegment, pack
 from pixelreasoner.models.shared_scores import score_packed
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.policy.base import Request, Sampling
-from pixelreasoner.policy.local import LocalPolicy
+from pixelreasoner.policy.base import CompletionRequest, Sampling, complete
+from prompting import prompt_of
 
 FORBIDDEN = (5, 6, 7)
 
@@ -51,9 +52,9 @@ def attempts(picture, video):
                     marks.append(np.zeros(len(segments[-1].ids), bool))
             return segments, np.concatenate(marks)
 
-        two = renderer.prompt(Task("a", "Which number?", (picture(40, 24), picture(24, 24, 1)), ()), ())
-        clip = renderer.prompt(Task("b", "Which frame shows it?", (video(5, fps=4.0),), ()), ())
-        plain = renderer.prompt(Task("c", "What is 7?", (), ()), ())
+        two = prompt_of(renderer, Task("a", "Which number?", (picture(40, 24), picture(24, 24, 1)), ()), ())
+        clip = prompt_of(renderer, Task("b", "Which frame shows it?", (video(5, fps=4.0),), ()), ())
+        plain = prompt_of(renderer, Task("c", "What is 7?", (), ()), ())
         small, wide = picture(16, 16, 2), picture(32, 16, 3)
         return [
             attempt(two, ("Closer.", (small,)), ("It is the K.", ())),
@@ -64,7 +65,7 @@ def attempts(picture, video):
             attempt(clip, ("Nothing is here.", ())),
             attempt(two, ("Which", (picture(16, 24, 4),)), ("It reads K.", ())),
             attempt(plain, ("Seven, which is a number.", ())),
-            attempt(renderer.prompt(Task("d", "q", (small,), ()), ()), ("On its own.", ())),
+            attempt(prompt_of(renderer, Task("d", "q", (small,), ()), ()), ("On its own.", ())),
         ]
 
     return make
@@ -220,13 +221,13 @@ def test_padded_batches_are_scored_as_before(trained, attempts):
 def test_sampling_goes_on_as_before(trained, attempts, temperature):
     """With padding, prompts in common and a growing cache: the same tokens, with the same odds to the bit."""
     model = trained(torch.float32)
-    requests = [Request((s[0],), seed=i) for i, (s, _) in enumerate(attempts(model.renderer))]
     sampling = Sampling(temperature=temperature, max_tokens=12)
+    requests = [CompletionRequest((s[0],), i, sampling) for i, (s, _) in enumerate(attempts(model.renderer))]
     policy = LocalPolicy(model)
-    before = policy.sample(requests, sampling)
+    before = complete(policy, requests)
     with torch.no_grad():
         packed(model, attempts)
-    assert policy.sample(requests, sampling) == before
+    assert complete(policy, requests) == before
 
 
 def test_work_is_done_once(trained, attempts):

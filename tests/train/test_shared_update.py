@@ -15,6 +15,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample
 from pixelreasoner.train.batches import score_samples
 from pixelreasoner.train.shared_update import score_shared, shared_micro_batches
+from prompting import prompt_of
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def samples(renderer, picture) -> list[TrainSample]:
         return TrainSample(tuple(segments), mask, np.zeros(len(mask), np.float32), advantage=1.0)
 
     a, b = (
-        renderer.prompt(Task(name, "Which?", (picture(40, 24, seed),), ()), ())
+        prompt_of(renderer, Task(name, "Which?", (picture(40, 24, seed),), ()), ())
         for seed, name in enumerate("ab")
     )
     crop = picture(16, 24)

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA) through peft: put into a model in place, saved alone or merged into the weights."""
+"""Low-rank adapters (LoRA) through peft: put into a model in place, saved alone or merged into weights."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def restore_adapters(hf: PreTrainedModel, folder: Path) -> None:
 
 
 def save_adapters(hf: Any, folder: Path, *, base: str | None) -> None:
-    """Write the adapters alone into `folder`, in peft's format; `base` names the checkpoint they belong to."""
+    """Write the adapters alone in peft's format; `base` names the checkpoint that they belong to."""
     peft = _peft()
     folder.mkdir(parents=True, exist_ok=True)
     weights = peft.get_peft_model_state_dict(hf, adapter_name=_NAME, save_embedding_layers=False)

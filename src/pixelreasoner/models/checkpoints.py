@@ -32,7 +32,8 @@ def checkpoint_folder(name: str | Path) -> Path:
     if HUB_ID.fullmatch(str(name)):
         return _fetched(str(name))
     raise CheckpointError(
-        f"no checkpoint at '{name}'; give a folder with a config.json, or one of: {_shipped()}"
+        f"no checkpoint at '{name}'; give a folder with a config.json, a model of the hub (owner/name), "
+        f"or one of: {_shipped()}"
     )
 
 

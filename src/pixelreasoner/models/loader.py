@@ -57,7 +57,7 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
         add_adapters(model, lora, start=adapters_of(config, folder))
     if training and config.gradient_checkpointing:
         model.hf.gradient_checkpointing_enable({"use_reentrant": False})
-        # For checkpointing of another kind, transformers makes frozen embeddings take gradients.
+        # transformers makes the output of fixed embeddings a leaf; pictures are written into it.
         model.hf.disable_input_require_grads()
     return model.train(training)
 

@@ -186,7 +186,6 @@ class RLTrainer:
             sampling=self.config.sampling,
             limits=self.config.limits,
         )
-        self.policy.forget()  # the update needs the memory, and changes the weights
         return [tuple(done[i : i + g]) for i in range(0, len(done), g)]
 
     def score(self, groups: list[Group]) -> tuple[list[list[RewardTerms]], list[ScoredGroup]]:
