@@ -14,6 +14,7 @@ from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.nano.curriculum import Curriculum
 from pixelreasoner.nano.exchanges import spoken_box, view_of
 from pixelreasoner.nano.lessons import Lesson, lessons
+from pixelreasoner.nano.scratch import Architecture
 from pixelreasoner.tasks.pixelworld import KINDS, PixelWorld
 from pixelreasoner.tasks.pixelworld.things import COLOURS, Thing
 from pixelreasoner.tasks.pixelworld.world import WorldConfig
@@ -25,6 +26,7 @@ BUDGETS = ChatFormat(
     crop=PixelBudget(min_pixels=64 * 64, max_pixels=96 * 96),
     video_frame=PixelBudget(min_pixels=16 * 16, max_pixels=48 * 48),
 )
+VISION = Architecture(patch_size=FACTOR // 2).vision(BUDGETS)
 
 
 def drawn(n: int):
