@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from pixelreasoner.models.packing import CompletionSegment, pack
 
 from benchmarks.cases import CPU_CASES, TRUE_CASES, Case, grid, group_samples, work_of
 from benchmarks.shapes import CORPUS, VOCABULARY, random_model
-from pixelreasoner.models.packing import CompletionSegment, pack
 
 
 @pytest.fixture(scope="module")

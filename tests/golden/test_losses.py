@@ -16,15 +16,12 @@ import pytest
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
-from pixelreasoner.models.checkpoints import checkpoint_folder
-from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.grpo import GrpoConfig
-from pixelreasoner.objectives.samples import score_group, sft_sample
-from pixelreasoner.policy.base import Sampling
-from pixelreasoner.train.optim import OptimConfig
-from pixelreasoner.train.rl import RLConfig, RLTrainer
-from pixelreasoner.train.rl_update import update
-from pixelreasoner.train.sft import SFTConfig, SFTTrainer
+from pixelreasoner.learn.factory import Factory, ModelChoice
+from pixelreasoner.learn.learner import LearnerConfig
+from pixelreasoner.learn.optim import OptimConfig
+from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
+from pixelreasoner.objectives.scored_group import imitation, score_group
+from pixelreasoner.objectives.sft import SftObjective
 
 RECORDED = json.loads((Path(__file__).parent / "losses.json").read_text())
 TOLERANCE = 1e-5
@@ -60,38 +57,38 @@ def trajectory(data: dict[str, Any]) -> Trajectory:
 
 
 def assert_close(found: dict[str, float], wanted: dict[str, float]) -> None:
-    for name in wanted.keys() & found.keys():
+    assert found.keys() == wanted.keys()
+    for name in wanted:
         assert found[name] == pytest.approx(wanted[name], rel=TOLERANCE, abs=1e-6), name
 
 
 def test_five_steps_of_sft():
     recorded = RECORDED["sft"]
-    model = VisionLanguageModel.load(checkpoint_folder("nano"))
-    config = SFTConfig(
-        out=Path("unused"), data=Path("unused"), batch_size=3, precision="fp32",
-        micro_batch_tokens=recorded["micro_batch_tokens"], optim=OptimConfig(**recorded["optim"]),
-    )  # fmt: skip
-    trainer = SFTTrainer(model, config, len(recorded["steps"]))
-    samples = [sft_sample(trajectory(y)) for y in recorded["trajectories"]]
-    layouts = [model.renderer.layout(s.segments) for s in samples]
+    config = LearnerConfig(
+        optim=OptimConfig(**recorded["optim"]),
+        total_updates=len(recorded["steps"]),
+        max_row_tokens=recorded["micro_batch_tokens"],
+    )
+    learner = Factory(ModelChoice("nano", freeze_vision=True)).learner(SftObjective(), config)
+    groups = [imitation(trajectory(y)) for y in recorded["trajectories"]]
     for step in recorded["steps"]:
-        batch = step["batch"]
-        assert trainer.draw(len(samples)) == batch
-        assert_close(trainer.update([samples[i] for i in batch], [layouts[i] for i in batch]), step)
+        found = learner.update([groups[i] for i in step["batch"]])
+        assert_close(found, {name: value for name, value in step.items() if name != "batch"})
 
 
 def test_three_updates_of_grpo():
     recorded = RECORDED["rl"]
-    config = RLConfig(
-        out=Path("unused"), steps=3, updates_per_step=2, precision="fp32",
-        micro_batch_tokens=recorded["micro_batch_tokens"], optim=OptimConfig(**recorded["optim"]),
-        grpo=GrpoConfig(**recorded["grpo"]), sampling=Sampling(temperature=recorded["temperature"]),
-    )  # fmt: skip
-    trainer = RLTrainer(VisionLanguageModel.load(checkpoint_folder("nano")), config)
+    config = LearnerConfig(
+        optim=OptimConfig(**recorded["optim"]),
+        total_updates=len(recorded["updates"]),
+        steps_per_update=recorded["updates_per_step"],
+        max_row_tokens=recorded["micro_batch_tokens"],
+    )
+    objective = GrpoObjective(GrpoConfig(**recorded["grpo"]), recorded["temperature"])
+    learner = Factory(ModelChoice("nano")).learner(objective, config)
     groups = [
-        score_group(tuple(map(trajectory, g["trajectories"])), g["rewards"], scale="std")
+        score_group(tuple(map(trajectory, g["trajectories"])), {"reward": g["rewards"]}, scale="std")
         for g in recorded["groups"]
     ]
     for wanted in recorded["updates"]:
-        assert_close(update(trainer, groups), wanted)
-        trainer.step += 1
+        assert_close(learner.update(groups), wanted)

@@ -9,7 +9,7 @@ import torch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.logprobs import score_tokens
+from pixelreasoner.nano.padded import score_padded
 from pixelreasoner.policy.base import Request, Sampling
 from pixelreasoner.policy.local import LocalPolicy
 from pixelreasoner.policy.sampling import nucleus
@@ -67,7 +67,7 @@ def test_the_recorded_log_probs_are_those_the_trainer_computes(model, requests, 
         rows.append((model.renderer.layout((*request.segments, Segment(completion.ids))), mask))
     features = policy.features(b for layout, _ in rows for b in layout.blocks)
     with torch.no_grad():
-        scores = score_tokens(
+        scores = score_padded(
             model, rows, features, temperature=temperature, forbidden_ids=model.renderer.forbidden_ids
         )
     recorded = [p for completion in done for p in completion.logprobs]

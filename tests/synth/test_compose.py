@@ -15,7 +15,7 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory
-from pixelreasoner.objectives.samples import loss_mask
+from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.regions import SynthesisError

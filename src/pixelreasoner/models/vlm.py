@@ -20,6 +20,7 @@ from pixelreasoner.chat.layout import Layout, VisualBlock
 from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
 from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.models.attention.shared_prefix import use_shared_prefix
 from pixelreasoner.models.attention.vision_attention import use_packed_attention
 from pixelreasoner.models.patches import by_size, patch_rows, use_linear_patches
 from pixelreasoner.models.processor_config import write_processor_config
@@ -68,6 +69,7 @@ class VisionLanguageModel(nn.Module):
         if report["missing_keys"]:
             # transformers would go on with random ones.
             raise CheckpointError(f"{path} lacks weights: {', '.join(sorted(report['missing_keys']))}")
+        use_shared_prefix(hf.model.language_model)
         return cls(hf, family.load(path, tokenizer, config.vision_config))
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:

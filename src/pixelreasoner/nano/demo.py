@@ -33,12 +33,11 @@ from pixelreasoner.policy.group import GroupPolicy
 from pixelreasoner.synth.run import TRAJECTORIES_FILE, SynthConfig
 from pixelreasoner.synth.run import run as synthesise
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.train.progress import read_curves
+from pixelreasoner.train.metrics_file import read_curves
 from pixelreasoner.train.rl import RLConfig
 from pixelreasoner.train.rl import run as train_rl
 from pixelreasoner.train.sft import SFTConfig
 from pixelreasoner.train.sft import run as train_sft
-from pixelreasoner.train.state import STATE_FILE
 from pixelreasoner.viewer.report import write_report
 
 CURVES = ("rapr", "reward", "accuracy")
@@ -85,7 +84,7 @@ class Demo:
         if (folder / "model").exists():
             return folder / "model"
         config = self.recipe(SFTConfig, "sft", out=folder, checkpoint=self.base, data=data)
-        return train_sft(config, resume=(folder / STATE_FILE).exists())
+        return train_sft(config, resume=True)
 
     def rl(self, name: str, start: Path, *, curiosity: bool) -> Path:
         """Train a policy from `start`, with or without the curiosity bonus; returns the checkpoint."""
@@ -95,7 +94,7 @@ class Demo:
         config = self.recipe(RLConfig, "rl", out=folder, checkpoint=str(start))
         if not curiosity:
             config = config.model_copy(update={"reward": config.reward.model_copy(update={"alpha": 0.0})})
-        return train_rl(config, resume=(folder / STATE_FILE).exists())
+        return train_rl(config, resume=True)
 
     def evaluate(self, name: str, checkpoint: Path) -> EvalResult:
         """Greedy answers to the held-out tasks, the same ones for every model."""

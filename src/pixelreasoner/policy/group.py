@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -36,7 +36,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import Precision, autocast
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
-from pixelreasoner.policy.prefix_cache import Chunk, Memory, Prompt, Tail, joined
+from pixelreasoner.policy.prefix_cache import Chunk, Memory, Prompt, Tail
 from pixelreasoner.policy.sampling import sample_tokens
 
 PREFILL_BATCHING_THRESHOLD = 8
@@ -85,6 +85,10 @@ class GroupPolicy:
     def weight_version(self, version: int) -> None:
         self._weight_version = version
         self.forget()
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
+        """Sample that version from now on; its weights are in the model already, which is the learner's."""
+        self.weight_version = version
 
     def forget(self) -> None:
         """Drop all keys and values, and the memory they take."""
@@ -246,7 +250,7 @@ class GroupEngine:
     def _pass(self, speaking: list[_Message], n_prompts: int, chunks: list[Chunk]) -> Tensor:
         """The hidden states [N, D] of one token per message, and of the chunks after them."""
         self._memory.tails.pool.reserve(0, 1 + max((m.tail.n_tokens for m in speaking), default=0))
-        layout = joined([_last_tokens(speaking), *(chunk.layout for chunk in chunks)])
+        layout = Layout.join([_last_tokens(speaking), *(chunk.layout for chunk in chunks)])
         batch = self._model.embed([layout], self._policy.features(layout.blocks), left=False)
         plan = self._plan(speaking, n_prompts, chunks)
         with use_cascade(self._model.decoder):

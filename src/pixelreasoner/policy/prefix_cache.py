@@ -93,7 +93,7 @@ class Memory:
         """The tail of a conversation, awake, and what is to be read before its next token."""
         n_prompt = int(np.searchsorted(layout.owner_T, len(segments[0].ids)))
         assert n_prompt > 0, "a conversation starts with a prompt"
-        head, rest = cut(layout, 0, n_prompt), cut(layout, n_prompt, len(layout))
+        head, rest = layout.slice(0, n_prompt), layout.slice(n_prompt, len(layout))
         key = tuple(head.ids_T.tolist()), _keys(head.blocks)
         prompt, chunks = self._known.pop(key, None), []
         if prompt is None:
@@ -105,7 +105,7 @@ class Memory:
         self._known[key] = prompt
 
         tail = self._find(prompt, rest) or self._new_tail(prompt)
-        new = cut(rest, tail.n_tokens, len(rest))
+        new = rest.slice(tail.n_tokens, len(rest))
         if len(new):
             self.tails.pool.reserve(0, len(rest) + 1)
             chunks.append(Chunk(tail, new))
@@ -158,40 +158,6 @@ class Memory:
             self.prompts.wake(tail.prompt)
         tail.prompt.speaking += 1
         self.tails.wake(tail)
-
-
-def cut(layout: Layout, start: int, stop: int) -> Layout:
-    """Tokens [start, stop) of a row; no block lies across either end."""
-    first, last = (_n_blocks(layout, end) for end in (start, stop))
-    return Layout(
-        layout.ids_T[start:stop],
-        layout.kind_T[start:stop],
-        layout.owner_T[start:stop],
-        layout.position_3T[:, start:stop],
-        layout.blocks[first:last],
-    )
-
-
-def joined(layouts: Sequence[Layout]) -> Layout:
-    """One row of several, side by side; positions stay as they are, owners mean nothing any more."""
-    return Layout(
-        np.concatenate([x.ids_T for x in layouts]),
-        np.concatenate([x.kind_T for x in layouts]),
-        np.concatenate([x.owner_T for x in layouts]),
-        np.concatenate([x.position_3T for x in layouts], axis=1),
-        tuple(block for x in layouts for block in x.blocks),
-    )
-
-
-def _n_blocks(layout: Layout, stop: int) -> int:
-    """How many blocks lie before token `stop`."""
-    tokens = int((layout.kind_T[:stop] > 0).sum())
-    n = 0
-    while tokens > 0:
-        tokens -= layout.blocks[n].n_tokens
-        n += 1
-    assert tokens == 0, "a cut within a block"
-    return n
 
 
 def _keys(blocks: Sequence[VisualBlock]) -> tuple[BlockKey, ...]:
