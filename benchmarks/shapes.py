@@ -20,6 +20,7 @@ from benchmarks.cases import CHAT_FORMAT
 from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
 from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.attention.shared_prefix import use_shared_prefix
 from pixelreasoner.models.processor_config import write_processor_config
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import train_tokenizer
@@ -158,6 +159,7 @@ def random_model(
         hf = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation="sdpa")
     hf.generation_config.eos_token_id = tokenizer.eos_token_id
     hf.generation_config.pad_token_id = tokenizer.pad_token_id
+    use_shared_prefix(hf.model.language_model)
     return VisionLanguageModel(hf, _renderer(shape, tokenizer, config.vision_config))
 
 

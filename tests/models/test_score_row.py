@@ -283,3 +283,11 @@ def test_autocast(trained, groups):
         rounded, found = outcome(reference), outcome(packed)
     for e, r, f in zip(exact, rounded, found, strict=True):
         assert 0 < (f - e).norm() < 1.5 * (r - e).norm()
+
+
+def test_an_attention_that_knows_no_plans_is_noticed(trained, groups):
+    """It would let every trajectory of a row attend to those before it."""
+    model = trained(torch.float32)
+    model.decoder.config._attn_implementation = "sdpa"
+    with pytest.raises(AssertionError, match="plan"):
+        packed(model, groups)

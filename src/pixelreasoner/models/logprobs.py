@@ -65,8 +65,8 @@ def score_row(
     """log p(token | everything before it in its trajectory), for the loss tokens of a row.
 
     `temperature` divides the scores and `forbidden_ids` are given no probability, both as the sampler does
-    it, so that ratios compare like with like. The model's attention must know prefix plans
-    (`models.attention.shared_prefix`), as that of a loaded model does.
+    it, so that ratios compare like with like. The decoder's attention knows prefix plans, as that of every
+    loaded model does.
     """
     batch = model.embed([row.layout], features, left=False)
     # One row has no padding, so transformers makes no mask; the plan alone says who attends to whom.

@@ -20,7 +20,7 @@ from pixelreasoner.chat.layout import Layout, VisualBlock
 from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
 from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
 from pixelreasoner.core.errors import CheckpointError
-from pixelreasoner.models.attention.shared_prefix import use_shared_prefix
+from pixelreasoner.models.attention.shared_prefix import knows_plans, use_shared_prefix
 from pixelreasoner.models.attention.vision_attention import use_packed_attention
 from pixelreasoner.models.patches import by_size, patch_rows, use_linear_patches
 from pixelreasoner.models.processor_config import write_processor_config
@@ -152,6 +152,8 @@ class VisionLanguageModel(nn.Module):
         """Hidden states after the final norm, [B, T, D]; `options` reach the attention of every layer."""
         if batch.deepstack:
             options |= {"visual_pos_masks": batch.visual_BT, "deepstack_visual_embeds": batch.deepstack}
+        planned = "shared_prefix" in options
+        assert not planned or knows_plans(self.decoder), "this decoder's attention would not look at a plan"
         out = self.decoder(
             inputs_embeds=batch.embeds_BTD,
             attention_mask=batch.mask_BT if mask_BK is None else mask_BK,

@@ -33,8 +33,8 @@ class Objective(Protocol):
     def sampled_by_policy(self) -> bool:
         """Whether the tokens were sampled by the policy that is trained.
 
-        Log-probabilities are then taken as the sampler took them (at its temperature, without the tokens it may
-        not sample), and the row brings the sampler's own.
+        Log-probabilities are then taken as the sampler took them (at its temperature, without the tokens it
+        may not sample), and the row brings the sampler's own.
         """
         ...
 

@@ -34,8 +34,8 @@ class CollapseAlarm:
             return None
         self.raised = True
         return (
-            f"RaPR is collapsing: it fell from {self.peak:.2f} to {self.mean:.2f}. The policy is falling back "
-            "to text; raise reward.alpha or reward.H, or check that a crop helps on the tasks that need one"
+            f"RaPR is collapsing: it fell from {self.peak:.2f} to {self.mean:.2f}. The policy falls back to "
+            "text; raise reward.alpha or reward.H, or check that a crop helps on the tasks that need one"
         )
 
     def state_dict(self) -> dict[str, Any]:

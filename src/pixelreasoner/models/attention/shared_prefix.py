@@ -237,3 +237,8 @@ def use_shared_prefix(decoder: Any) -> None:
     # For good, not around a pass: gradient checkpointing asks again for the implementation while it replays
     # a layer in the backward pass. The public setter would look for a package of that name.
     decoder.config._attn_implementation = SHARED_PREFIX
+
+
+def knows_plans(decoder: Any) -> bool:
+    """Whether the decoder's attention looks at a plan; another one would silently let all tokens attend."""
+    return decoder.config._attn_implementation in (SHARED_PREFIX, SHARED_PREFIX_DENSE)
