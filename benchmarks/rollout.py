@@ -39,6 +39,7 @@ from benchmarks.train import CPU, MATRIX_PRODUCTS, Record, available, machine, q
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.loss_mask import behavior_logprobs
 from pixelreasoner.objectives.scored_group import score_group
@@ -86,7 +87,7 @@ def each_case(plan: RolloutPlan, measure: Measure) -> Iterator[Record]:
 def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
         model, game = scripted(name, case)
-        model.save(Path(folder))
+        save_checkpoint(model, Path(folder))
         made = {m: rollout_method(m, model, Path(folder), game) for m in methods}
         exact = stock_model(Path(folder), dtype=torch.float64)
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)

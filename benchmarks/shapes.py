@@ -20,8 +20,9 @@ from benchmarks.cases import CHAT_FORMAT
 from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
 from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.models.attention.shared_prefix import use_shared_prefix
+from pixelreasoner.models.loader import prepare
 from pixelreasoner.models.processor_config import write_processor_config
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import train_tokenizer
 
@@ -159,14 +160,14 @@ def random_model(
         hf = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation="sdpa")
     hf.generation_config.eos_token_id = tokenizer.eos_token_id
     hf.generation_config.pad_token_id = tokenizer.pad_token_id
-    use_shared_prefix(hf.model.language_model)
+    prepare(hf)
     return VisionLanguageModel(hf, _renderer(shape, tokenizer, config.vision_config))
 
 
 def write_checkpoint(name: str, folder: Path, *, seed: int = 0) -> Path:
     """The model of that shape as a checkpoint folder, for whoever loads its own; returns the folder."""
     model = random_model(name, seed=seed)
-    model.save(folder)
+    save_checkpoint(model, folder)
     write_processor_config(folder, model.renderer)
     return folder
 

@@ -1,4 +1,4 @@
-"""An operation of your own. A recipe names it: `operations = [{ use = "examples.operation:MirrorImage" }]`."""
+"""An operation of your own; a recipe names it `{ use = "examples.operation:MirrorImage" }`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ class Shared:
         model = self._model
         prepare(model, self._settings)
         # A new store each time: with a frozen tower, features would be remembered from the last run.
-        features = FeatureStore(model, frozen=self._settings.frozen)
+        features = FeatureStore(model)
         found = []
         for row in self._rows():
             scores = score_row(model, row, features(row.layout.blocks))
@@ -79,7 +79,7 @@ class Padded:
         for indices in parts(len(group.trajectories), self._settings.rows):
             part = part_of(group, indices)
             layouts = layouts_of(part, model.renderer)
-            features = FeatureStore(model, frozen=self._settings.frozen)
+            features = FeatureStore(model)
             rows = [(layout, loss_mask(y)) for layout, y in zip(layouts, part.trajectories, strict=True)]
             scores = score_padded(model, rows, features(block for row in layouts for block in row.blocks))
             group_loss(scores, part, n_loss).backward()
@@ -94,6 +94,7 @@ def prepare(model: VisionLanguageModel, settings: Settings) -> None:
     """Training mode without old gradients, with or without recomputation."""
     model.train()
     model.zero_grad(set_to_none=True)
+    model.vision.requires_grad_(not settings.frozen)
     if settings.recompute != model.hf.is_gradient_checkpointing:
         if settings.recompute:
             model.hf.gradient_checkpointing_enable({"use_reentrant": False})

@@ -16,9 +16,10 @@ import pytest
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
-from pixelreasoner.learn.factory import Factory, ModelChoice
+from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
+from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
 from pixelreasoner.objectives.scored_group import imitation, score_group
 from pixelreasoner.objectives.sft import SftObjective
@@ -69,7 +70,9 @@ def test_five_steps_of_sft():
         total_updates=len(recorded["steps"]),
         max_row_tokens=recorded["micro_batch_tokens"],
     )
-    learner = Factory(ModelChoice("nano", freeze_vision=True)).learner(SftObjective(), config)
+    learner = Factory(ModelConfig(dtype="fp32", train=TrainableParts(vision=False))).learner(
+        SftObjective(), config
+    )
     groups = [imitation(trajectory(y)) for y in recorded["trajectories"]]
     for step in recorded["steps"]:
         found = learner.update([groups[i] for i in step["batch"]])
@@ -85,7 +88,7 @@ def test_three_updates_of_grpo():
         max_row_tokens=recorded["micro_batch_tokens"],
     )
     objective = GrpoObjective(GrpoConfig(**recorded["grpo"]), recorded["temperature"])
-    learner = Factory(ModelChoice("nano")).learner(objective, config)
+    learner = Factory(ModelConfig(dtype="fp32")).learner(objective, config)
     groups = [
         score_group(tuple(map(trajectory, g["trajectories"])), {"reward": g["rewards"]}, scale="std")
         for g in recorded["groups"]

@@ -59,9 +59,7 @@ def groups(renderer, picture) -> list[ScoredGroup]:
 def learner(model: VisionLanguageModel, objective=OBJECTIVE, **changes) -> LocalLearner:
     """Plain gradient descent with a rate of 1, so that what the weights move by is the clipped gradient."""
     settings = {"optim": OptimConfig(lr=1.0, warmup=0.0, final=1.0, max_grad_norm=1e9), "total_updates": 3}
-    made = LocalLearner(
-        model, objective, LearnerConfig(**(settings | changes)), features=FeatureStore(model, frozen=False)
-    )
+    made = LocalLearner(model, objective, LearnerConfig(**(settings | changes)), features=FeatureStore(model))
     made.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     return made
 
@@ -168,7 +166,7 @@ def test_imitation_asks_for_no_log_probabilities_and_takes_the_model_as_it_is(ow
     assert metrics["loss"] == pytest.approx(-wanted.mean().item(), rel=1e-6)
 
 
-def test_weights_are_the_models_own_tensors_by_their_names_in_the_checkpoint(own_model):
+def test_weights_are_the_models_own_tensors(own_model):
     found = dict(learner(own_model).weights())
     state = own_model.hf.state_dict()
     assert found.keys() == state.keys()

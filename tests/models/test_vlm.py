@@ -12,7 +12,9 @@ import torch
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
+from pixelreasoner.models.loader import prepare
 from pixelreasoner.models.patches import patch_rows
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 
@@ -84,6 +86,7 @@ def any_model(request, load_model, qwen3_folder, qwen25_folder) -> VisionLanguag
     config.vision_config._attn_implementation = "sdpa"
     torch.manual_seed(3)
     bare = type(model.hf)._from_config(config, dtype=torch.float64, attn_implementation="sdpa").eval()
+    prepare(bare)
     return VisionLanguageModel(bare, model.renderer)
 
 
@@ -172,7 +175,7 @@ class TestEncode:
 
 class TestSaveAndLoad:
     def test_round_trip(self, folder, model, tmp_path, picture):
-        model.save(tmp_path / "out")
+        save_checkpoint(model, tmp_path / "out")
         again = VisionLanguageModel.load(tmp_path / "out", dtype=torch.float64)
         for name, weight in model.hf.state_dict().items():
             assert torch.equal(weight, again.hf.state_dict()[name]), name
@@ -189,17 +192,21 @@ class TestSaveAndLoad:
     def test_the_folder_is_an_ordinary_one(self, model, tmp_path):
         from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
-        model.save(tmp_path)
+        save_checkpoint(model, tmp_path)
         assert not [p.name for p in tmp_path.glob("*.json") if "pixelreasoner" in p.read_text()]
         AutoModelForImageTextToText.from_pretrained(tmp_path)
         processor = AutoImageProcessor.from_pretrained(tmp_path)
         assert tuple(processor.image_mean) == model.renderer.normalization.mean
-        assert processor.size["longest_edge"] == model.renderer.chat_format.image.max_pixels
+
+    def test_the_processor_file_of_a_checkpoint_is_kept_as_it_is(self, model, tmp_path):
+        save_checkpoint(model, tmp_path / "out")
+        name = "preprocessor_config.json"
+        assert (tmp_path / "out" / name).read_bytes() == (model.source / name).read_bytes()
 
     def test_weights_can_be_saved_smaller(self, model, tmp_path):
         from safetensors.torch import load_file
 
-        model.save(tmp_path, dtype=torch.bfloat16)
+        save_checkpoint(model, tmp_path, dtype=torch.bfloat16)
         assert {w.dtype for w in load_file(tmp_path / "model.safetensors").values()} == {torch.bfloat16}
         assert {p.dtype for p in model.parameters()} == {torch.float64}
 
@@ -209,7 +216,7 @@ class TestSaveAndLoad:
 
     @pytest.mark.parametrize(("text", "message"), [
         ('{"model_type": "llama"}', "'llama' model; supported: qwen3_vl, qwen2_5_vl"),
-        ("{}", "'None' model"), ("{", "cannot be read"), ("[]", "cannot be read"),
+        ("{}", "'None' model"), ("{", "cannot be read"), ("[]", "no JSON object"),
     ])  # fmt: skip
     def test_another_architecture_or_none(self, tmp_path, text, message):
         (tmp_path / "config.json").write_text(text)

@@ -163,7 +163,8 @@ def test_frozen_features_are_remembered_and_free_ones_are_not(model, requests, m
     monkeypatch.setattr(type(model), "encode", counted)
     for frozen, expected in ((True, [2, 0]), (False, [2, 2])):
         passed.clear()
-        store = FeatureStore(model, frozen=frozen)
+        model.vision.requires_grad_(not frozen)
+        store = FeatureStore(model)
         store(layout.blocks)
         store(layout.blocks)
         assert passed == expected

@@ -202,7 +202,7 @@ def test_the_loop_imports_no_implementation():
         alias.name for node in ast.walk(source) if isinstance(node, ast.Import) for alias in node.names
     }
     allowed = {
-        "pixelreasoner.models.precision", "pixelreasoner.policy.base",
+        "pixelreasoner.models.config", "pixelreasoner.policy.base",
         "pixelreasoner.learn.factory", "pixelreasoner.learn.learner", "pixelreasoner.learn.optim",
         "pixelreasoner.learn.state",
     }  # fmt: skip

@@ -46,11 +46,12 @@ def trainer(
 ) -> SFTTrainer:
     """A run on a copy of the model."""
     fresh = VisionLanguageModel(copy.deepcopy(model.hf), model.renderer)
+    fresh.vision.requires_grad_(False)
     learner = LocalLearner(
         fresh,
         SftObjective(),
         LearnerConfig(optim=CONFIG.optim, total_updates=steps),
-        features=FeatureStore(fresh, frozen=True),
+        features=FeatureStore(fresh),
     )
     return SFTTrainer(CONFIG.model_copy(update=changes), learner, groups, steps)
 

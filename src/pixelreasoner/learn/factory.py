@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.local import LocalLearner
-from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision
-from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.models.loader import load_model
 from pixelreasoner.objectives.objective import Objective
 from pixelreasoner.objectives.packing import LayoutOf
 from pixelreasoner.policy.group import GroupPolicy
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """Which model is trained, and which of its parts are not."""
-
-    checkpoint: str
-    """A folder, or a shipped checkpoint's name."""
-    freeze_vision: bool = False
-    freeze_embeddings: bool = False
 
 
 class Factory:
@@ -32,16 +19,17 @@ class Factory:
     They share its weights and the features of pictures: what the learner changes, the policy samples.
     """
 
-    def __init__(self, choice: ModelChoice) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         """Load the model.
 
         Raises:
             CheckpointError: there is no such checkpoint, or it cannot be used.
+            ConfigError: there is no such device.
+            MissingExtraError: LoRA without the package peft.
         """
-        self._model = VisionLanguageModel.load(checkpoint_folder(choice.checkpoint))
-        self._features = FeatureStore(self._model, frozen=choice.freeze_vision)
-        if choice.freeze_embeddings:
-            self._model.freeze_embeddings()
+        self._config = config
+        self._model = load_model(config, training=True)
+        self._features = FeatureStore(self._model)
 
     @property
     def renderer(self) -> QwenVLRenderer:
@@ -51,8 +39,17 @@ class Factory:
         self, objective: Objective, config: LearnerConfig, *, layout_of: LayoutOf | None = None
     ) -> Learner:
         """What trains the model's parameters; `layout_of` as in `LocalLearner`."""
-        return LocalLearner(self._model, objective, config, features=self._features, layout_of=layout_of)
+        return LocalLearner(
+            self._model,
+            objective,
+            config,
+            features=self._features,
+            precision=self._config.precision,
+            layout_of=layout_of,
+        )
 
-    def policy(self, *, batch_size: int, precision: Precision) -> GroupPolicy:
+    def policy(self, *, batch_size: int) -> GroupPolicy:
         """What samples from the model; at most `batch_size` sequences together."""
-        return GroupPolicy(self._model, features=self._features, batch_size=batch_size, precision=precision)
+        return GroupPolicy(
+            self._model, features=self._features, batch_size=batch_size, precision=self._config.precision
+        )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.learn.optim import OptimConfig
-from pixelreasoner.models.precision import Precision
 from pixelreasoner.objectives.scored_group import ScoredGroup
 
 
@@ -25,8 +24,6 @@ class LearnerConfig(Config):
     """Optimiser steps per update; the groups are shared out evenly."""
     max_row_tokens: int = 16_384
     """The most tokens of a packed row: what is in memory at one time."""
-    precision: Precision = "fp32"
-    """Of the matrix products."""
 
 
 class Learner(Protocol):
@@ -40,7 +37,7 @@ class Learner(Protocol):
         ...
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The current weights by their names in the checkpoint; not copies."""
+        """The current weights by name; not copies."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from torch import Tensor
 from pixelreasoner.learn.learner import LearnerConfig
 from pixelreasoner.learn.metrics import UpdateMetrics
 from pixelreasoner.learn.optim import adamw, optimizer_step
+from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import TokenScores, score_row
 from pixelreasoner.models.precision import autocast
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.objective import Objective
 from pixelreasoner.objectives.packing import LayoutOf, PackedRow, pack_rows
@@ -31,6 +33,7 @@ class LocalLearner:
         config: LearnerConfig,
         *,
         features: FeatureStore,
+        precision: Precision = "fp32",
         layout_of: LayoutOf | None = None,
     ) -> None:
         """A learner for the parameters of `model` that take gradients.
@@ -38,14 +41,16 @@ class LocalLearner:
         Args:
             model: shared with the policy, if there is one; its current weights are what the policy samples.
             objective: what is minimised.
-            config: schedule, row length, precision.
+            config: schedule, row length.
             features: of pictures; shared with the policy, if there is one.
+            precision: of the matrix products.
             layout_of: lays out a trajectory; None for the model's renderer, each time anew.
         """
         self.model, self.objective, self.config = model, objective, config
         self.optimizer: torch.optim.Optimizer = adamw(model.parameters(), config.optim)
         self.n_updates = 0
         self._features = features
+        self._precision: Precision = precision
         self._layout_of = layout_of or (lambda trajectory: model.renderer.layout(trajectory.segments))
 
     def update(self, groups: Sequence[ScoredGroup]) -> dict[str, float]:
@@ -86,7 +91,7 @@ class LocalLearner:
 
     def _score(self, row: PackedRow) -> TokenScores:
         objective = self.objective
-        with autocast(self.config.precision, self.model.device):
+        with autocast(self._precision, self.model.device):
             return score_row(
                 self.model,
                 row,
@@ -96,7 +101,7 @@ class LocalLearner:
             )
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """All weights by their names in the checkpoint; the model's own tensors."""
+        """All weights of the model, its own tensors: a policy that shares the model has them already."""
         yield from self.model.hf.state_dict().items()
 
     def state_dict(self) -> dict[str, Any]:
@@ -115,4 +120,4 @@ class LocalLearner:
 
     def save(self, folder: Path) -> None:
         """Write a complete checkpoint folder."""
-        self.model.save(folder)
+        save_checkpoint(self.model, folder)

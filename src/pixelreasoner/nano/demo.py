@@ -26,7 +26,6 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.run import EvalResult, evaluate, summary_table
 from pixelreasoner.models.checkpoints import checkpoint_folder
-from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.group import GroupPolicy
@@ -103,7 +102,7 @@ class Demo:
         model = VisionLanguageModel.load(checkpoint)
         self.console.print(f"evaluating {name}")
         return evaluate(
-            GroupPolicy(model, features=FeatureStore(model, frozen=True), batch_size=100),
+            GroupPolicy(model, batch_size=100),
             model.renderer,
             toolbox_for(model.renderer),
             self._held_out,

@@ -33,8 +33,10 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.learn.state import load_state, save_state
+from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.precision import autocast
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.curriculum import Curriculum
 from pixelreasoner.nano.dense_heads import DenseHeads, dense_loss
@@ -54,6 +56,8 @@ Row = tuple[Layout, npt.NDArray[np.bool_], tuple[Lookup, ...]]
 
 
 LEARNED_FILE = "learned.json"
+FEATURE_BYTES = 8 * 2**30
+"""All pictures of the lessons are seen again and again while the tower is fixed."""
 
 
 class VisionStage(Config):
@@ -142,7 +146,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
             if interrupt.requested:
                 break
     save_state(folder.state, trainer.state_dict())
-    model.save(folder.model, dtype=torch.bfloat16)
+    save_checkpoint(model, folder.model, dtype=torch.bfloat16)
     if trainer.step == total:
         learned = check_lessons(model, world=config.world)
         (config.out / LEARNED_FILE).write_text(json.dumps(learned, indent=2) + "\n")
@@ -200,7 +204,7 @@ class Pretrainer:
         )
         self.tower_optim = tower_optim
         self.tower_optimizer = adamw([*tower, *self.heads.parameters()], tower_optim)
-        self.features = FeatureStore(model, frozen=False, capacity=200_000)
+        self.features = FeatureStore(model, max_bytes=FEATURE_BYTES)
         self._labels: dict[int, DenseLabels] = {}
         self._rows: dict[int, Row] = {}
         self._tools = toolbox_for(model.renderer).schemas
@@ -254,8 +258,7 @@ class Pretrainer:
         stage = self.config.language
         at = self.step - self.config.vision.steps
         joint = at >= stage.steps - stage.joint_steps
-        if self.features.frozen == joint:
-            self.features = FeatureStore(self.model, frozen=not joint, capacity=200_000)
+        self.model.vision.requires_grad_(joint)
         rows = [self._row(i) for i in self.rng.integers(0, len(self.lessons), stage.batch_size).tolist()]
         total = max(sum(int(mask.sum()) for _, mask, _ in rows), 1)
         n_looking = [sum(len(lookups[i].at_N) for _, _, lookups in rows) for i in range(len(LAYERS))]

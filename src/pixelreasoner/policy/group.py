@@ -31,9 +31,10 @@ import torch
 from torch import Tensor
 
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece, use_cascade
+from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece
+from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
 from pixelreasoner.policy.prefix_cache import Chunk, Memory, Prompt, Tail
@@ -67,7 +68,7 @@ class GroupPolicy:
         """
         assert batch_size > 0, "nobody could ever speak"
         self.model = model
-        self.features = features or FeatureStore(model, frozen=True)
+        self.features = features or FeatureStore(model)
         self.batch_size = batch_size
         self.precision: Precision = precision
         self.prefill_tokens = prefill_tokens
@@ -253,8 +254,7 @@ class GroupEngine:
         layout = Layout.join([_last_tokens(speaking), *(chunk.layout for chunk in chunks)])
         batch = self._model.embed([layout], self._policy.features(layout.blocks), left=False)
         plan = self._plan(speaking, n_prompts, chunks)
-        with use_cascade(self._model.decoder):
-            return self._model(batch, cascade=plan)[0]
+        return self._model(batch, cascade=plan)[0]
 
     def _plan(self, speaking: list[_Message], n_prompts: int, chunks: list[Chunk]) -> CascadePlan:
         prompts, tails = self._memory.prompts, self._memory.tails

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.models.cache import SlabCache
+from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
 from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
 from pixelreasoner.policy.sampling import sample_tokens
@@ -45,7 +46,7 @@ class LocalPolicy:
             precision: of the matrix products.
         """
         self.model = model
-        self.features = features or FeatureStore(model, frozen=True)
+        self.features = features or FeatureStore(model)
         self.batch_size = batch_size
         self.precision: Precision = precision
         self.weight_version = 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,16 +20,17 @@ from torch import Tensor
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
-from pixelreasoner.learn.factory import Factory, ModelChoice
+from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import load_state, save_state
-from pixelreasoner.models.precision import Precision
+from pixelreasoner.models.config import ModelConfig, Precision, TrainableParts
 from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
 from pixelreasoner.objectives.replay import ReplayBuffer
@@ -37,7 +40,6 @@ from pixelreasoner.policy.base import Policy, Sampling
 from pixelreasoner.rewards.answers import is_correct
 from pixelreasoner.rewards.curiosity import CuriosityConfig, curiosity_rewards
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.tasks.prefetch import Prefetch
 from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.progress import Interruptible, RunLog
 from pixelreasoner.train.rl_metrics import rollout_metrics
@@ -108,16 +110,18 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
     if (state := load_state(folder.state)) is not None:
         trainer.load_state_dict(state)
     world = PixelWorld(config.world)
+
+    def batch(step: int) -> list[Task]:
+        return list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step))
+
     with (
         Interruptible() as interrupt,
         RunLog(
             folder.path, config.steps, "rl",
             resume_at=trainer.step, show=SHOWN, trackers=config.trackers, config=config,
         ) as log,
-        Prefetch(
-            lambda step: list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step)),
-            range(trainer.step, config.steps),
-        ) as batches,
+        ThreadPoolExecutor(1) as pool,
+        closing(prefetch(pool, batch, range(trainer.step, config.steps), ahead=2)) as batches,
     ):  # fmt: skip
         for tasks in batches:
             metrics = trainer.train_step(tasks)
@@ -139,18 +143,20 @@ def build(config: RLConfig) -> RLTrainer:
     Raises:
         CheckpointError: the checkpoint cannot be used.
     """
-    factory = Factory(ModelChoice(config.checkpoint, config.freeze_vision, config.freeze_embeddings))
+    train = TrainableParts(vision=not config.freeze_vision, embeddings=not config.freeze_embeddings)
+    factory = Factory(
+        ModelConfig(checkpoint=config.checkpoint, dtype="fp32", precision=config.precision, train=train)
+    )
     learner = LearnerConfig(
         optim=config.optim,
         total_updates=config.steps,
         steps_per_update=config.updates_per_step,
         max_row_tokens=config.micro_batch_tokens,
-        precision=config.precision,
     )
     return RLTrainer(
         config,
         learner=factory.learner(GrpoObjective(config.grpo, config.sampling.temperature), learner),
-        policy=factory.policy(batch_size=config.rollout_batch, precision=config.precision),
+        policy=factory.policy(batch_size=config.rollout_batch),
         renderer=factory.renderer,
         toolbox=toolbox_for(factory.renderer),
     )

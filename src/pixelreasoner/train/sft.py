@@ -14,11 +14,11 @@ from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.run_folder import open_run
-from pixelreasoner.learn.factory import Factory, ModelChoice
+from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import load_state, save_state
-from pixelreasoner.models.precision import Precision
+from pixelreasoner.models.config import ModelConfig, Precision, TrainableParts
 from pixelreasoner.objectives.scored_group import ScoredGroup
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.progress import Interruptible, RunLog
@@ -99,7 +99,10 @@ def build(config: SFTConfig) -> SFTTrainer:
         CheckpointError: the checkpoint cannot be used.
         RecordError: the data are empty or unreadable.
     """
-    factory = Factory(ModelChoice(config.checkpoint, config.freeze_vision))
+    train = TrainableParts(vision=not config.freeze_vision)
+    factory = Factory(
+        ModelConfig(checkpoint=config.checkpoint, dtype="fp32", precision=config.precision, train=train)
+    )
     renderer, tools = factory.renderer, toolbox_for(factory.renderer).schemas
     data = SftData(config.data, lambda y: encode_trajectory(y, renderer, tools), renderer.layout)
     steps = config.steps or max(1, round(config.epochs * len(data) / config.batch_size))
@@ -107,7 +110,6 @@ def build(config: SFTConfig) -> SFTTrainer:
         optim=config.optim,
         total_updates=steps,
         max_row_tokens=config.micro_batch_tokens,
-        precision=config.precision,
     )
     return SFTTrainer(
         config, factory.learner(SftObjective(), learner, layout_of=data.layout_of), data.groups, steps
