@@ -6,7 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelreasoner.chat.parsing import format_call, parse_message
+from pixelreasoner.chat.hermes import format_call, parse_message
 from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Size, Unit

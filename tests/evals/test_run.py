@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pixelreasoner.chat.parsing import format_call
+from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.plain import PlainRenderer
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.messages import ToolCall

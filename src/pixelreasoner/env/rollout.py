@@ -33,16 +33,15 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from pixelreasoner.chat.parsing import last_boxed
+from pixelreasoner.chat.hermes import last_boxed
+from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.core.errors import MediaError
-from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import Parsed
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.env.events import Finished, OnEvent, OperationReturned, OperationStarted, TextStream
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
+from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Completion, Engine, Policy, Request, Sampling, session
 
@@ -141,24 +140,12 @@ class _Conversation:
 
 def _open(index: int, attempt: RolloutRequest, game: _Game) -> _Conversation:
     schemas = () if game.toolbox is None else game.toolbox.schemas
-    prompt = game.renderer.prompt(attempt.task, schemas)
+    renderer = game.renderer
+    messages = task_messages(attempt.task, renderer.chat_format, tools=bool(schemas))
+    prompt = renderer.prompt(messages, schemas)
     return _Conversation(
-        index, attempt.task, attempt.seed, image_context(attempt.task, game.renderer), [prompt]
+        index, attempt.task, attempt.seed, renderer.vision.image_context(attempt.task.media), [prompt]
     )
-
-
-def image_context(task: Task, renderer: Renderer) -> ImageContext:
-    """What the prompt shows: pictures are numbered from 1, a video is apart and has no number.
-
-    Raises:
-        MediaError: the task holds more than one video.
-    """
-    videos = [item for item in task.media if isinstance(item, Video)]
-    if len(videos) > 1:
-        raise MediaError(f"task {task.id!r} has {len(videos)} videos; split it into one task per video")
-    pictures = [item for item in task.media if isinstance(item, Picture)]
-    images = tuple(DisplayedImage(picture, renderer.view(picture, crop=False)) for picture in pictures)
-    return ImageContext(images=images, video=videos[0] if videos else None)
 
 
 def _play(
@@ -273,9 +260,7 @@ def _see(conversation: _Conversation, turn: Turn, observation: Observation, game
     if conversation.n_tokens + len(observed.ids) >= game.limits.max_tokens:
         return _end(conversation, turn, StopReason.TOKEN_LIMIT, game)
 
-    shown = (
-        DisplayedImage(picture, game.renderer.view(picture, crop=True)) for picture in observation.images
-    )
+    shown = (game.renderer.vision.displayed(picture, crop=True) for picture in observation.images)
     conversation.context = conversation.context.add(*shown)
     conversation.segments.append(observed)
     conversation.turns.append(replace(turn, observed=observed))

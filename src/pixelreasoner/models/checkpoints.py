@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 from pixelreasoner.core.errors import CheckpointError
 
@@ -33,21 +30,6 @@ def checkpoint_folder(name: str | Path) -> Path:
         f"no checkpoint at '{name}'; give a folder with a config.json, a hub id (owner/name), "
         f"or one of: {known}"
     )
-
-
-def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON object from a file of a checkpoint.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise CheckpointError(f"{path} cannot be read: {e}") from e
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
-    return cast(dict[str, Any], found)
 
 
 def _download(name: str) -> Path:

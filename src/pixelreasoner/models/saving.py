@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pixelreasoner.chat.pixels import PREPROCESSOR_FILE, PROCESSOR_FILE
+from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, PROCESSOR_FILE
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.models.adapters import merged_weights
 from pixelreasoner.models.processor_config import VIDEO_FILE, write_processor_config

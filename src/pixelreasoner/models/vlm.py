@@ -13,18 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
+from pixelreasoner.chat.chat_format import Wording
+from pixelreasoner.chat.families import family_of
 from pixelreasoner.chat.layout import Layout, VisualBlock
-from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
-from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
+from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.models.attention.dispatch import PLANS
-from pixelreasoner.models.checkpoints import read_json
 from pixelreasoner.models.patches import by_size, patch_rows
-
-RENDERERS: dict[str, type[QwenVLRenderer]] = {"qwen3_vl": Qwen3VLRenderer, "qwen2_5_vl": Qwen25VLRenderer}
-"""By the model type of a checkpoint's config."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +66,10 @@ class VisionLanguageModel(nn.Module):
 
         return load_weights_of(Path(folder), dtype=dtype, device=torch.device("cpu"))
 
+    def use_wording(self, wording: Wording) -> None:
+        """Speak in the words of a recipe where it has some; they are saved with the model."""
+        self.renderer = self.renderer.with_format(self.renderer.chat_format.with_wording(wording))
+
     @property
     def vision(self) -> Any:
         return self.hf.model.visual
@@ -94,7 +95,7 @@ class VisionLanguageModel(nn.Module):
         distinct = by_size(blocks)
         if not distinct:
             return {}
-        patches = patch_rows(distinct, self.renderer, self.device)
+        patches = patch_rows(distinct, self.renderer.vision, self.device)
         grid = torch.tensor([block.grid_thw for block in distinct], device=self.device)
         out = self.vision(patches.to(self.vision.dtype), grid_thw=grid)
         sizes = [block.n_tokens for block in distinct]
@@ -165,24 +166,12 @@ def renderer_of(folder: Path) -> QwenVLRenderer:
     Raises:
         CheckpointError: no such folder, not a checkpoint, or an architecture without a renderer.
     """
-    family = RENDERERS[_model_type(folder)]
+    family_of(folder)  # before a tokenizer is loaded that may not exist
     try:
-        config = AutoConfig.from_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as e:
         raise CheckpointError(f"{folder} is not a complete checkpoint folder: {e}") from e
-    return family.load(folder, tokenizer, config.vision_config)
-
-
-def _model_type(folder: Path) -> str:
-    """The supported model type a checkpoint folder holds."""
-    path = folder / "config.json"
-    if not path.exists():
-        raise CheckpointError(f"{folder} is not a checkpoint folder (no config.json)")
-    found = read_json(path).get("model_type")
-    if found not in RENDERERS:
-        raise CheckpointError(f"{folder} holds a '{found}' model; supported: {', '.join(RENDERERS)}")
-    return found
+    return QwenVLRenderer.load(folder, tokenizer)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,12 +25,12 @@ from rich import print_json
 from rich.progress import track
 
 from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.chat.parsing import format_call
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.learn.state import load_state, save_state
 from pixelreasoner.models.config import Precision
@@ -117,7 +117,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     folder = open_run(config.out, config, resume=resume)
     state = load_state(folder.state)
     start = config.out / "start"
-    lessons, charts = paint_curriculum(config, config.architecture.factor)
+    lessons, charts = paint_curriculum(config)
     if state is None:
         corpus = tokenizer_corpus(lessons, config.vocabulary)
         new_checkpoint(
@@ -154,9 +154,15 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     return folder.model
 
 
-def paint_curriculum(config: PretrainConfig, factor: int) -> tuple[list[Lesson], list[View]]:
+def paint_curriculum(config: PretrainConfig) -> tuple[list[Lesson], list[View]]:
     """All lessons and charts, painted in parallel with a progress bar."""
-    curriculum = Curriculum(config.world, config.chat_format, factor, config.n_scenes, config.n_charts)
+    curriculum = Curriculum(
+        config.world,
+        config.chat_format,
+        config.architecture.vision(config.chat_format),
+        config.n_scenes,
+        config.n_charts,
+    )
     lessons: list[Lesson] = []
     charts: list[View] = []
     chunks = curriculum.paint(config.workers or os.cpu_count() or 1)
@@ -207,7 +213,8 @@ class Pretrainer:
         self.features = FeatureStore(model, max_bytes=FEATURE_BYTES)
         self._labels: dict[int, DenseLabels] = {}
         self._rows: dict[int, Row] = {}
-        self._tools = toolbox_for(model.renderer).schemas
+        toolbox = Interaction().toolbox(model.renderer.vision.unit, config.chat_format)
+        self._tools = toolbox.schemas if toolbox is not None else []
         self._places, self._pointing = PlaceReader(model, COLOUR_NAMES), Pointing(model)
         model.train()
 
@@ -235,8 +242,8 @@ class Pretrainer:
         index = sorted(set(index))
         for i in index:
             if i not in self._labels:
-                self._labels[i] = dense_labels(pool[i], r.factor)
-        limit = self.config.chat_format.crop.max_pixels
+                self._labels[i] = dense_labels(pool[i], r.vision.factor)
+        limit = r.vision.crop.max_pixels
         shown = [pool[i].media for i in index]
         blocks = [r.blocks(m, crop=m.size.width * m.size.height <= limit)[0] for m in shown]
         with autocast(self.config.precision, self.model.device):

@@ -18,12 +18,12 @@ from pydantic import Field
 from torch import Tensor
 
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.learn.factory import Factory
@@ -147,6 +147,7 @@ def build(config: RLConfig) -> RLTrainer:
     factory = Factory(
         ModelConfig(checkpoint=config.checkpoint, dtype="fp32", precision=config.precision, train=train)
     )
+    renderer = factory.renderer
     learner = LearnerConfig(
         optim=config.optim,
         total_updates=config.steps,
@@ -157,8 +158,8 @@ def build(config: RLConfig) -> RLTrainer:
         config,
         learner=factory.learner(GrpoObjective(config.grpo, config.sampling.temperature), learner),
         policy=factory.policy(batch_size=config.rollout_batch),
-        renderer=factory.renderer,
-        toolbox=toolbox_for(factory.renderer),
+        renderer=renderer,
+        toolbox=Interaction().toolbox(renderer.vision.unit, renderer.chat_format),
     )
 
 
@@ -178,7 +179,7 @@ class RLTrainer:
         learner: Learner,
         policy: TrainablePolicy,
         renderer: Renderer,
-        toolbox: Toolbox,
+        toolbox: Toolbox | None,
     ) -> None:
         self.config, self.learner, self.policy = config, learner, policy
         self.renderer, self.toolbox = renderer, toolbox

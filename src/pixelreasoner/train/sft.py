@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from pixelreasoner.chat.encode import encode_trajectory
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
@@ -103,7 +103,9 @@ def build(config: SFTConfig) -> SFTTrainer:
     factory = Factory(
         ModelConfig(checkpoint=config.checkpoint, dtype="fp32", precision=config.precision, train=train)
     )
-    renderer, tools = factory.renderer, toolbox_for(factory.renderer).schemas
+    renderer = factory.renderer
+    toolbox = Interaction().toolbox(renderer.vision.unit, renderer.chat_format)
+    tools = () if toolbox is None else toolbox.schemas
     data = SftData(config.data, lambda y: encode_trajectory(y, renderer, tools), renderer.layout)
     steps = config.steps or max(1, round(config.epochs * len(data) / config.batch_size))
     learner = LearnerConfig(
