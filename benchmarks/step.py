@@ -19,6 +19,7 @@ from benchmarks.cases import Case
 from benchmarks.methods.ours import Padded, Shared
 from benchmarks.methods.rollouts import Game, Ours, group_policy
 from benchmarks.methods.steps import OurStep, StepMethod, TrlStep
+from benchmarks.reference.local_policy import LocalPolicy
 from benchmarks.rollout import (
     STEP_CASES,
     RolloutPlan,
@@ -33,7 +34,6 @@ from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import CPU, MATRIX_PRODUCTS, Record, timed_record
 from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.policy.local import LocalPolicy
 
 PLAN = RolloutPlan(cases=STEP_CASES, rounds=8, minutes=7.0)
 QUICK = RolloutPlan(models=SMALL[:1], cases=STEP_CASES[:1], rounds=2, minutes=0.5)

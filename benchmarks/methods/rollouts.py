@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from benchmarks.methods.base import Settings
 from benchmarks.methods.trl_trainer import output_folder, require_trl, trainer_parts
+from benchmarks.reference.local_policy import LocalPolicy
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
@@ -23,7 +24,6 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.ops.crop import CropImage
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy, Sampling
-from pixelreasoner.policy.local import LocalPolicy
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import Sampling
-from pixelreasoner.policy.local import LocalPolicy
+from pixelreasoner.policy.group import GroupPolicy
 
 Source = str | Path | Media
 """A file (image, video, or folder of frames), or media already in memory."""
@@ -36,7 +36,7 @@ class Reasoner:
 
     def __init__(self, model: VisionLanguageModel) -> None:
         self.model = model
-        self.policy = LocalPolicy(model)
+        self.policy = GroupPolicy(model)
 
     def ask(
         self,

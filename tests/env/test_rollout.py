@@ -6,14 +6,15 @@ r"""The contract of the interaction loop.
  4. Each new image can be the target of the next operation; a video has no number, its frames get one.
  5. A broken call and a failed operation are invalid observations, and the conversation goes on.
  6. A call wins over an answer in the same message.
- 7. A message that was cut says nothing. Its tokens stay.
+ 7. A message that was cut is not parsed. Its tokens stay.
  8. Limits: operations and turns -> TURN_LIMIT, images -> IMAGE_LIMIT, tokens -> TOKEN_LIMIT.
  9. Without a toolbox no operation is offered, and a call is text.
-10. Requests of an attempt depend on its seed and turn only, never on the batch.
-11. Events tell the whole story, in order, in whole characters.
-12. Nothing a model says raises: 100,000 fuzzed messages.
-13. With an engine, messages and operations are completed in any order, and nothing waits for the slowest:
-    what comes out is the same. Who speaks together does not depend on how long an operation takes.
+10. Requests of a rollout depend on its seed and turn only, never on the batch.
+11. Events hold everything that happens, in order, in whole characters.
+12. Nothing a model writes raises: 100,000 fuzzed messages.
+13. In lockstep, messages and operations are completed in any order, and the trajectories are the same. Which
+    sequences run together does not depend on how long an operation takes.
+14. Free, a slow operation delays only its own conversation; requests join at any step (`test_rollouts.py`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.objectives.loss_mask import loss_mask
-from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
-from rollout_games import (
+from pixelreasoner.policy.base import Completion, Sampling
+from pixelreasoner.policy.scripted import ScriptedPolicy
+from rollout_helpers import (
     ANSWER,
     BROKEN,
     NOISE,
@@ -42,7 +44,7 @@ from rollout_games import (
     ZOOM,
     call,
     crop,
-    play,
+    roll_out,
     task,
 )
 
@@ -50,7 +52,7 @@ from rollout_games import (
 
 
 def test_zoom_then_answer():
-    t = play("Tiny. " + ZOOM, ANSWER)
+    t = roll_out("Tiny. " + ZOOM, ANSWER)
     first, last = t.turns
     assert (t.stop, t.answer, t.turns[0].weight_version) == (StopReason.ANSWER, "K", 3)
     assert first.text == "Tiny. " + ZOOM
@@ -63,7 +65,7 @@ def test_zoom_then_answer():
 
 
 def test_tokens_are_recorded_once_and_as_sampled():
-    t = play(ZOOM, ANSWER)
+    t = roll_out(ZOOM, ANSWER)
     first, last = t.turns
     assert first.sampled is not None
     assert last.sampled is not None
@@ -79,19 +81,17 @@ def test_tokens_are_recorded_once_and_as_sampled():
     assert learned.tolist() == [*first.sampled.ids, *last.sampled.ids]
 
 
-class NoStopToken:
+class NoStopToken(ScriptedPolicy):
     """Like an HTTP policy: it stops, and its stop token is not among its tokens."""
 
-    def sample(
-        self, requests: list[Request], sampling: Sampling, on_token: OnToken | None = None
-    ) -> list[Completion]:
+    def complete_batch(self, requests, on_token=None):
         texts = [ZOOM if len(r.segments) == 1 else ANSWER for r in requests]
         return [Completion(tuple(t.encode()), (-0.5,) * len(t), "stop") for t in texts]
 
 
 def test_a_missing_stop_token_is_observed_not_sampled():
     (t,) = rollout(
-        [RolloutRequest(task(), 0)], policy=NoStopToken(), renderer=RENDERER, toolbox=TOOLBOX,
+        [RolloutRequest(task(), 0)], policy=NoStopToken([], RENDERER), renderer=RENDERER, toolbox=TOOLBOX,
         sampling=Sampling(), limits=Limits(),
     )  # fmt: skip
     first = t.turns[0]
@@ -103,14 +103,14 @@ def test_a_missing_stop_token_is_observed_not_sampled():
 
 
 def test_a_message_ends_with_its_first_stop_token():
-    t = play((*ANSWER.encode(), STOP, *b"\\boxed{Z}", STOP))
+    t = roll_out((*ANSWER.encode(), STOP, *b"\\boxed{Z}", STOP))
     assert t.answer == "K"
     assert t.turns[0].sampled is not None
     assert t.turns[0].sampled.ids == (*ANSWER.encode(), STOP)
 
 
-def test_an_empty_message_ends_the_attempt_without_an_answer():
-    t = play((STOP,))
+def test_an_empty_message_ends_the_rollout_without_an_answer():
+    t = roll_out((STOP,))
     assert (t.stop, t.answer, t.turns[0].text) == (StopReason.ANSWER, None, "")
 
 
@@ -118,7 +118,7 @@ def test_an_empty_message_ends_the_attempt_without_an_answer():
 
 
 def test_a_crop_of_a_crop_has_original_pixels():
-    t = play(ZOOM, crop(1, 2, 7, 9, target=2), crop(0, 0, 4, 4, target=3), ANSWER)
+    t = roll_out(ZOOM, crop(1, 2, 7, 9, target=2), crop(0, 0, 4, 4, target=3), ANSWER)
     second, third = (turn.observation for turn in t.turns[1:3])
     assert second is not None
     assert third is not None
@@ -128,7 +128,7 @@ def test_a_crop_of_a_crop_has_original_pixels():
 
 
 def test_frames_of_a_video_become_images():
-    t = play(crop(0, 0, 8, 8), SELECT, crop(0, 0, 8, 8, target=2), ANSWER, media=(VIDEO,))
+    t = roll_out(crop(0, 0, 8, 8), SELECT, crop(0, 0, 8, 8, target=2), ANSWER, media=(VIDEO,))
     too_early, frames, cut = (turn.observation for turn in t.turns[:3])
     assert too_early is not None
     assert not too_early.valid
@@ -141,14 +141,14 @@ def test_frames_of_a_video_become_images():
 
 def test_pictures_beside_a_video_are_numbered_in_order():
     other = Picture(NOISE[7])
-    t = play(crop(0, 0, 6, 6, target=2), ANSWER, media=(PICTURE, VIDEO, other))
+    t = roll_out(crop(0, 0, 6, 6, target=2), ANSWER, media=(PICTURE, VIDEO, other))
     assert t.turns[0].observation is not None
     np.testing.assert_array_equal(t.turns[0].observation.images[0].pixels, NOISE[7][:6, :6])
 
 
 def test_two_videos_are_the_users_mistake():
     with pytest.raises(MediaError, match="2 videos"):
-        play(ANSWER, media=(VIDEO, VIDEO))
+        roll_out(ANSWER, media=(VIDEO, VIDEO))
 
 
 # 5, 6, 7: what a model can do wrong
@@ -158,7 +158,7 @@ def test_two_videos_are_the_users_mistake():
     "bad", [BROKEN, call("fly"), crop(0, 0, 5, 5, target=9), crop(5, 5, 5, 5), call("select_frames")]
 )
 def test_a_bad_call_is_an_observation_and_the_conversation_goes_on(bad):
-    t = play(bad, ZOOM, ANSWER)
+    t = roll_out(bad, ZOOM, ANSWER)
     refused = t.turns[0].observation
     assert refused is not None
     assert not refused.valid
@@ -169,26 +169,26 @@ def test_a_bad_call_is_an_observation_and_the_conversation_goes_on(bad):
 
 
 def test_a_call_wins_over_an_answer():
-    t = play(r"\boxed{Z} " + ZOOM, ANSWER)
+    t = roll_out(r"\boxed{Z} " + ZOOM, ANSWER)
     assert (t.n_operations, t.answer) == (1, "K")
 
 
 def test_the_answer_is_that_of_the_last_message():
-    assert play(r"\boxed{Z} " + ZOOM, "I cannot tell.").answer is None
+    assert roll_out(r"\boxed{Z} " + ZOOM, "I cannot tell.").answer is None
 
 
 @pytest.mark.parametrize("message", [ANSWER, ZOOM])
-def test_a_cut_message_says_nothing(message):
+def test_a_cut_message_is_not_parsed(message):
     n = len(message)  # all but the stop token
-    t = play(message, max_tokens=n)
+    t = roll_out(message, max_tokens=n)
     assert (t.stop, t.answer, t.n_operations) == (StopReason.TOKEN_LIMIT, None, 0)
     assert t.turns[0].call is None
     assert t.turns[0].sampled is not None
     assert t.turns[0].sampled.ids == tuple(message.encode())
 
 
-def test_a_media_token_cannot_be_said():
-    t = play((*b"look", IMAGE, *ANSWER.encode(), STOP))
+def test_a_media_token_cannot_be_sampled():
+    t = roll_out((*b"look", IMAGE, *ANSWER.encode(), STOP))
     assert (t.stop, t.answer) == (StopReason.TOKEN_LIMIT, None)
     assert t.turns[0].sampled is not None
     assert t.turns[0].sampled.ids == tuple(b"look")
@@ -199,31 +199,31 @@ def test_a_media_token_cannot_be_said():
 
 
 def test_no_operation_beyond_the_limit():
-    t = play(ZOOM, ZOOM, ZOOM, limits=Limits(max_operations=2))
+    t = roll_out(ZOOM, ZOOM, ZOOM, limits=Limits(max_operations=2))
     assert (t.stop, t.n_operations, len(t.turns)) == (StopReason.TURN_LIMIT, 2, 3)
     assert t.turns[2].call is not None
     assert t.turns[2].observation is None
 
 
 def test_an_answer_after_the_last_operation_counts():
-    assert play(ZOOM, ZOOM, ANSWER, limits=Limits(max_operations=2)).answer == "K"
+    assert roll_out(ZOOM, ZOOM, ANSWER, limits=Limits(max_operations=2)).answer == "K"
 
 
 def test_broken_calls_cost_turns_not_operations():
-    t = play(BROKEN, BROKEN, ZOOM, BROKEN, ANSWER, limits=Limits(max_operations=2))
+    t = roll_out(BROKEN, BROKEN, ZOOM, BROKEN, ANSWER, limits=Limits(max_operations=2))
     assert (t.n_operations, t.n_invalid_operations, t.answer) == (1, 3, "K")
-    t = play(BROKEN, BROKEN, BROKEN, limits=Limits(max_turns=3))
+    t = roll_out(BROKEN, BROKEN, BROKEN, limits=Limits(max_turns=3))
     assert (t.stop, len(t.turns), t.n_invalid_operations) == (StopReason.TURN_LIMIT, 3, 2)
 
 
 def test_one_turn_is_for_the_answer():
-    t = play(ZOOM, limits=Limits(max_turns=1))
+    t = roll_out(ZOOM, limits=Limits(max_turns=1))
     assert (t.stop, t.n_operations) == (StopReason.TURN_LIMIT, 0)
-    assert play(ANSWER, limits=Limits(max_turns=1)).answer == "K"
+    assert roll_out(ANSWER, limits=Limits(max_turns=1)).answer == "K"
 
 
 def test_image_limit():
-    t = play(ZOOM, ZOOM, limits=Limits(max_images=2))
+    t = roll_out(ZOOM, ZOOM, limits=Limits(max_images=2))
     assert (t.stop, len(t.turns)) == (StopReason.IMAGE_LIMIT, 2)
     last = t.turns[1]
     assert last.observation is not None
@@ -234,24 +234,24 @@ def test_image_limit():
 
 @pytest.mark.parametrize("budget", range(1, 400, 7))
 def test_token_budget_is_never_exceeded(budget):
-    t = play(ZOOM, ZOOM, ANSWER, limits=Limits(max_tokens=budget))
+    t = roll_out(ZOOM, ZOOM, ANSWER, limits=Limits(max_tokens=budget))
     spent = sum(len(s.ids) for s in t.segments[1:])
     assert spent <= budget
     assert t.stop == StopReason.TOKEN_LIMIT or t.answer == "K"
 
 
 def test_token_budget_fits_exactly():
-    whole = play(ZOOM, ANSWER)
+    whole = roll_out(ZOOM, ANSWER)
     spent = sum(len(s.ids) for s in whole.segments[1:])
-    assert play(ZOOM, ANSWER, limits=Limits(max_tokens=spent)) == whole
-    assert play(ZOOM, ANSWER, limits=Limits(max_tokens=spent - 1)).stop == StopReason.TOKEN_LIMIT
+    assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=spent)) == whole
+    assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=spent - 1)).stop == StopReason.TOKEN_LIMIT
 
 
 # 9: text only
 
 
 def test_without_a_toolbox_a_call_is_text():
-    t = play(ZOOM + " " + ANSWER, tools=False)
+    t = roll_out(ZOOM + " " + ANSWER, tools=False)
     assert (t.stop, t.answer, len(t.turns), t.n_operations) == (StopReason.ANSWER, "K", 1, 0)
     assert t.turns[0].call is None
     assert t.prompt is not None

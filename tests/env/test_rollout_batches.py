@@ -1,4 +1,4 @@
-"""The contract of the interaction loop, rules 10 to 13 (see `test_rollout.py`): many attempts at a time."""
+"""The contract of the interaction loop, rules 10 to 13 (see `test_rollout.py`): many rollouts at a time."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.ops.toolbox import Toolbox
-from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
+from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken, Sampling
 from pixelreasoner.policy.scripted import (
     Script,
     ScriptedPolicy,
     per_conversation,
     per_prompt,
 )
-from rollout_games import ANSWER, BROKEN, PICTURE, RENDERER, SELECT, TOOLBOX, VIDEO, ZOOM, crop, task
+from rollout_helpers import ANSWER, BROKEN, PICTURE, RENDERER, SELECT, TOOLBOX, VIDEO, ZOOM, crop, task
 
 # 10: batches and seeds
 
@@ -36,11 +36,11 @@ class Remembering(ScriptedPolicy):
 
     def __init__(self, script: Script) -> None:
         super().__init__(script, RENDERER)
-        self.batches: list[list[Request]] = []
+        self.batches: list[list[CompletionRequest]] = []
 
-    def sample(self, requests, sampling, on_token=None):
+    def complete_batch(self, requests, on_token=None):
         self.batches.append(list(requests))
-        return super().sample(requests, sampling, on_token)
+        return super().complete_batch(requests, on_token)
 
 
 def run_batch(conversations: dict[int, list[str]], events: list[Event] | None = None):
@@ -60,7 +60,7 @@ def run_batch(conversations: dict[int, list[str]], events: list[Event] | None = 
 TALKS = {11: [ANSWER], 12: [ZOOM, BROKEN, ANSWER], 13: [ZOOM, ANSWER]}
 
 
-def test_unfinished_attempts_are_sampled_together():
+def test_unfinished_rollouts_are_sampled_together():
     batches, trajectories = run_batch(TALKS)
     assert [len(batch) for batch in batches] == [3, 2, 1]
     assert [len(t.turns) for t in trajectories] == [1, 3, 2]
@@ -84,14 +84,14 @@ def test_turn_seeds_are_fixed_and_differ():
     assert all(0 <= s < 2**63 for s in seeds)
 
 
-def test_no_attempts_no_trajectories():
+def test_no_requests_no_trajectories():
     assert run_batch({}) == ([], [])
 
 
 # 11: events
 
 
-def test_events_tell_the_story_in_order():
+def test_events_are_complete_and_in_order():
     events: list[Event] = []
     _, trajectories = run_batch({1: ["é " + ZOOM, BROKEN, ANSWER]}, events)
     (t,) = trajectories
@@ -103,11 +103,11 @@ def test_events_tell_the_story_in_order():
     assert texts[0] == "é"
 
 
-def test_events_name_their_attempt():
+def test_events_name_their_request():
     events: list[Event] = []
     _, trajectories = run_batch(TALKS, events)
     for i, t in enumerate(trajectories):
-        said = "".join(e.text for e in events if isinstance(e, TextToken) and e.attempt == i)
+        said = "".join(e.text for e in events if isinstance(e, TextToken) and e.request == i)
         assert said == "".join(turn.text for turn in t.turns)
         assert Finished(i, t) in events
 
@@ -151,7 +151,7 @@ def test_100_000_fuzzed_messages_never_raise():
     stops: set[StopReason] = set()
     n_valid = 0
 
-    def script(request: Request, turn: int) -> tuple[int, ...]:
+    def script(request: CompletionRequest, turn: int) -> tuple[int, ...]:
         nonlocal n_messages
         n_messages += 1
         return fuzzed_message(rng)
@@ -177,11 +177,11 @@ def test_100_000_fuzzed_messages_never_raise():
     assert n_valid > 1000
 
 
-# 13: engines
+# 13: lockstep
 
 
 class Straggling(ScriptedPolicy):
-    """Says what its script says, a token per step, each message after a delay of its own."""
+    """Replays its script, each message after a number of steps of its own."""
 
     def __init__(self, script: Script, n_steps_late: int) -> None:
         super().__init__(script, RENDERER)
@@ -189,46 +189,46 @@ class Straggling(ScriptedPolicy):
         self.released: list[int] = []
         self.n_steps = 0
         self.together: list[list[int]] = []
-        """Who waits for a message, step by step."""
+        """The requests that are running, step by step."""
 
     @contextmanager
-    def session(self, sampling: Sampling, on_token: OnToken | None = None):
-        self._sampling, self._on_token = sampling, on_token
+    def session(self, on_token: OnToken | None = None):
+        self._on_token = on_token
         self._waiting: dict[int, tuple[int, Completion]] = {}
-        self._tickets = itertools.count(100)
+        self._request_ids = itertools.count(100)
         yield self
 
-    def submit(self, request: Request) -> int:
-        ticket = next(self._tickets)
-        [completion] = self.sample([request], self._sampling)
-        self._waiting[ticket] = self.n_steps + 1 + request.seed % self._late, completion
-        return ticket
+    def submit(self, request: CompletionRequest) -> int:
+        request_id = next(self._request_ids)
+        [completion] = self.complete_batch([request])
+        self._waiting[request_id] = self.n_steps + 1 + request.seed % self._late, completion
+        return request_id
 
     def step(self) -> list[tuple[int, Completion]]:
-        assert self._waiting, "a step for nobody"
+        assert self._waiting, "a step without a request"
         self.together.append(sorted(self._waiting))
         self.n_steps += 1
         done = [(t, c) for t, (when, c) in self._waiting.items() if when <= self.n_steps]
-        for ticket, completion in done:
-            del self._waiting[ticket]
+        for request_id, completion in done:
+            del self._waiting[request_id]
             for token in completion.ids if self._on_token else ():
-                self._on_token(ticket, token)
+                self._on_token(request_id, token)
         return done[::-1]
 
-    def release(self, ticket: int) -> None:
-        self.released.append(ticket)
+    def release(self, request_id: int) -> None:
+        self.released.append(request_id)
 
 
 def straggle(
     n_steps_late: int, toolbox: Toolbox = TOOLBOX
 ) -> tuple[Straggling, list[Event], list[Trajectory]]:
-    """Twelve attempts that ask 0 to 3 times, told apart by their question."""
+    """Twelve rollouts with 0 to 3 calls, told apart by their question."""
     talks = {f"Letter {i}?": [*[ZOOM, BROKEN, ZOOM][: i % 4], ANSWER] for i in range(10, 22)}
     policy = Straggling(per_prompt(talks, RENDERER), n_steps_late)
     events: list[Event] = []
-    attempts = [RolloutRequest(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)]
+    requests = [RolloutRequest(Task(q, q, (PICTURE,), ("K",)), seed) for seed, q in enumerate(talks)]
     done = rollout(
-        attempts, policy=policy, renderer=RENDERER, toolbox=toolbox,
+        requests, policy=policy, renderer=RENDERER, toolbox=toolbox,
         sampling=Sampling(), limits=Limits(), on_event=events.append,
     )  # fmt: skip
     return policy, events, done
@@ -240,14 +240,14 @@ def test_the_order_of_completion_does_not_matter(n_steps_late):
     assert late == straggle(1)[2]
     assert len(policy.released) == 12
     for i, t in enumerate(late):
-        said = "".join(e.text for e in events if isinstance(e, TextToken) and e.attempt == i)
+        said = "".join(e.text for e in events if isinstance(e, TextToken) and e.request == i)
         assert said == "".join(turn.text for turn in t.turns)
-        story = [type(e) for e in events if e.attempt == i and not isinstance(e, TextToken)]
+        story = [type(e) for e in events if e.request == i and not isinstance(e, TextToken)]
         zoom, broken = [OperationStarted, OperationReturned], [OperationReturned]
         assert story == [*[*zoom, *broken, *zoom][: (0, 2, 3, 5)[len(t.turns) - 1]], Finished]
 
 
-def test_operations_are_carried_out_while_others_speak():
+def test_operations_are_carried_out_while_others_generate():
     """An operation that only ends once more steps were taken: to wait for it at once would take for ever."""
     seen = threading.Event()
 
@@ -269,11 +269,11 @@ def test_operations_are_carried_out_while_others_speak():
     policy = Watched(per_prompt(talks, RENDERER), 1)
     submit = policy.submit
 
-    def late(request: Request) -> int:
-        ticket = submit(request)
+    def late(request: CompletionRequest) -> int:
+        request_id = submit(request)
         if "second" in RENDERER.decode(request.segments[0].ids):
-            policy._waiting[ticket] = 10, policy._waiting[ticket][1]
-        return ticket
+            policy._waiting[request_id] = 10, policy._waiting[request_id][1]
+        return request_id
 
     policy.submit = late
     first, second = rollout(
@@ -283,7 +283,7 @@ def test_operations_are_carried_out_while_others_speak():
     assert (first.n_operations, first.answer, second.answer) == (1, "K", "K")
 
 
-def test_who_speaks_together_does_not_depend_on_the_clock():
+def test_which_sequences_run_together_does_not_depend_on_the_clock():
     class Dawdling:
         schemas, reject = TOOLBOX.schemas, TOOLBOX.reject
 
@@ -307,9 +307,9 @@ def test_after_an_interrupt_no_operation_is_begun():
 
     class Interrupted(Straggling):
         @contextmanager
-        def session(self, sampling: Sampling, on_token: OnToken | None = None):
+        def session(self, on_token: OnToken | None = None):
             try:
-                with super().session(sampling, on_token) as engine:
+                with super().session(on_token) as engine:
                     yield engine
             finally:
                 left.set()

@@ -17,10 +17,11 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.evals.run import EvalConfig, Model, evaluate, rollout_seed, run, summary_table
-from pixelreasoner.ops.toolbox import Toolbox, standard_toolbox
-from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
+from pixelreasoner.ops.toolbox import Toolbox
+from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
 from pixelreasoner.policy.scripted import ScriptedPolicy, per_prompt, turn_of
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from toolboxes import standard_toolbox
 
 RENDERER = PlainRenderer()
 WORLD = WorldConfig(kinds=("attribute", "count"))
@@ -28,25 +29,28 @@ ZOOM = format_call(ToolCall("crop_image", {"bbox_2d": [0, 0, 600, 600], "target_
 
 
 def toolbox() -> Toolbox:
-    return standard_toolbox(unit=RENDERER.unit, crop_reply="c", frames_reply="f", error_reply="{error}")
+    return standard_toolbox(
+        unit=RENDERER.vision.unit, crop_reply="c", frames_reply="f", error_reply="{error}"
+    )
 
 
-class Oracle:
+class Oracle(ScriptedPolicy):
     """Crops and then answers right about counts; says "?" about all else. Remembers what it was asked."""
 
     def __init__(self, answers: dict[str, str]) -> None:
+        super().__init__(self._say, RENDERER)
         self.answers = answers
         self.batches: list[int] = []
         self.seeds: list[int] = []
 
-    def sample(
-        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None = None
+    def complete_batch(
+        self, requests: Sequence[CompletionRequest], on_token: OnToken | None = None
     ) -> list[Completion]:
         self.batches.append(len(requests))
         self.seeds += [r.seed for r in requests]
-        return ScriptedPolicy(self._say, RENDERER).sample(requests, sampling, on_token)
+        return super().complete_batch(requests, on_token)
 
-    def _say(self, request: Request, turn: int) -> str:
+    def _say(self, request: CompletionRequest, turn: int) -> str:
         prompt = RENDERER.decode(request.segments[0].ids)
         answer = next((a for question, a in self.answers.items() if question in prompt), "?")
         counting = "How many" in prompt

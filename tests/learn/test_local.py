@@ -20,6 +20,7 @@ from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective, LossInputs,
 from pixelreasoner.objectives.loss_mask import behavior_logprobs, loss_mask
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation, score_group
 from pixelreasoner.objectives.sft import SftObjective
+from prompting import prompt_of
 
 OBJECTIVE = GrpoObjective(GrpoConfig(normalization="sequence"), temperature=0.9)
 
@@ -48,7 +49,7 @@ def groups(renderer, picture) -> list[ScoredGroup]:
         return Trajectory(Task("t", "", (), ()), tuple(turns), StopReason.ANSWER, prompt=prompt)
 
     a, b = (
-        renderer.prompt(Task(name, "Which?", (picture(40, 24, seed),), ()), ())
+        prompt_of(renderer, Task(name, "Which?", (picture(40, 24, seed),), ()), ())
         for seed, name in enumerate("ab")
     )
     first = written(a, "Closer.", picture(16, 24)), written(a, "K.")

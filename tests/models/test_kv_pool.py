@@ -1,4 +1,4 @@
-"""Rows keep their tokens, wherever they are moved: a random life against a plain dictionary."""
+"""Rows keep their tokens, wherever they are moved: random calls against a plain dictionary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pixelreasoner.models.kv_pool import Slots
+from pixelreasoner.models.kv_pool import SlotAllocator
 
 HEADS, WIDTH, LAYERS = 2, 3, 2
 
@@ -20,30 +20,30 @@ class Item:
 
 def test_rows_keep_their_tokens():
     rng = np.random.default_rng(0)
-    slots: Slots[Item] = Slots(LAYERS)
+    slots: SlotAllocator[Item] = SlotAllocator(LAYERS)
     expected: dict[Item, torch.Tensor] = {}
-    busy: set[Item] = set()
+    running: set[Item] = set()
     for _ in range(2000):
-        resting = [item for item in expected if item not in busy]
-        match rng.integers(5):
+        preempted = [item for item in expected if item not in running]
+        match rng.integers(6):
             case 0:
                 item = Item()
                 slots.add(item)
                 expected[item] = torch.zeros(LAYERS, 2, HEADS, 0, WIDTH)
-            case 1 if len(resting) > 5:
-                gone = resting[rng.integers(len(resting))]
-                slots.drop(gone)
+            case 1 if len(preempted) > 5:
+                gone = preempted[rng.integers(len(preempted))]
+                slots.evict(gone)
                 del expected[gone]
-            case 2 if resting:
-                item = resting[rng.integers(len(resting))]
-                slots.wake(item)
-                busy.add(item)
-            case 3 if busy:
-                item = slots.busy[rng.integers(len(busy))]
-                slots.rest(item)
-                busy.remove(item)
-            case 4 if busy:
-                item = slots.busy[rng.integers(len(busy))]
+            case 2 if preempted:
+                item = preempted[rng.integers(len(preempted))]
+                slots.resume(item)
+                running.add(item)
+            case 3 if running:
+                item = slots.running[rng.integers(len(running))]
+                slots.preempt(item)
+                running.remove(item)
+            case 4 if running:
+                item = slots.running[rng.integers(len(running))]
                 n = int(rng.integers(1, 30))
                 new = torch.from_numpy(rng.normal(size=(LAYERS, 2, HEADS, n, WIDTH)).astype(np.float32))
                 slots.pool.reserve(0, item.n_tokens + n)
@@ -52,9 +52,12 @@ def test_rows_keep_their_tokens():
                     held[:, item.slot, :, item.n_tokens : item.n_tokens + n] = new[index]
                 item.n_tokens += n
                 expected[item] = torch.cat([expected[item], new], -2)
+            case 5:
+                most = max((item.n_tokens for item in expected), default=0)
+                slots.pool.resize(len(expected), most)  # the smallest size that loses nothing
         assert len(slots) == len(expected)
-        assert set(slots.busy) == busy
-        assert [item.slot for item in slots.busy] == list(range(len(busy)))
+        assert set(slots.running) == running
+        assert [item.slot for item in slots.running] == list(range(len(running)))
     assert any(tokens.shape[-2] for tokens in expected.values())
     for item, tokens in expected.items():
         for index in range(LAYERS):

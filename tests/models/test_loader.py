@@ -25,6 +25,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.loader import load_model
 from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
+from prompting import prompt_of
 
 
 def loaded(folder: Path, *, training: bool = True, **changes: object) -> VisionLanguageModel:
@@ -40,7 +41,7 @@ def learning(model: VisionLanguageModel) -> set[str]:
 
 
 def layout(model: VisionLanguageModel, picture):
-    return model.renderer.layout([model.renderer.prompt(Task("t", "Which?", (picture(40, 24),), ()), ())])
+    return model.renderer.layout([prompt_of(model.renderer, Task("t", "Which?", (picture(40, 24),), ()), ())])
 
 
 def hidden(model: VisionLanguageModel, row) -> torch.Tensor:
@@ -96,13 +97,15 @@ class TestFormats:
         with pytest.raises(ConfigError, match=f"device '{device}' cannot be used here"):
             loaded(qwen3_folder, device=device)
 
-    def test_gradient_checkpointing_gives_the_same_gradients(self, folder, picture):
+    @pytest.mark.parametrize("train", [{}, {"embeddings": False}, {"vision": False, "embeddings": False}])
+    def test_gradient_checkpointing_gives_the_same_gradients(self, folder, picture, train):
         def gradients(model):
             row = layout(model, picture)
             hidden(model, row).square().mean().backward()
             return {name: p.grad for name, p in model.hf.named_parameters() if p.grad is not None}
 
-        plain, recomputed = loaded(folder), loaded(folder, gradient_checkpointing=True)
+        plain = loaded(folder, train=train)
+        recomputed = loaded(folder, train=train, gradient_checkpointing=True)
         assert recomputed.hf.is_gradient_checkpointing
         expected, found = gradients(plain), gradients(recomputed)
         assert expected.keys() == found.keys()

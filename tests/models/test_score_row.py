@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.reference.local_policy import LocalPolicy
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.models import logprobs
@@ -20,8 +21,8 @@ from pixelreasoner.nano.padded import score_padded
 from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.objectives.packing import PackedRow, pack_rows
 from pixelreasoner.objectives.scored_group import imitation
-from pixelreasoner.policy.base import Request, Sampling
-from pixelreasoner.policy.local import LocalPolicy
+from pixelreasoner.policy.base import CompletionRequest, Sampling, complete
+from prompting import prompt_of
 
 FORBIDDEN = (5, 6, 7)
 
@@ -57,9 +58,9 @@ def groups(picture, video):
                 )
             return Trajectory(Task("t", "", (), ()), tuple(made), StopReason.ANSWER, prompt=prompt)
 
-        two = renderer.prompt(Task("a", "Which number?", (picture(40, 24), picture(24, 24, 1)), ()), ())
-        clip = renderer.prompt(Task("b", "Which frame shows it?", (video(5, fps=4.0),), ()), ())
-        plain = renderer.prompt(Task("c", "What is 7?", (), ()), ())
+        two = prompt_of(renderer, Task("a", "Which number?", (picture(40, 24), picture(24, 24, 1)), ()), ())
+        clip = prompt_of(renderer, Task("b", "Which frame shows it?", (video(5, fps=4.0),), ()), ())
+        plain = prompt_of(renderer, Task("c", "What is 7?", (), ()), ())
         small, wide = picture(16, 16, 2), picture(32, 16, 3)
         return [
             written(two, ("Closer.", (small,)), ("It is the K.", ())),
@@ -70,7 +71,7 @@ def groups(picture, video):
             written(clip, ("Nothing is here.", ())),
             written(plain, ("7.", ())),
             written(plain, ("Seven, which is a number.", ())),
-            written(renderer.prompt(Task("d", "q", (small,), ()), ()), ("On its own.", ())),
+            written(prompt_of(renderer, Task("d", "q", (small,), ()), ()), ("On its own.", ())),
         ]
 
     return make
@@ -228,13 +229,15 @@ def test_padded_batches_are_scored_as_before(trained, groups):
 def test_sampling_goes_on_as_before(trained, groups, temperature):
     """With padding, prompts in common and a growing cache: the same tokens, with the same odds to the bit."""
     model = trained(torch.float32)
-    requests = [Request((y.segments[0],), seed=i) for i, y in enumerate(groups(model.renderer))]
     sampling = Sampling(temperature=temperature, max_tokens=12)
+    requests = [
+        CompletionRequest((y.segments[0],), i, sampling) for i, y in enumerate(groups(model.renderer))
+    ]
     policy = LocalPolicy(model)
-    before = policy.sample(requests, sampling)
+    before = complete(policy, requests)
     with torch.no_grad():
         packed(model, groups)
-    assert policy.sample(requests, sampling) == before
+    assert complete(policy, requests) == before
 
 
 def test_work_is_done_once(trained, groups):

@@ -11,7 +11,6 @@ from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
-from pixelreasoner.ops.toolbox import standard_toolbox
 from pixelreasoner.synth.regions import (
     Lattice,
     SynthesisError,
@@ -21,6 +20,7 @@ from pixelreasoner.synth.regions import (
     fitting_frames,
     too_large_box,
 )
+from toolboxes import standard_toolbox
 
 STEPS = [
     (Unit.RELATIVE, 20.0),

@@ -18,6 +18,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer
+from prompting import prompt_of
 
 CONFIG = SFTConfig(
     out=Path("unused"), data=Path("unused"), batch_size=1, precision="fp32", optim=OptimConfig(lr=2e-3)
@@ -27,7 +28,7 @@ CONFIG = SFTConfig(
 @pytest.fixture
 def groups(model, picture) -> list[ScoredGroup]:
     """Two short answers to learn."""
-    prompt = model.renderer.prompt(Task("t", "Which?", (picture(24, 16),), ()), ())
+    prompt = prompt_of(model.renderer, Task("t", "Which?", (picture(24, 16),), ()), ())
     return [
         imitation(
             Trajectory(

@@ -73,9 +73,7 @@ class VisionSpec:
         """
         videos = [item for item in media if isinstance(item, Video)]
         if len(videos) > 1:
-            raise MediaError(
-                f"a conversation holds one video, not {len(videos)}; split it into one per video"
-            )
+            raise MediaError(f"there are {len(videos)} videos in one conversation; make one of each video")
         pictures = (item for item in media if isinstance(item, Picture))
         images = tuple(self.displayed(picture, crop=False) for picture in pictures)
         return ImageContext(images=images, video=videos[0] if videos else None)

@@ -1,4 +1,4 @@
-"""How long one attempt may go on."""
+"""How long one rollout may be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Limits(Config):
     max_operations: int = Field(default=4, ge=0)
     """Operations carried out. Broken calls are not counted; they cost a turn."""
     max_images: int = Field(default=16, ge=1)
-    """Images in the conversation: the question's and those that come back; frames of a video's overview
-    are not counted."""
+    """Images in the conversation: the question's and those that operations return; the frames of a video
+    that the prompt shows are not counted."""
     max_tokens: int = Field(default=12 * 1024, ge=1)
     """Tokens after the prompt, sampled and observed; each image counts as one."""

@@ -1,22 +1,28 @@
-"""Memory for keys and values: rows of tokens that come, grow, are set aside and are taken up again.
+"""Memory for keys and values: rows of tokens that are allocated, grow, are preempted and are resumed.
 
 Shape legend: R rows, H key-value heads, K tokens of room, D head width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-SLAB = 64
-"""Tokens of room are made in multiples of this."""
+BLOCK_SIZE = 64
+"""Room for tokens is allocated in multiples of this."""
+
+
+def in_blocks(tokens: int) -> int:
+    """`tokens`, rounded up to whole blocks."""
+    return -(-tokens // BLOCK_SIZE) * BLOCK_SIZE
 
 
 class KeyValuePool:
     """Keys and values of many rows, one tensor [2, R, H, K, D] per layer; a row's tokens lie from 0 on.
 
-    Who writes knows how many tokens a row holds. What lies after them is never read, but masked attention
+    The caller knows how many tokens a row holds. What lies after them is never read, but masked attention
     multiplies it by zero: it starts as zeros, and so is always finite.
     """
 
@@ -24,18 +30,35 @@ class KeyValuePool:
         self.rows = self.tokens = 0
         self._layers: list[Tensor | None] = [None] * n_layers
 
-    def reserve(self, rows: int, tokens: int) -> None:
-        """Make room, with some to spare, so that growing by one again and again copies each token little."""
-        if rows <= self.rows and tokens <= self.tokens:
-            return
+    @property
+    def capacity(self) -> int:
+        """Tokens of room, of all rows together."""
+        return self.rows * self.tokens
+
+    def grown(self, rows: int, tokens: int) -> tuple[int, int]:
+        """The size (rows, tokens) that `reserve` gives the pool.
+
+        It has spare room, so that growing by one again and again copies each token a few times only.
+        """
         if rows > self.rows:
-            self.rows = max(rows, self.rows + self.rows // 2)
+            rows = max(rows, self.rows + self.rows // 2)
         if tokens > self.tokens:
-            self.tokens = -(-max(tokens, self.tokens + self.tokens // 2) // SLAB) * SLAB
+            tokens = in_blocks(max(tokens, self.tokens + self.tokens // 2))
+        return max(rows, self.rows), max(tokens, self.tokens)
+
+    def reserve(self, rows: int, tokens: int) -> None:
+        """Make room for at least so many rows and so many tokens in each."""
+        if rows > self.rows or tokens > self.tokens:
+            self.resize(*self.grown(rows, tokens))
+
+    def resize(self, rows: int, tokens: int) -> None:
+        """Make it exactly so large; what lies beyond is lost. One layer at a time is in memory twice."""
+        both_rows, both_tokens = min(rows, self.rows), min(tokens, self.tokens)
+        self.rows, self.tokens = rows, tokens
         for index, held in enumerate(self._layers):
             if held is not None:
-                self._layers[index] = grown = self._room(held)
-                grown[:, : held.shape[1], :, : held.shape[3]] = held
+                self._layers[index] = resized = self._allocate(held)
+                resized[:, :both_rows, :, :both_tokens] = held[:, :both_rows, :, :both_tokens]
 
     def layer(self, index: int, like: Tensor | None = None) -> Tensor:
         """Everything of one layer, [2, R, H, K, D].
@@ -45,7 +68,7 @@ class KeyValuePool:
         held = self._layers[index]
         if held is None:
             assert like is not None, "read before it was written"
-            held = self._layers[index] = self._room(like)
+            held = self._layers[index] = self._allocate(like)
         return held
 
     def swap(self, a: int, b: int, tokens: int) -> None:
@@ -56,15 +79,15 @@ class KeyValuePool:
                 held[:, a, :, :tokens] = held[:, b, :, :tokens]
                 held[:, b, :, :tokens] = kept
 
-    def _room(self, like: Tensor) -> Tensor:
+    def _allocate(self, like: Tensor) -> Tensor:
         return like.new_zeros(2, self.rows, like.shape[-3], self.tokens, like.shape[-1])
 
 
 class Row(Protocol):
-    """What lives in a row of a pool."""
+    """What occupies a slot, one row of a pool."""
 
     slot: int
-    """Its row; set by `Slots`."""
+    """Its row; set by the `SlotAllocator`."""
 
     @property
     def n_tokens(self) -> int:
@@ -75,50 +98,54 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
-class Slots(Generic[R]):
-    """Who lives in which row of a pool: the busy ones in rows [0, n_busy), those at rest after them.
+class SlotAllocator(Generic[R]):
+    """Assigns the rows of a pool: the running ones are rows [0, n_running), the preempted ones follow.
 
-    Busy rows side by side are a view of the pool, so that a step of decoding copies nothing; a row that
-    joins or leaves changes places with one other row.
+    Running rows side by side are a view of the pool, so that a step of decoding copies nothing; a row that
+    is resumed or preempted changes places with one other row.
     """
 
     def __init__(self, n_layers: int) -> None:
         self.pool = KeyValuePool(n_layers)
-        self.n_busy = 0
+        self.n_running = 0
         self._rows: list[R] = []
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __iter__(self) -> Iterator[R]:
+        """In the order of their slots."""
+        return iter(self._rows)
+
     @property
-    def busy(self) -> list[R]:
-        """In the order of their rows."""
-        return self._rows[: self.n_busy]
+    def running(self) -> list[R]:
+        """In the order of their slots."""
+        return self._rows[: self.n_running]
 
     def add(self, row: R) -> None:
-        """A new row, at rest, without tokens."""
+        """A new row, preempted, without tokens."""
         row.slot = len(self._rows)
         self._rows.append(row)
         self.pool.reserve(len(self._rows), 0)
 
-    def drop(self, row: R) -> None:
-        """Give up a row at rest."""
+    def evict(self, row: R) -> None:
+        """Give up a preempted row."""
         assert self._rows[row.slot] is row
-        assert row.slot >= self.n_busy, "a busy row is dropped"
+        assert row.slot >= self.n_running, "a running row is evicted"
         self._exchange(row.slot, len(self._rows) - 1)
         self._rows.pop()
 
-    def wake(self, row: R) -> None:
-        """Make a row at rest the last of the busy ones."""
-        assert row.slot >= self.n_busy, "a busy row is woken"
-        self._exchange(row.slot, self.n_busy)
-        self.n_busy += 1
+    def resume(self, row: R) -> None:
+        """Make a preempted row the last of the running ones."""
+        assert row.slot >= self.n_running, "a running row is resumed"
+        self._exchange(row.slot, self.n_running)
+        self.n_running += 1
 
-    def rest(self, row: R) -> None:
-        """Set a busy row aside."""
-        assert row.slot < self.n_busy, "a row at rest is laid to rest"
-        self.n_busy -= 1
-        self._exchange(row.slot, self.n_busy)
+    def preempt(self, row: R) -> None:
+        """Set a running row aside."""
+        assert row.slot < self.n_running, "a preempted row is preempted"
+        self.n_running -= 1
+        self._exchange(row.slot, self.n_running)
 
     def _exchange(self, a: int, b: int) -> None:
         if a == b:

@@ -43,6 +43,8 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
         add_adapters(model, config.lora)
     if training and config.gradient_checkpointing:
         model.hf.gradient_checkpointing_enable({"use_reentrant": False})
+        # transformers makes the output of fixed embeddings a leaf; pictures are written into it.
+        model.hf.disable_input_require_grads()
     return model.train(training)
 
 

@@ -1,20 +1,23 @@
-"""What samples completions: tokens in, tokens out, one protocol for every engine."""
+"""The seam to what samples completions: tokens in, tokens out, one protocol for every engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import Field
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.trajectory import Segment
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class Sampling(Config):
-    """How tokens are drawn."""
+    """How tokens are sampled."""
 
     temperature: float = Field(default=1.0, ge=0)
     """0 means greedy."""
@@ -24,13 +27,15 @@ class Sampling(Config):
 
 
 @dataclass(frozen=True)
-class Request:
-    """One conversation that waits for the next model message."""
+class CompletionRequest:
+    """A request for the next model message of one conversation."""
 
     segments: tuple[Segment, ...]
-    """Everything so far, ending where the model is to speak."""
+    """Everything so far, ending where the model's message begins."""
     seed: int
-    """Fixes this request's draws, whatever else is in the batch."""
+    """Fixes the random numbers of this request, whatever else is in the batch."""
+    sampling: Sampling
+    """Requests of one batch may differ in it."""
 
 
 @dataclass(frozen=True)
@@ -38,78 +43,74 @@ class Completion:
     """One sampled message."""
 
     ids: tuple[int, ...]
-    """Token ids, with the stop token when one was drawn."""
+    """Token ids, with the stop token when one was sampled."""
     logprobs: tuple[float, ...]
-    """log p of each id under the distribution it was drawn from (temperature applied)."""
+    """log p of each id under the distribution it was sampled from (temperature applied)."""
     finish: Literal["stop", "length"]
     weight_version: int = 0
+    """Of the weights that sampled the first token."""
 
 
 OnToken = Callable[[int, int], None]
-"""Called as (index of the request, token id) for each new token, for streaming."""
-
-
-class Policy(Protocol):
-    """Anything that continues conversations."""
-
-    def sample(
-        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None = None
-    ) -> list[Completion]:
-        """One completion per request, in order."""
-        ...
+"""Called as (request id, token id) for each new token, for streaming."""
 
 
 class Engine(Protocol):
-    """Sampling that takes requests at any time, and lets all that are under way advance together."""
+    """Takes requests at any step and advances all that are running together."""
 
-    def submit(self, request: Request) -> int:
-        """Ask for a message; returns a ticket, a number that no other request has."""
+    def submit(self, request: CompletionRequest) -> int:
+        """Queue a request; returns its id, a number that no other request of the session has."""
         ...
 
     def step(self) -> list[tuple[int, Completion]]:
-        """Advance; returns the messages that are complete now, with their tickets."""
+        """Advance; returns the completions that are finished now, with their request ids."""
         ...
 
-    def release(self, ticket: int) -> None:
-        """Say that the conversation of a completed message will not go on, so that nothing is kept of it."""
-        ...
+    def release(self, request_id: int) -> None:
+        """Say that the conversation of this request will not continue.
 
-
-@runtime_checkable
-class ContinuousPolicy(Policy, Protocol):
-    """A policy with an engine of its own."""
-
-    def session(self, sampling: Sampling, on_token: OnToken | None = None) -> AbstractContextManager[Engine]:
-        """The engine, for the time of a `with` block; `on_token` is called with the ticket and the token."""
+        An engine keeps nothing of it. A request that is waiting or running is aborted.
+        """
         ...
 
 
-def session(
-    policy: Policy, sampling: Sampling, on_token: OnToken | None = None
-) -> AbstractContextManager[Engine]:
-    """The engine of any policy: one without an engine samples what was submitted as one batch."""
-    if isinstance(policy, ContinuousPolicy):
-        return policy.session(sampling, on_token)
-    return nullcontext(_BatchEngine(policy, sampling, on_token))
+class Policy(Protocol):
+    """Anything that samples model messages."""
+
+    @property
+    def weight_version(self) -> int:
+        """The version last given to `load_weights`; 0 before. Every completion carries one."""
+        ...
+
+    def session(self, on_token: OnToken | None = None) -> AbstractContextManager[Engine]:
+        """An engine, for the time of a `with` block; one at a time."""
+        ...
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
+        """Sample from these weights from now on.
+
+        Names are those of the checkpoint (`transformers`). Tensors that the policy shares with the caller
+        are not copied. Allowed between the steps of an open session.
+        """
+        ...
 
 
-class _BatchEngine:
-    """`Policy.sample` as an engine: each step completes everything that was submitted before it."""
+def complete(
+    policy: Policy, requests: Sequence[CompletionRequest], on_token: OnToken | None = None
+) -> list[Completion]:
+    """One completion per request, in order, sampled in a session of their own.
 
-    def __init__(self, policy: Policy, sampling: Sampling, on_token: OnToken | None) -> None:
-        self._policy, self._sampling, self._on_token = policy, sampling, on_token
-        self._first = 0
-        self._waiting: list[Request] = []
-
-    def submit(self, request: Request) -> int:
-        self._waiting.append(request)
-        return self._first + len(self._waiting) - 1
-
-    def step(self) -> list[tuple[int, Completion]]:
-        first, requests, tell = self._first, self._waiting, self._on_token
-        self._first, self._waiting = first + len(requests), []
-        on_token = None if tell is None else lambda index, token: tell(first + index, token)
-        return list(enumerate(self._policy.sample(requests, self._sampling, on_token), first))
-
-    def release(self, ticket: int) -> None:
-        pass
+    Args:
+        policy: what samples.
+        requests: all submitted before the first step.
+        on_token: called with the index of the request and the token.
+    """
+    index: dict[int, int] = {}
+    emit = None if on_token is None else lambda request_id, token: on_token(index[request_id], token)
+    done: dict[int, Completion] = {}
+    with policy.session(emit) as engine:
+        for i, request in enumerate(requests):
+            index[engine.submit(request)] = i
+        while len(done) < len(requests):
+            done.update(engine.step())
+    return [done[request_id] for request_id in index]

@@ -1,14 +1,14 @@
-"""A policy that says what a script says: a public test double, for rollouts without a model.
+"""A policy that replays a script: a public test double, for rollouts without a model.
 
 ::
 
     zoom = 'Closer. <tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 8, 8]}}</tool_call>'
     policy = ScriptedPolicy([zoom, "It reads K. \\\\boxed{K}"], renderer)
 
-A message is a text, which the renderer encodes with its stop token, or a tuple of raw token ids, said as
-they are: for fuzzing, and for messages that never end. A script is
+A message is a text, which the renderer encodes with its stop token, or a tuple of raw token ids, used as
+they are: for fuzzing, and for messages without a stop token. A script is
 
-* a list of messages: every conversation says message k in its turn k;
+* a list of messages: message k is that of turn k in every conversation;
 * `per_conversation([...], renderer)`: one such list for each conversation, in the order of the first batch;
 * `per_prompt({text: [...]}, renderer)`: one list for each task, found by a text of its prompt;
 * any callable `(request, turn) -> message`.
@@ -17,16 +17,22 @@ they are: for fuzzing, and for messages that never end. A script is
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
+from pixelreasoner.policy.base import Completion, CompletionRequest, Engine, OnToken
+from pixelreasoner.policy.batch import BatchEngine
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ScriptedMessage = str | tuple[int, ...]
 """A text, or raw token ids."""
-Script = Callable[[Request, int], ScriptedMessage]
-"""What to say in this conversation, in turn 0, 1, ..."""
+Script = Callable[[CompletionRequest, int], ScriptedMessage]
+"""The message of this conversation in turn 0, 1, ..."""
 
 
 class ScriptedPolicy:
@@ -41,55 +47,68 @@ class ScriptedPolicy:
     ) -> None:
         self._script = script if callable(script) else _same_for_all(script)
         self._renderer = renderer
-        self._weight_version = weight_version
+        self.weight_version = weight_version
 
-    def sample(
-        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None = None
+    @contextmanager
+    def session(self, on_token: OnToken | None = None) -> Iterator[Engine]:
+        """An engine that completes all waiting requests in one step."""
+        yield BatchEngine(self.complete_batch, on_token)
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
+        """Only the version is kept."""
+        self.weight_version = version
+
+    def complete_batch(
+        self, requests: Sequence[CompletionRequest], on_token: OnToken | None = None
     ) -> list[Completion]:
-        """Raises ConfigError when the script has nothing for a conversation's turn."""
-        completions = [self._completion(request, sampling.max_tokens) for request in requests]
+        """One completion per request, in order; `on_token` is called with the request's index.
+
+        Raises:
+            ConfigError: the script has nothing for a conversation's turn.
+        """
+        completions = [self._completion(request) for request in requests]
         if on_token is not None:
             for index, completion in enumerate(completions):
                 for token in completion.ids:
                     on_token(index, token)
         return completions
 
-    def _completion(self, request: Request, max_tokens: int) -> Completion:
+    def _completion(self, request: CompletionRequest) -> Completion:
         message = self._script(request, turn_of(request))
         ids = self._renderer.encode(message) if isinstance(message, str) else message
-        ids = ids[:max_tokens]
+        ids = ids[: request.sampling.max_tokens]
         stopped = bool(ids) and ids[-1] in self._renderer.stop_ids
         return Completion(
             ids=ids,
             logprobs=(0.0,) * len(ids),
             finish="stop" if stopped else "length",
-            weight_version=self._weight_version,
+            weight_version=self.weight_version,
         )
 
 
-def turn_of(request: Request) -> int:
-    """How many messages the model has said so far: the prompt is followed by (message, observation) pairs."""
+def turn_of(request: CompletionRequest) -> int:
+    """The turn of the next message, from 0: the prompt is followed by (message, observation) pairs."""
     return (len(request.segments) - 1) // 2
 
 
 def per_conversation(conversations: Sequence[Sequence[ScriptedMessage]], renderer: Renderer) -> Script:
-    """One list of messages for each conversation, in the order in which conversations first ask.
+    """One list of messages for each conversation, in the order of their first requests.
 
     A batch shrinks as conversations finish, so a conversation is recognised by its tokens, its own last
-    message included; those that are equal so far go on in the order of the batch.
+    message included; those that are equal so far continue in the order of the batch.
     """
     waiting: defaultdict[tuple[tuple[int, ...], ...], deque[int]] = defaultdict(deque)
     waiting[()].extend(range(len(conversations)))
 
-    def script(request: Request, turn: int) -> ScriptedMessage:
+    def script(request: CompletionRequest, turn: int) -> ScriptedMessage:
         tokens = tuple(segment.ids for segment in request.segments)
         known = waiting[tokens[:-1]]
         if not known:
             raise ConfigError(f"the script's {len(conversations)} conversations do not lead to this request")
         which = known.popleft()
         message = _message(conversations[which], turn)
-        said = renderer.encode(message) if isinstance(message, str) else message
-        waiting[(*tokens, said)].append(which)
+        ids = renderer.encode(message) if isinstance(message, str) else message
+        waiting[(*tokens, ids)].append(which)
         return message
 
     return script
@@ -98,7 +117,7 @@ def per_conversation(conversations: Sequence[Sequence[ScriptedMessage]], rendere
 def per_prompt(scripts: Mapping[str, Sequence[ScriptedMessage]], renderer: Renderer) -> Script:
     """One list of messages for each task: the first whose key occurs in the prompt's text."""
 
-    def script(request: Request, turn: int) -> ScriptedMessage:
+    def script(request: CompletionRequest, turn: int) -> ScriptedMessage:
         prompt = renderer.decode(request.segments[0].ids)
         for key, messages in scripts.items():
             if key in prompt:

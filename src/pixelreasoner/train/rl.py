@@ -7,15 +7,14 @@ groups (SSR), update the policy on them (GRPO), log. Everything else is one call
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from pydantic import Field
-from torch import Tensor
 
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
@@ -163,12 +162,6 @@ def build(config: RLConfig) -> RLTrainer:
     )
 
 
-class TrainablePolicy(Policy, Protocol):
-    """A policy that takes new weights."""
-
-    def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None: ...
-
-
 class RLTrainer:
     """The state of a run: learner, policy, replay buffer, alarm, step."""
 
@@ -177,7 +170,7 @@ class RLTrainer:
         config: RLConfig,
         *,
         learner: Learner,
-        policy: TrainablePolicy,
+        policy: Policy,
         renderer: Renderer,
         toolbox: Toolbox | None,
     ) -> None:

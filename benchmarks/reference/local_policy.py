@@ -1,28 +1,30 @@
-"""Sampling from a model in this process: one batch, one message each, plain and exact.
+"""The reference for `policy.group`: padded batches, one message each, plain and exact.
 
-The prompt is run through the model once per distinct conversation (the attempts of a group share their
-first prompt), then tokens are drawn for all rows together; rows that are done leave the batch. This is
-the simple engine, and the reference for `policy.group`: each turn of a conversation starts afresh.
+The prompt is run through the model once per distinct conversation (the rollouts of a group share their
+first prompt), then tokens are sampled for all rows together; rows that are done leave the batch. Each turn
+of a conversation starts from an empty cache.
 
-Shape legend: B rows still speaking, K tokens in the cache, V vocabulary.
+Shape legend: B running rows, K tokens in the cache, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.reference.slab_cache import SlabCache
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.models.cache import SlabCache
 from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
-from pixelreasoner.policy.base import Completion, OnToken, Request, Sampling
+from pixelreasoner.policy.base import Completion, CompletionRequest, Engine, OnToken, Sampling
+from pixelreasoner.policy.batch import BatchEngine
 from pixelreasoner.policy.sampling import sample_tokens
 
 
@@ -40,9 +42,9 @@ class LocalPolicy:
         """A policy.
 
         Args:
-            model: shared with the trainer, if there is one.
-            features: shared with the trainer; a store of its own when None.
-            batch_size: conversations sampled together.
+            model: shared with the learner, if there is one.
+            features: shared with the learner; a store of its own when None.
+            batch_size: conversations in one batch.
             precision: of the matrix products.
         """
         self.model = model
@@ -51,39 +53,59 @@ class LocalPolicy:
         self.precision: Precision = precision
         self.weight_version = 0
 
+    @contextmanager
+    def session(self, on_token: OnToken | None = None) -> Iterator[Engine]:
+        """An engine that completes all waiting requests in one step."""
+        yield BatchEngine(self.complete_batch, on_token)
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
+        """Copy them into the model."""
+        self.model.hf.load_state_dict(dict(named_tensors), strict=False)
+        self.weight_version = version
+
     @torch.no_grad()
-    def sample(
-        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None = None
+    def complete_batch(
+        self, requests: Sequence[CompletionRequest], on_token: OnToken | None = None
     ) -> list[Completion]:
+        """One completion per request, in order; requests of equal sampling share batches."""
         was_training = self.model.training
         self.model.eval()
-        out: list[Completion] = []
+        done: dict[int, Completion] = {}
         with autocast(self.precision, self.model.device):
-            for start in range(0, len(requests), self.batch_size):
-                part = requests[start : start + self.batch_size]
-                out += self._sample_batch(part, sampling, on_token, start)
+            for sampling in dict.fromkeys(request.sampling for request in requests):
+                alike = [i for i, request in enumerate(requests) if request.sampling == sampling]
+                for start in range(0, len(alike), self.batch_size):
+                    part = alike[start : start + self.batch_size]
+                    completions = self._sample_batch([requests[i] for i in part], sampling, on_token, part)
+                    done.update(zip(part, completions, strict=True))
         self.model.train(was_training)
-        return out
+        return [done[i] for i in range(len(requests))]
 
     def _sample_batch(
-        self, requests: Sequence[Request], sampling: Sampling, on_token: OnToken | None, first: int
+        self,
+        requests: Sequence[CompletionRequest],
+        sampling: Sampling,
+        on_token: OnToken | None,
+        index: Sequence[int],
     ) -> list[Completion]:
         uniforms = np.stack([np.random.default_rng(r.seed).random(sampling.max_tokens) for r in requests])
         state, logits_BV = self._prefill(requests)
+        renderer = self.model.renderer
+        forbidden_F = torch.tensor(sorted(renderer.forbidden_ids), device=self.model.device)
         ids: list[list[int]] = [[] for _ in requests]
         logps: list[list[float]] = [[] for _ in requests]
         finish: list[str] = ["length"] * len(requests)
         for step in range(sampling.max_tokens):
             uniform_B = torch.from_numpy(uniforms[state.row_B, step])
-            token_B, logp_B = sample_tokens(logits_BV, uniform_B, sampling, self.model.renderer.forbidden_ids)
+            token_B, logp_B = sample_tokens(logits_BV, uniform_B, [sampling] * len(state.row_B), forbidden_F)
             going = []
             for b, (token, logp) in enumerate(zip(token_B.tolist(), logp_B.tolist(), strict=True)):
                 row = int(state.row_B[b])
                 ids[row].append(token)
                 logps[row].append(logp)
                 if on_token is not None:
-                    on_token(first + row, token)
-                if token in self.model.renderer.stop_ids:
+                    on_token(index[row], token)
+                if token in renderer.stop_ids:
                     finish[row] = "stop"
                 else:
                     going.append(b)
@@ -97,7 +119,7 @@ class LocalPolicy:
             for i, p, f in zip(ids, logps, finish, strict=True)
         ]
 
-    def _prefill(self, requests: Sequence[Request]) -> tuple[_State, Tensor]:
+    def _prefill(self, requests: Sequence[CompletionRequest]) -> tuple[_State, Tensor]:
         """Run the prompts, each distinct one once; returns the state and next-token scores [B, V]."""
         layouts = [self.model.renderer.layout(r.segments) for r in requests]
         index: dict[tuple[bytes, tuple[str, ...]], int] = {}
@@ -133,7 +155,7 @@ class LocalPolicy:
 
 @dataclass
 class _State:
-    """The rows that are still speaking."""
+    """The running rows."""
 
     row_B: np.ndarray
     """Index of each row's request."""

@@ -1,0 +1,195 @@
+"""One rollout: what is asked for, what is known so far, and what each completion and observation changes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+from pixelreasoner.chat.hermes import last_boxed
+from pixelreasoner.chat.prompting import task_messages
+from pixelreasoner.chat.renderer import Renderer
+from pixelreasoner.core.messages import Message, Parsed
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
+from pixelreasoner.env.events import Finished, OnEvent, OperationReturned, OperationStarted
+from pixelreasoner.env.limits import Limits
+from pixelreasoner.ops.image_context import ImageContext
+from pixelreasoner.ops.toolbox import Toolbox
+from pixelreasoner.policy.base import Completion, CompletionRequest, Sampling
+
+
+@dataclass(frozen=True)
+class RolloutRequest:
+    """A request for one trajectory."""
+
+    task: Task
+    seed: int
+    """Fixes all random numbers of the rollout, given the policy's weights."""
+    messages: tuple[Message, ...] | None = None
+    """What the prompt is rendered from; None writes the task's own. Operations see the media in them."""
+    sampling: Sampling | None = None
+    """In place of the one that all share."""
+    limits: Limits | None = None
+    """In place of those that all share."""
+
+
+@dataclass(frozen=True)
+class RolloutContext:
+    """What the rollouts of one engine share."""
+
+    renderer: Renderer
+    toolbox: Toolbox | None
+    """None offers no operation, and a call is then only text."""
+    sampling: Sampling
+    limits: Limits
+    emit: OnEvent
+
+
+@dataclass(frozen=True)
+class PendingCall:
+    """A message that asks for an operation, and the call, readable or not."""
+
+    turn: Turn
+    parsed: Parsed
+
+
+@dataclass
+class RolloutState:
+    """A rollout in progress: the only mutable thing in the interaction."""
+
+    id: int
+    request: RolloutRequest
+    context: RolloutContext
+    images: ImageContext
+    segments: list[Segment]
+    turns: list[Turn] = field(default_factory=list[Turn])
+    trajectory: Trajectory | None = None
+    """Once the rollout is over."""
+
+    @classmethod
+    def start(cls, id: int, request: RolloutRequest, context: RolloutContext) -> RolloutState:
+        """Render the prompt.
+
+        Raises:
+            MediaError: there is more than one video.
+        """
+        renderer, tools = context.renderer, context.toolbox.schemas if context.toolbox is not None else ()
+        messages = request.messages
+        if messages is None:
+            messages = task_messages(request.task, renderer.chat_format, tools=bool(tools))
+        prompt = renderer.prompt(messages, tools)
+        return cls(id, request, context, renderer.vision.image_context(prompt.media), [prompt])
+
+    @property
+    def limits(self) -> Limits:
+        return self.request.limits or self.context.limits
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(segment.ids) for segment in self.segments[1:])
+
+    @property
+    def n_operations(self) -> int:
+        return sum(turn.observation is not None and turn.observation.valid for turn in self.turns)
+
+    def completion_request(self) -> CompletionRequest:
+        """For the next message."""
+        return CompletionRequest(
+            tuple(self.segments),
+            turn_seed(self.request.seed, len(self.turns)),
+            self.request.sampling or self.context.sampling,
+        )
+
+    def record_completion(self, completion: Completion) -> PendingCall | None:
+        """Record one message; returns the operation it asks for, or None when it ends the rollout."""
+        renderer = self.context.renderer
+        sampled, is_whole = _message(completion, renderer, self.limits.max_tokens - self.n_tokens)
+        text = renderer.decode(sampled.ids)
+        turn = Turn(text=text, sampled=sampled, weight_version=completion.weight_version)
+        self.segments.append(sampled)
+        if not is_whole:
+            return self._end(turn, StopReason.TOKEN_LIMIT)
+
+        parsed = renderer.parse(text) if self.context.toolbox else Parsed(text, answer=last_boxed(text))
+        turn = replace(turn, call=parsed.call)
+        if parsed.call is None and parsed.call_error is None:
+            return self._end(turn, StopReason.ANSWER, parsed.answer)
+        is_last = len(self.turns) + 1 >= self.limits.max_turns
+        if is_last or self.n_operations >= self.limits.max_operations:
+            return self._end(turn, StopReason.TURN_LIMIT)
+        if parsed.call is not None:
+            self.context.emit(OperationStarted(self.id, parsed.call))
+        return PendingCall(turn, parsed)
+
+    def record_observation(self, turn: Turn, observation: Observation) -> None:
+        """Record what an operation returned, and open the next turn or end the rollout."""
+        self.context.emit(OperationReturned(self.id, observation))
+        turn = replace(turn, observation=observation)
+        if len(self.images.images) + len(observation.images) > self.limits.max_images:
+            return self._end(turn, StopReason.IMAGE_LIMIT)
+        assert turn.sampled is not None
+        observed = _observed(observation, turn.sampled, self.context.renderer)
+        if self.n_tokens + len(observed.ids) >= self.limits.max_tokens:
+            return self._end(turn, StopReason.TOKEN_LIMIT)
+
+        vision = self.context.renderer.vision
+        self.images = self.images.add(
+            *(vision.displayed(picture, crop=True) for picture in observation.images)
+        )
+        self.segments.append(observed)
+        self.turns.append(replace(turn, observed=observed))
+
+    def _end(self, turn: Turn, stop: StopReason, answer: str | None = None) -> None:
+        """Freeze the rollout. A last observation that did not fit stays on record, without tokens."""
+        self.trajectory = Trajectory(
+            task=self.request.task,
+            turns=(*self.turns, turn),
+            stop=stop,
+            answer=answer,
+            prompt=self.segments[0],
+            fingerprint=self.context.renderer.fingerprint,
+            coordinates=self.context.renderer.vision.coordinates,
+        )
+        self.context.emit(Finished(self.id, self.trajectory))
+
+
+def turn_seed(seed: int, turn: int) -> int:
+    """The seed of one message: 63 bits of a hash of the rollout's seed and the turn, counted from 0."""
+    digest = hashlib.blake2b(f"{seed}/{turn}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def execute(parsed: Parsed, images: ImageContext, toolbox: Toolbox | None) -> Observation:
+    """What the operation returns, or why the call could not be read."""
+    assert toolbox is not None, "calls are only read where operations are offered"
+    if parsed.call is None:
+        return toolbox.reject(parsed.call_error or "")
+    return toolbox.execute(parsed.call, images)
+
+
+def _message(completion: Completion, renderer: Renderer, room: int) -> tuple[Segment, bool]:
+    """The message's tokens, and whether it is whole.
+
+    It ends with its first stop token. It is cut before a token no model may sample (a media placeholder would
+    claim an image that is not there) and where the conversation's budget ends.
+    """
+    for at, token in enumerate(completion.ids[:room]):
+        if token in renderer.stop_ids:
+            return _first(completion, at + 1), True
+        if token in renderer.forbidden_ids:
+            return _first(completion, at), False
+    fits = len(completion.ids) <= room
+    return _first(completion, room), fits and completion.finish == "stop"
+
+
+def _first(completion: Completion, n: int) -> Segment:
+    return Segment(ids=completion.ids[:n], logprobs=completion.logprobs[:n])
+
+
+def _observed(observation: Observation, sampled: Segment, renderer: Renderer) -> Segment:
+    """The tokens that answer a message, closing it first when the policy stopped without a stop token."""
+    observed = renderer.observation(observation)
+    if sampled.ids and sampled.ids[-1] in renderer.stop_ids:
+        return observed
+    stop = renderer.encode("")[-1]
+    return replace(observed, ids=(stop, *observed.ids))
