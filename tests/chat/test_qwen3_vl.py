@@ -252,8 +252,8 @@ def as_segment(renderer: QwenVLRenderer, items) -> Segment:
             ids += [50] * item
             continue
         media.append(item if isinstance(item, Video) else noise(*item))
-        for block in renderer.blocks(media[-1], crop=False):
-            ids += [start, renderer.image_id if block.kind == "image" else renderer.video_id, end]
+        for placed in renderer.blocks(media[-1], crop=False):
+            ids += [start, renderer.image_id if placed.kind == "image" else renderer.video_id, end]
     return Segment(tuple(ids), tuple(media))
 
 

@@ -91,7 +91,7 @@ class Mix(Config):
     model and keeps the correct ones (rejection sampling), lucky guesses included."""
     image: ImageMix = ImageMix()
     video: VideoMix = VideoMix()
-    overview_share: float = Field(default=0.1, ge=0, le=1)
+    full_image_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the trajectories with an operation whose task needs none. They are single-pass ones, so it is
     at most the share of those."""
     self_correction: bool = True
@@ -101,9 +101,9 @@ class Mix(Config):
     @model_validator(mode="after")
     def _overview_fits(self) -> Mix:
         most = min(self.image.single_pass, self.video.single_pass)
-        if self.overview_share > most + 1e-9:
+        if self.full_image_share > most + 1e-9:
             raise ValueError(
-                f"overview_share is {self.overview_share:g}, and only {most:g} of the trajectories are "
+                f"full_image_share is {self.full_image_share:g}, and only {most:g} of the trajectories are "
                 "single-pass; lower it, or raise single_pass"
             )
         return self
@@ -202,7 +202,7 @@ def _with_operation(
     templates = [template for template, count in counts.items() for _ in range(count)]
     mixed = [templates[i] for i in rng.permutation(len(templates)).tolist()]
     single = [i for i, template in enumerate(mixed) if template is Template.SINGLE_PASS]
-    n_overview = min(round(len(kinds) * mix.overview_share), len(single))
+    n_overview = min(round(len(kinds) * mix.full_image_share), len(single))
     overview = {single[i] for i in rng.permutation(len(single))[:n_overview].tolist()}
     return [
         _Entry(template, kind, needs_operation=i not in overview)

@@ -18,7 +18,7 @@ from pydantic import Field
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media import Video
-from pixelreasoner.core.registry import Registry
+from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.core.task import Task
 from pixelreasoner.synth.outline import Move, Outline
 
@@ -55,9 +55,10 @@ def build_teacher(config: TeacherConfig) -> Teacher:
     """The teacher of a recipe.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or it does not take its options.
     """
     kind: Callable[..., Teacher] = TEACHERS.find(config.use)
+    check_call(f"teacher '{config.use}'", kind, **config.options)
     return kind(**config.options)
 
 
