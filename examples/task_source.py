@@ -9,30 +9,32 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
 
-COLOURS = {"red": (214, 40, 40), "green": (40, 160, 70), "blue": (40, 90, 215)}
-SIDE, RADIUS = 96, 12
+PLACES = {"above": (0, -1), "below": (0, 1), "left": (-1, 0), "right": (1, 0)}
+BLUE, RED, WHITE = (40, 90, 215), (214, 40, 40), (240, 240, 240)
+SIDE, RADIUS, DISTANCE = 128, 8, 36
 
 
 def discs(*, split: str, n: int = 100, seed: int = 0) -> IndexedTasks:
-    """`n` pictures of one disc each. `options = { n = 500 }` in the recipe gives the arguments."""
-    return IndexedTasks([TaskLabel("colour", False)] * n, partial(map, partial(disc, split, seed)))
+    """`n` pictures of two discs. `options = { n = 500 }` in the recipe gives the arguments."""
+    return IndexedTasks([TaskLabel("place", False)] * n, partial(map, partial(two_discs, split, seed)))
 
 
-def disc(split: str, seed: int, index: int) -> Task:
+def two_discs(split: str, seed: int, index: int) -> Task:
     """Task number `index`: always the same for the same arguments."""
     rng = np.random.default_rng([seed, index, *split.encode()])
-    x, y = rng.integers(RADIUS, SIDE - RADIUS, 2).tolist()
-    colour = sorted(COLOURS)[rng.integers(len(COLOURS))]
-    pixels = np.full((SIDE, SIDE, 3), 230, np.uint8)
+    x, y = rng.integers(SIDE // 2 - 16, SIDE // 2 + 16, 2).tolist()
+    place, (dx, dy) = list(PLACES.items())[rng.integers(4)]
+    blue = x + DISTANCE * dx, y + DISTANCE * dy
+    pixels = np.full((SIDE, SIDE, 3), WHITE, np.uint8)
     rows, columns = np.ogrid[:SIDE, :SIDE]
-    pixels[(columns - x) ** 2 + (rows - y) ** 2 < RADIUS**2] = COLOURS[colour]
+    for (at_x, at_y), colour in (((x, y), RED), (blue, BLUE)):
+        pixels[(columns - at_x) ** 2 + (rows - at_y) ** 2 < RADIUS**2] = colour
     return Task(
-        id=f"disc-{split}-{seed}-{index}",
-        question=f"What colour is the disc: {', '.join(sorted(COLOURS))}?",
+        id=f"discs-{split}-{seed}-{index}",
+        question="Where is the blue dot relative to the red dot on the white board?",
         media=(Picture(pixels),),
-        answers=(colour,),
-        kind="colour",
-        cue=Cue(Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS)),
+        answers=(place,),
+        kind="place",
+        cue=Cue(Box(blue[0] - RADIUS, blue[1] - RADIUS, blue[0] + RADIUS, blue[1] + RADIUS)),
         needs_operation=False,
-        split=split,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,36 @@ from pixelreasoner.tasks.config import TasksConfig, build_tasks
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize(("name", "most"), [("task_source", 40), ("scorer", 15), ("reward_term", 15)])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("operation", 25), ("reward_term", 15), ("scorer", 15), ("task_source", 40), ("benchmark", 40)],
+)
 def test_examples_are_short(name: str, most: int):
-    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= most
+    _, _, code = (EXAMPLES / f"{name}.py").read_text().split('"""', 2)
+    assert sum(1 for line in code.splitlines() if line.strip()) <= most
+
+
+def test_the_package_imports_no_example():
+    for path in (EXAMPLES.parent / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "examples" for name in names), path
 
 
 def test_the_task_source():
     source = build_tasks(TasksConfig(source="examples.task_source:discs", options={"n": 4}), endless=True)
     tasks = list(source.take(2, 4))
-    assert [t.id for t in tasks] == [f"disc-train-0-{i}" for i in (2, 3, 0, 1)]
-    (picture,) = tasks[0].media
-    x, y = map(int, tasks[0].cue.box.center)
-    disc = {"red": (214, 40, 40), "green": (40, 160, 70), "blue": (40, 90, 215)}[tasks[0].answers[0]]
-    assert tuple(picture.pixels[y, x].tolist()) == disc
+    assert [t.id for t in tasks] == [f"discs-train-0-{i}" for i in (2, 3, 0, 1)]
+    for task in tasks:
+        (picture,) = task.media
+        x, y = map(int, task.cue.box.center)
+        assert tuple(picture.pixels[y, x].tolist()) == (40, 90, 215)
+        red_y, red_x = (
+            np.argwhere((picture.pixels == (214, 40, 40)).all(axis=2)).mean(axis=0).round().tolist()
+        )
+        places = {(0, -36): "above", (0, 36): "below", (-36, 0): "left", (36, 0): "right"}
+        assert task.answers == (places[x - red_x, y - red_y],)
 
 
 def test_the_scorer():
