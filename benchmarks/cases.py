@@ -144,7 +144,7 @@ def _with_image(
     n_words: int, shape: tuple[int, int], renderer: QwenVLRenderer, random: np.random.Generator
 ) -> Segment:
     """Words around one picture of `shape` tokens; `n_words` counts everything but those."""
-    side = renderer.factor
+    side = renderer.vision.factor
     pixels = random.integers(0, 256, (shape[0] * side, shape[1] * side, 3), dtype=np.uint8)
     words = _words(n_words - 2, renderer, random)
     bracket = renderer.codec.control_id

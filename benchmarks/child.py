@@ -19,6 +19,7 @@ from benchmarks.methods.base import Method, Settings
 from benchmarks.rollout import rollout_method, scripted
 from benchmarks.step import step_method
 from benchmarks.train import CPU, quiet, training_method
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 
@@ -58,7 +59,7 @@ def _game(request: dict[str, Any], case: Case) -> int:
     """Of the second time: the first loads libraries, and makes the optimiser's state of a whole step."""
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
         model, game = scripted(request["model"], case)
-        model.save(Path(folder))
+        save_checkpoint(model, Path(folder))
         make = rollout_method if request["of"] == "rollout" else step_method
         method = make(request["method"], model, Path(folder), game)
     method.run()

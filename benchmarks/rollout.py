@@ -36,9 +36,11 @@ from benchmarks.script import crop_script, teach
 from benchmarks.shapes import SMALL, random_model, stock_model
 from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import CPU, MATRIX_PRODUCTS, Record, available, machine, quiet, timed_record
+from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import score_group, to_samples
 
@@ -85,7 +87,7 @@ def each_case(plan: RolloutPlan, measure: Measure) -> Iterator[Record]:
 def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
         model, game = scripted(name, case)
-        model.save(Path(folder))
+        save_checkpoint(model, Path(folder))
         made = {m: rollout_method(m, model, Path(folder), game) for m in methods}
         exact = stock_model(Path(folder), dtype=torch.float64)
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
@@ -164,7 +166,7 @@ def peak_in_child(of: str, model: str, method: str, case: Case) -> int:
 
 def rollout_work(played: Played, case: Case, model: VisionLanguageModel) -> Work:
     """One group, as its tokens were counted; every sampled token has its vocabulary scores computed."""
-    merge = model.renderer.merge**2
+    merge = model.renderer.vision.merge**2
     image, crop = grid(round(case.image * case.prompt)), grid(case.crop // case.crops)
     return Work(
         prompt=played.prompt,
@@ -177,11 +179,15 @@ def rollout_work(played: Played, case: Case, model: VisionLanguageModel) -> Work
 
 def _task(model: VisionLanguageModel, case: Case, image: tuple[int, int], seed: int) -> Task:
     """A picture of noise, and a question as long as makes the prompt as long as it should be."""
-    renderer, side = model.renderer, model.renderer.factor
+    renderer, side = model.renderer, model.renderer.vision.factor
     shape = (image[0] * side, image[1] * side, 3)
     pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     task = Task(f"bench-{seed}", "What is it?", (Picture(pixels),), ())
     tools = crop_toolbox(renderer).schemas
-    missing = case.prompt - len(renderer.layout([renderer.prompt(task, tools)]))
+    missing = case.prompt - len(
+        renderer.layout(
+            [renderer.prompt(task_messages(task, renderer.chat_format, tools=bool(tools)), tools)]
+        )
+    )
     words = task.question + " card" * max(0, missing)
     return Task(task.id, words, task.media, task.answers)

@@ -61,8 +61,8 @@ def crop_script(
     """
     words = {n: renderer.encode(str(n))[0] for n in range(1001)}
     # Off the middle and apart from each other, so that no number stands for two corners.
-    columns = _edges(image[1], crop[1], renderer.factor, at=0.2)
-    rows = _edges(image[0], crop[0], renderer.factor, at=0.6)
+    columns = _edges(image[1], crop[1], renderer.vision.factor, at=0.2)
+    rows = _edges(image[0], crop[0], renderer.vision.factor, at=0.6)
     boxes = _disjoint([columns[0], rows[0], columns[1], rows[1]])
     call: list[tuple[int, ...]] = [(t,) for t in renderer.encode(OPENING)[:-1]]
     for index, numbers in enumerate(boxes):

@@ -17,10 +17,14 @@ from transformers import (
 )
 
 from benchmarks.cases import CHAT_FORMAT
-from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
-from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
+from pixelreasoner.chat.checkpoint_files import with_format
+from pixelreasoner.chat.families import FAMILIES
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.loader import prepare
 from pixelreasoner.models.processor_config import write_processor_config
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import train_tokenizer
 
@@ -158,13 +162,14 @@ def random_model(
         hf = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation="sdpa")
     hf.generation_config.eos_token_id = tokenizer.eos_token_id
     hf.generation_config.pad_token_id = tokenizer.pad_token_id
+    prepare(hf)
     return VisionLanguageModel(hf, _renderer(shape, tokenizer, config.vision_config))
 
 
 def write_checkpoint(name: str, folder: Path, *, seed: int = 0) -> Path:
     """The model of that shape as a checkpoint folder, for whoever loads its own; returns the folder."""
     model = random_model(name, seed=seed)
-    model.save(folder)
+    save_checkpoint(model, folder)
     write_processor_config(folder, model.renderer)
     return folder
 
@@ -175,13 +180,19 @@ def stock_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTrain
 
 
 def _renderer(shape: Shape, tokenizer: PreTrainedTokenizerFast, vision: Any) -> QwenVLRenderer:
-    sizes = {
-        "patch": vision.patch_size, "merge": vision.spatial_merge_size,
-        "temporal_patch": vision.temporal_patch_size,
-    }  # fmt: skip
-    if shape.family == "qwen3_vl":
-        return Qwen3VLRenderer(tokenizer, CHAT_FORMAT, **sizes)
-    return Qwen25VLRenderer(tokenizer, CHAT_FORMAT, **sizes, tokens_per_second=vision.tokens_per_second)
+    family = FAMILIES[shape.family]
+    spec = VisionSpec(
+        unit=family.unit,
+        patch=vision.patch_size,
+        merge=vision.spatial_merge_size,
+        temporal_patch=vision.temporal_patch_size,
+        normalization=family.normalization,
+        image=family.image,
+        crop=family.image,
+        video_frame=family.video_frame,
+        tokens_per_second=shape.vision.get("tokens_per_second", 4),
+    )
+    return QwenVLRenderer(tokenizer, family, with_format(spec, CHAT_FORMAT), CHAT_FORMAT)
 
 
 def _config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Any:

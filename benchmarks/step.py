@@ -32,6 +32,7 @@ from benchmarks.roofline import DecoderSize, VisionSize, rollout_flops, training
 from benchmarks.shapes import SMALL, stock_model
 from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import CPU, MATRIX_PRODUCTS, Record, timed_record
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 PLAN = RolloutPlan(cases=STEP_CASES, rounds=8, minutes=7.0)
@@ -46,7 +47,7 @@ def run(plan: RolloutPlan) -> Iterator[Record]:
 def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
         model, game = scripted(name, case)
-        model.save(Path(folder))
+        save_checkpoint(model, Path(folder))
         made = {m: step_method(m, model, Path(folder), game) for m in methods}
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
     # All methods play the same script: one game counts the tokens of all.

@@ -12,13 +12,13 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
-from pixelreasoner.ops.toolbox import standard_toolbox
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.scripted import ScriptedMessage, ScriptedPolicy
+from toolboxes import standard_toolbox
 
 RENDERER = PlainRenderer()
 TOOLBOX = standard_toolbox(
-    unit=RENDERER.unit,
+    unit=RENDERER.vision.unit,
     crop_reply=RENDERER.chat_format.crop_reply,
     frames_reply=RENDERER.chat_format.frames_reply,
     error_reply=RENDERER.chat_format.error_reply,

@@ -41,7 +41,7 @@ class Shared:
         model, samples = self._model, self._samples
         prepare(model, self._settings)
         # A new store each time: with a frozen tower, features would be remembered from the last run.
-        features = FeatureStore(model, frozen=self._settings.frozen)
+        features = FeatureStore(model)
         layouts = [model.renderer.layout(s.segments) for s in samples]
         n_loss = sum(s.n_loss_tokens for s in samples)
         found: dict[int, Tensor] = {}
@@ -75,7 +75,7 @@ class Padded:
         found = []
         for part in parts(len(samples), self._settings.rows):
             chosen = [samples[i] for i in part]
-            features = FeatureStore(model, frozen=self._settings.frozen)
+            features = FeatureStore(model)
             scores = score_samples(model, features, chosen, [layouts[i] for i in part])
             group_loss(scores, chosen, n_loss).backward()
             found.append(scores.logp_N.detach())
@@ -89,6 +89,7 @@ def prepare(model: VisionLanguageModel, settings: Settings) -> None:
     """Training mode without old gradients, with or without recomputation."""
     model.train()
     model.zero_grad(set_to_none=True)
+    model.vision.requires_grad_(not settings.frozen)
     if settings.recompute != model.hf.is_gradient_checkpointing:
         if settings.recompute:
             model.hf.gradient_checkpointing_enable({"use_reentrant": False})

@@ -20,7 +20,6 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
-from pixelreasoner.env.state import image_context
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.ops.crop import CropImage
 from pixelreasoner.ops.toolbox import Toolbox
@@ -81,7 +80,7 @@ def group_policy() -> PolicyMaker | None:
 def crop_toolbox(renderer: QwenVLRenderer) -> Toolbox:
     """`crop_image` alone."""
     chat_format = renderer.chat_format
-    return Toolbox((CropImage(renderer.unit, chat_format.crop_reply),), chat_format.error_reply)
+    return Toolbox((CropImage(renderer.vision.unit, chat_format.crop_reply),), chat_format.error_reply)
 
 
 class Ours:
@@ -170,7 +169,7 @@ def trl_prompt(renderer: QwenVLRenderer, task: Task) -> list[dict[str, Any]]:
 
 def crop_tool(renderer: QwenVLRenderer, task: Task) -> Callable[..., list[dict[str, Any]]]:
     """`crop_image` as a function that TRL can call: the same operation, its result as message content."""
-    toolbox, scene = crop_toolbox(renderer), image_context(task, renderer)
+    toolbox, scene = crop_toolbox(renderer), renderer.vision.image_context(task.media)
 
     def crop_image(bbox_2d: list[int], target_image: int) -> list[dict[str, Any]]:
         """Cut a region out of an image.

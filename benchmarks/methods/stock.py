@@ -64,7 +64,7 @@ class PaddedRows:
 
 def pixels_of(layouts: Sequence[Layout], renderer: QwenVLRenderer, device: torch.device) -> Tensor:
     """The patches of every picture of every row, as often as they stand there."""
-    return patch_rows(list(chain.from_iterable(row.blocks for row in layouts)), renderer, device)
+    return patch_rows(list(chain.from_iterable(row.blocks for row in layouts)), renderer.vision, device)
 
 
 class Stock:

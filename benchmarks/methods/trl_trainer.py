@@ -162,12 +162,12 @@ def trainer_parts(
 
 def image_processor(renderer: QwenVLRenderer) -> ProcessorMixin:
     """The checkpoint's processor without its video half, which cannot be loaded without torchvision."""
-    mean, std = renderer.normalization
-    budget = renderer.chat_format.image
+    mean, std = renderer.vision.normalization
+    budget = renderer.vision.image
     images = Qwen2VLImageProcessorPil(
-        patch_size=renderer.patch,
-        merge_size=renderer.merge,
-        temporal_patch_size=renderer.temporal_patch,
+        patch_size=renderer.vision.patch,
+        merge_size=renderer.vision.merge,
+        temporal_patch_size=renderer.vision.temporal_patch,
         image_mean=list(mean),
         image_std=list(std),
         size={"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from benchmarks.reference.slab_cache import SlabCache
 from pixelreasoner.chat.layout import Layout
+from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
 from pixelreasoner.policy.base import Completion, CompletionRequest, Engine, OnToken, Sampling
 from pixelreasoner.policy.batch import BatchEngine
@@ -47,7 +48,7 @@ class LocalPolicy:
             precision: of the matrix products.
         """
         self.model = model
-        self.features = features or FeatureStore(model, frozen=True)
+        self.features = features or FeatureStore(model)
         self.batch_size = batch_size
         self.precision: Precision = precision
         self.weight_version = 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.media_io import load_media
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.events import OnEvent
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.models.checkpoints import checkpoint_folder
@@ -64,11 +64,14 @@ class Reasoner:
         sources = [media] if isinstance(media, str | Path | Picture | Video) else list(media)
         items = tuple(s if isinstance(s, Picture | Video) else load_media(Path(s)) for s in sources)
         limits = Limits() if max_operations is None else Limits(max_operations=max_operations)
+        renderer = self.model.renderer
         [trajectory] = rollout(
             [RolloutRequest(Task("question", question, items, ()), seed)],
             policy=self.policy,
             renderer=self.model.renderer,
-            toolbox=None if max_operations == 0 else toolbox_for(self.model.renderer),
+            toolbox=None
+            if max_operations == 0
+            else Interaction().toolbox(renderer.vision.unit, renderer.chat_format),
             sampling=Sampling(temperature=temperature),
             limits=limits,
             on_event=on_event,

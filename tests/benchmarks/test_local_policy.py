@@ -14,13 +14,16 @@ from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.policy.base import CompletionRequest, Sampling, complete
+from prompting import prompt_of
 
 
 @pytest.fixture
 def requests(renderer, picture, video):
     """Prompts of different lengths: one picture, two pictures, a video, no media."""
     media = [(picture(40, 30),), (picture(20, 50), picture(33, 33, 1)), (video(5),), ()]
-    prompts = [renderer.prompt(Task(str(i), "What is it?" + "?" * i, m, ()), ()) for i, m in enumerate(media)]
+    prompts = [
+        prompt_of(renderer, Task(str(i), "What is it?" + "?" * i, m, ()), ()) for i, m in enumerate(media)
+    ]
     return [CompletionRequest((p,), 100 + i, Sampling()) for i, p in enumerate(prompts)]
 
 
@@ -164,7 +167,8 @@ def test_frozen_features_are_remembered_and_free_ones_are_not(model, requests, m
     monkeypatch.setattr(type(model), "encode", counted)
     for frozen, expected in ((True, [2, 0]), (False, [2, 2])):
         passed.clear()
-        store = FeatureStore(model, frozen=frozen)
+        model.vision.requires_grad_(not frozen)
+        store = FeatureStore(model)
         store(layout.blocks)
         store(layout.blocks)
         assert passed == expected

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pixelreasoner.chat.checkpoint_files import with_format
 from pixelreasoner.chat.qwen import QwenVLRenderer
-from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
 from pixelreasoner.core.media import Media, Picture
 
 
@@ -17,9 +17,9 @@ class GridOnlyVideoProcessor:
     """Stands in for the video processors, which need torchvision: it knows shapes, not pixels."""
 
     def __init__(self, renderer: QwenVLRenderer) -> None:
-        self.merge_size, self.temporal_patch_size = renderer.merge, renderer.temporal_patch
+        self.merge_size, self.temporal_patch_size = renderer.vision.merge, renderer.vision.temporal_patch
         self.model_input_names = ["pixel_values_videos", "video_grid_thw"]
-        self._patch = renderer.patch
+        self._patch = renderer.vision.patch
 
     def __call__(
         self, videos: Sequence[np.ndarray], video_metadata: Sequence[Any], **_: Any
@@ -37,13 +37,14 @@ def processor() -> Callable[[QwenVLRenderer], Any]:
     import transformers
 
     def build(renderer: QwenVLRenderer) -> Any:
-        family = getattr(transformers, renderer.processor_types[0])
+        family = getattr(transformers, renderer.family.processors[0])
         unchecked = type("Unchecked", (family,), {"check_argument_for_proper_class": lambda *_: None})
-        budget = renderer.chat_format.image
+        vision = renderer.vision
+        budget = vision.image
         image_processor = transformers.Qwen2VLImageProcessorPil(
-            patch_size=renderer.patch, merge_size=renderer.merge, temporal_patch_size=renderer.temporal_patch,
+            patch_size=vision.patch, merge_size=vision.merge, temporal_patch_size=vision.temporal_patch,
             size={"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
-            image_mean=list(renderer.normalization.mean), image_std=list(renderer.normalization.std),
+            image_mean=list(vision.normalization.mean), image_std=list(vision.normalization.std),
         )  # fmt: skip
         tokenizer = renderer.tokenizer
         video_processor = GridOnlyVideoProcessor(renderer)
@@ -97,15 +98,8 @@ def with_template() -> Callable[..., QwenVLRenderer]:
     def change(renderer: QwenVLRenderer, *, template: str | None = None, **changes: Any) -> QwenVLRenderer:
         tokenizer = copy.deepcopy(renderer.tokenizer)
         tokenizer.chat_template = template or tokenizer.chat_template
-        options = {"tokens_per_second": 2} if isinstance(renderer, Qwen25VLRenderer) else {}
-        return type(renderer)(
-            tokenizer,
-            renderer.chat_format.model_copy(update=changes),
-            patch=renderer.patch,
-            merge=renderer.merge,
-            temporal_patch=renderer.temporal_patch,
-            normalization=renderer.normalization,
-            **options,
-        )
+        chat_format = renderer.chat_format.model_copy(update=changes)
+        vision = with_format(renderer.vision, chat_format)
+        return QwenVLRenderer(tokenizer, renderer.family, vision, chat_format)
 
     return change

@@ -17,13 +17,13 @@ from pixelreasoner.core.trajectory import Segment, Trajectory
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.objectives.samples import loss_mask
-from pixelreasoner.ops.toolbox import standard_toolbox
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.scripted import ScriptedPolicy
+from toolboxes import standard_toolbox
 
 RENDERER = PlainRenderer()
 TOOLBOX = standard_toolbox(
-    unit=RENDERER.unit, crop_reply="Image {index}:", frames_reply="f", error_reply="{error}"
+    unit=RENDERER.vision.unit, crop_reply="Image {index}:", frames_reply="f", error_reply="{error}"
 )
 NOISE = np.random.default_rng(0).integers(0, 256, (4, 20, 24, 3), dtype=np.uint8)
 TASK = Task("t", "Which letter?", (Picture(NOISE[0]), Video(tuple(map(Picture, NOISE)))), ("K",))

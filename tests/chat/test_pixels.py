@@ -1,6 +1,5 @@
 """Sizes, resizing and normalisation against the processors of transformers."""
 
-import json
 import math
 
 import numpy as np
@@ -10,8 +9,7 @@ from hypothesis import strategies as st
 
 from pixelreasoner.chat import pixels
 from pixelreasoner.chat.chat_format import PixelBudget
-from pixelreasoner.chat.pixels import MAX_ASPECT_RATIO, Normalization, fit, resized
-from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.chat.pixels import MAX_ASPECT_RATIO, fit, resized
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture
 
@@ -94,33 +92,3 @@ def test_resized_pictures_are_dropped_when_memory_is_spent(picture, monkeypatch)
     resized(third, size)  # the second leaves
     assert resized(first, size) is kept
     assert len(pixels._cache._kept) == 2
-
-
-class TestNormalization:
-    DEFAULT = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-    def test_default_without_a_file(self, tmp_path):
-        assert Normalization.load(tmp_path, self.DEFAULT) is self.DEFAULT
-
-    @pytest.mark.parametrize("nested", [False, True])
-    def test_from_the_checkpoint(self, tmp_path, nested):
-        values = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
-        name, config = (
-            ("processor_config.json", {"image_processor": values})
-            if nested
-            else ("preprocessor_config.json", values)
-        )
-        (tmp_path / name).write_text(json.dumps(config))
-        assert Normalization.load(tmp_path, self.DEFAULT) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
-
-    def test_a_file_may_leave_it_out(self, tmp_path):
-        (tmp_path / "preprocessor_config.json").write_text("{}")
-        assert Normalization.load(tmp_path, self.DEFAULT) == self.DEFAULT
-
-    @pytest.mark.parametrize(
-        "text", ["{", "[1]", '{"image_mean": [1, 2]}', '{"image_mean": "red"}', '{"image_std": 3}']
-    )
-    def test_a_broken_file_is_named(self, tmp_path, text):
-        (tmp_path / "preprocessor_config.json").write_text(text)
-        with pytest.raises(CheckpointError, match=r"preprocessor_config\.json"):
-            Normalization.load(tmp_path, self.DEFAULT)

@@ -10,6 +10,7 @@ from pixelreasoner.chat.plain import ASSISTANT, IMAGE, STOP, USER, VIDEO, PlainR
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation
+from prompting import prompt_of
 
 PICTURE = Picture(np.zeros((4, 6, 3), np.uint8))
 RENDERER = PlainRenderer()
@@ -29,7 +30,7 @@ def test_any_ids_can_be_decoded(ids):
 
 def test_each_picture_and_each_frame_has_one_placeholder():
     task = Task("t", "Q?", (PICTURE, Video((PICTURE, PICTURE, PICTURE))), ("a",))
-    prompt = RENDERER.prompt(task, ())
+    prompt = prompt_of(RENDERER, task, ())
     assert prompt.ids.count(IMAGE) == 1
     assert prompt.ids.count(VIDEO) == 3
     assert prompt.media == task.media
@@ -39,7 +40,7 @@ def test_each_picture_and_each_frame_has_one_placeholder():
 def test_tools_change_the_prompt():
     task = Task("t", "Q?", (PICTURE,), ("a",))
     schema = {"type": "function", "function": {"name": "crop_image"}}
-    with_tools, without = (RENDERER.decode(RENDERER.prompt(task, t).ids) for t in ([schema], []))
+    with_tools, without = (RENDERER.decode(prompt_of(RENDERER, task, t).ids) for t in ([schema], []))
     assert "crop_image" in with_tools
     assert "crop_image" not in without
 

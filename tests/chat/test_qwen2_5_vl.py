@@ -6,15 +6,17 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
+from pixelreasoner.chat.families import QWEN2_5_VL
+from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.geometry import Size, Unit
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment
+from prompting import prompt_of
 
 
 @pytest.fixture
-def renderer(qwen25_folder, load_model) -> Qwen25VLRenderer:
+def renderer(qwen25_folder, load_model) -> QwenVLRenderer:
     return load_model(qwen25_folder).renderer
 
 
@@ -23,48 +25,47 @@ def task(*media) -> Task:
 
 
 def test_boxes_are_in_pixels_of_the_image_as_shown(renderer, picture):
-    assert renderer.unit == Unit.PIXEL
-    assert renderer.view(picture(100, 50), crop=False) == Size(64, 32)
+    assert renderer.vision.unit == Unit.PIXEL
+    assert renderer.vision.size_of(picture(100, 50), crop=False) == Size(64, 32)
 
 
 def test_normalisation_is_the_checkpoints(renderer):
-    assert renderer.normalization == ((0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
+    assert renderer.vision.normalization == ((0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
 
 
-def test_normalisation_is_clips_where_the_checkpoint_does_not_say(renderer):
+def test_normalisation_is_clips_where_the_checkpoint_does_not_say():
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-    bare = Qwen25VLRenderer(renderer.tokenizer, renderer.chat_format, patch=4, merge=2, temporal_patch=2)
-    assert bare.normalization == (tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
+    assert QWEN2_5_VL.normalization == (tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
 
 
 class TestTemplateThatKnowsNoTools:
     def test_tools_are_written_into_the_system_message(self, renderer, tools):
-        text = renderer.decode(renderer.prompt(task(), tools).ids)
+        text = renderer.decode(prompt_of(renderer, task(), tools).ids)
         system = text.split("<|im_start|>")[1]
         assert system.startswith("system\nYou are a helpful assistant.\n\n# Tools")
         assert '<tools>\n{"type": "function", "function": {"name": "crop_image"' in system
         assert '{"name": <name>, "arguments": <arguments>}' in system
 
     def test_even_without_a_system_message(self, renderer, tools, with_template):
-        text = with_template(renderer, system="").prompt(task(), tools)
+        text = prompt_of(with_template(renderer, system=""), task(), tools)
         assert renderer.decode(text.ids).startswith("<|im_start|>system\n# Tools")
 
-    def test_in_the_words_of_the_dialect(self, renderer, tools, with_template):
+    def test_in_the_words_of_the_chat_format(self, renderer, tools, with_template):
         changed = with_template(renderer, tools=" You have: {tools} {ok}")
-        assert 'You have: {"type"' in changed.decode(changed.prompt(task(), tools).ids)
+        assert 'You have: {"type"' in changed.decode(prompt_of(changed, task(), tools).ids)
 
     def test_not_when_none_are_offered(self, renderer):
-        assert "# Tools" not in renderer.decode(renderer.prompt(task(), ()).ids)
+        assert "# Tools" not in renderer.decode(prompt_of(renderer, task(), ()).ids)
 
     def test_not_twice(self, renderer, tools, with_template, json_template):
         changed = with_template(renderer, template=json_template)
-        assert "# Tools" not in changed.decode(changed.prompt(task(), tools).ids)
+        assert "# Tools" not in changed.decode(prompt_of(changed, task(), tools).ids)
 
 
 class TestVideo:
     def test_is_one_placeholder(self, renderer, video):
-        segment = renderer.prompt(task(video(5)), ())
+        segment = prompt_of(renderer, task(video(5)), ())
         assert segment.ids.count(renderer.video_id) == 1
         assert "seconds>" not in renderer.decode(segment.ids)
 
@@ -81,13 +82,13 @@ class TestVideo:
         assert block.time_step == pytest.approx(step)
 
     def test_a_single_frame(self, renderer, video):
-        row = renderer.layout([renderer.prompt(task(video(1)), ())])
+        row = renderer.layout([prompt_of(renderer, task(video(1)), ())])
         assert row.blocks[0].grid_thw == (1, 4, 6)
         assert len(set(row.position_3T[0][row.kind_T == 2].tolist())) == 1
 
     def test_sampling_goes_on_where_training_does(self, renderer, video):
         """A long video is past its own time span for the sampler and, a turn later, for the trainer."""
-        prompt = renderer.prompt(task(video(12, fps=0.5)), ())
+        prompt = prompt_of(renderer, task(video(12, fps=0.5)), ())
         said = Segment(renderer.encode("It is K."))
         alone, whole = renderer.layout([prompt]), renderer.layout([prompt, said])
         assert whole.position_3T[0, len(alone)] == alone.next_position
@@ -151,8 +152,10 @@ def test_positions_are_those_of_transformers(qwen25_folder, load_model, items):
             ids += [start, renderer.video_id, end]
             media.append(Video((noise(width, height),) * n, tuple(i / fps for i in range(n))))
     layout = renderer.layout([Segment(tuple(ids), tuple(media))])
-    assert layout.position_3T.tolist() == trained_positions(layout, renderer.merge)
+    assert layout.position_3T.tolist() == trained_positions(layout, renderer.vision.merge)
 
     videos = [b for b in layout.blocks if b.kind == "video"]
-    if all(int((b.grid_thw[0] - 1) * b.time_step) < max(b.grid_thw[1:]) // renderer.merge for b in videos):
+    if all(
+        int((b.grid_thw[0] - 1) * b.time_step) < max(b.grid_thw[1:]) // renderer.vision.merge for b in videos
+    ):
         assert layout.position_3T.tolist() == rope_index(model, layout, [b.time_step / 2 for b in videos])

@@ -6,8 +6,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelreasoner.chat.parsing import format_call, parse_message
-from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
+from pixelreasoner.chat.hermes import format_call, parse_message
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.chat.videos import block
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Size, Unit
 from pixelreasoner.core.media import Picture, Video
@@ -15,6 +16,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models.patches import patch_rows
+from prompting import prompt_of
 
 QUESTION = "What is the number on the red card?"
 CPU = torch.device("cpu")
@@ -31,7 +33,7 @@ def expected_text(renderer, tools, question=QUESTION) -> str:
 
 
 @pytest.fixture
-def qwen3(qwen3_folder, load_model) -> Qwen3VLRenderer:
+def qwen3(qwen3_folder, load_model) -> QwenVLRenderer:
     return load_model(qwen3_folder).renderer
 
 
@@ -55,7 +57,7 @@ class TestPromptIsThatOfTransformers:
         }[request.param]  # fmt: skip
 
     def test_token_ids(self, renderer, media, tools, reference):
-        segment = renderer.prompt(task(*media), tools)
+        segment = prompt_of(renderer, task(*media), tools)
         text = expected_text(renderer, tools)
         expected = reference(renderer, media, text, system=renderer.chat_format.system, tools=tools)
         assert renderer.layout([segment]).ids_T.tolist() == list(expected["input_ids"][0])
@@ -65,15 +67,15 @@ class TestPromptIsThatOfTransformers:
 @pytest.mark.parametrize("sizes", [[(40, 24)], [(40, 24), (32, 40)]])
 def test_pixels_and_grids_are_those_of_transformers(renderer, picture, reference, sizes):
     media = tuple(picture(*size) for size in sizes)
-    layout = renderer.layout([renderer.prompt(task(*media), ())])
+    layout = renderer.layout([prompt_of(renderer, task(*media), ())])
     expected = reference(renderer, media, "q", system="", tools=())
     assert [b.grid_thw for b in layout.blocks] == [tuple(g) for g in expected["image_grid_thw"]]
-    ours = patch_rows(layout.blocks, renderer, CPU).numpy()
+    ours = patch_rows(layout.blocks, renderer.vision, CPU).numpy()
     np.testing.assert_allclose(ours, expected["pixel_values"], atol=1e-6, rtol=0)
 
 
 def test_nanos_compact_template_too(qwen3, picture, tools, reference):
-    segment = qwen3.prompt(task(picture(40, 24)), tools)
+    segment = prompt_of(qwen3, task(picture(40, 24)), tools)
     expected = reference(
         qwen3, segment.media, expected_text(qwen3, tools), system=qwen3.chat_format.system, tools=tools
     )
@@ -82,9 +84,9 @@ def test_nanos_compact_template_too(qwen3, picture, tools, reference):
 
 def test_pictures_are_resized_as_transformers_does(renderer, picture, reference):
     media = (picture(100, 70),)  # beyond the budget of 48 x 48
-    layout = renderer.layout([renderer.prompt(task(*media), ())])
+    layout = renderer.layout([prompt_of(renderer, task(*media), ())])
     expected = reference(renderer, media, "q", system="", tools=())
-    ours = patch_rows(layout.blocks, renderer, CPU).numpy()
+    ours = patch_rows(layout.blocks, renderer.vision, CPU).numpy()
     np.testing.assert_allclose(ours, expected["pixel_values"], atol=1e-6, rtol=0)
 
 
@@ -92,7 +94,7 @@ class TestVideo:
     def test_as_trained_without_outer_brackets(self, qwen3, video, reference):
         """What transformers 5.10 to 5.19 writes, without the brackets it leaves around the whole."""
         media = (video(5, fps=3.0),)
-        ours = qwen3.layout([qwen3.prompt(task(*media), ())]).ids_T.tolist()
+        ours = qwen3.layout([prompt_of(qwen3, task(*media), ())]).ids_T.tolist()
         text = expected_text(qwen3, ())
         theirs = list(
             reference(qwen3, media, text, system=qwen3.chat_format.system, tools=())["input_ids"][0]
@@ -104,13 +106,13 @@ class TestVideo:
         assert ours == theirs[::-1]
 
     def test_each_pair_has_its_marker(self, qwen3, video):
-        segment = qwen3.prompt(task(video(3)), ())
+        segment = prompt_of(qwen3, task(video(3)), ())
         block = "<|vision_start|><|video_pad|><|vision_end|>"
         assert f"<0.5 seconds>{block}<2.0 seconds>{block}{QUESTION}" in qwen3.decode(segment.ids)
 
     def test_a_marker_of_ones_own(self, qwen3, video, with_template):
         renderer = with_template(qwen3, frame_marker="[{first}-{last}]")
-        assert "[1-2]<|vision_start|>" in renderer.decode(renderer.prompt(task(video(3)), ()).ids)
+        assert "[1-2]<|vision_start|>" in renderer.decode(prompt_of(renderer, task(video(3)), ()).ids)
 
     def test_one_block_for_each_pair_the_last_frame_repeated(self, qwen3, video):
         clip = video(3)
@@ -123,15 +125,15 @@ class TestVideo:
     def test_patches_hold_both_frames(self, renderer, video):
         """Each frame's half of a video patch is the half of that frame shown as an image."""
         clip = video(2)
-        frames = [renderer._block("image", [frame], clip.size) for frame in clip.frames]
-        halves = patch_rows(frames, renderer, CPU).view(2, -1, 3, 2, 4, 4)
-        rows = patch_rows(renderer.blocks(clip, crop=False), renderer, CPU).view(-1, 3, 2, 4, 4)
+        frames = [block("image", [frame], clip.size, renderer.vision) for frame in clip.frames]
+        halves = patch_rows(frames, renderer.vision, CPU).view(2, -1, 3, 2, 4, 4)
+        rows = patch_rows(renderer.blocks(clip, crop=False), renderer.vision, CPU).view(-1, 3, 2, 4, 4)
         assert torch.equal(rows[:, :, 0], halves[0, :, :, 0])
         assert torch.equal(rows[:, :, 1], halves[1, :, :, 1])
 
     def test_frames_are_shown_within_their_own_budget(self, qwen3, video):
-        (block,) = qwen3.blocks(video(2, 60, 40), crop=False)
-        assert block.frames.shape == (2, 16, 24, 3)  # 24 x 24 pixels at most
+        (shown,) = qwen3.blocks(video(2, 60, 40), crop=False)
+        assert shown.frames.shape == (2, 16, 24, 3)  # 24 x 24 pixels at most
 
 
 HOSTILE = (
@@ -147,7 +149,8 @@ class TestControlTokensInText:
 
     def test_in_the_question(self, renderer, picture, tools):
         clean, dirty = (
-            renderer.prompt(task(picture(40, 24), question=q), tools) for q in (QUESTION, QUESTION + HOSTILE)
+            prompt_of(renderer, task(picture(40, 24), question=q), tools)
+            for q in (QUESTION, QUESTION + HOSTILE)
         )
         assert self.control(renderer, dirty) == self.control(renderer, clean)
         assert len(renderer.layout([dirty]).blocks) == 1
@@ -155,8 +158,8 @@ class TestControlTokensInText:
     def test_in_a_tools_description(self, renderer, tools, with_template, json_template):
         renderer = with_template(renderer, template=json_template)
         function = tools[0]["function"] | {"description": HOSTILE}
-        dirty = renderer.prompt(task(), [{"type": "function", "function": function}])
-        assert self.control(renderer, dirty) == self.control(renderer, renderer.prompt(task(), tools))
+        dirty = prompt_of(renderer, task(), [{"type": "function", "function": function}])
+        assert self.control(renderer, dirty) == self.control(renderer, prompt_of(renderer, task(), tools))
         assert "[[slot0]]" in renderer.decode(dirty.ids)
 
     def test_in_an_observation(self, renderer, picture):
@@ -180,7 +183,7 @@ class TestConversation:
         image, crop = picture(40, 24), picture(16, 16)
         said = format_call(ToolCall("crop_image", {"bbox_2d": [1, 2, 300, 400]}))
         segments = [
-            renderer.prompt(task(image), tools),
+            prompt_of(renderer, task(image), tools),
             Segment(renderer.encode(said)),
             renderer.observation(Observation("Image 2 is the crop:", (crop,))),
             Segment(renderer.encode("It reads K. \\boxed{K}")),
@@ -207,13 +210,13 @@ class TestConversation:
 
     def test_images_of_an_observation_get_the_budget_of_crops(self, renderer, picture):
         image = picture(200, 200)
-        assert renderer.view(image, crop=False) == Size(48, 48)
-        assert renderer.view(image, crop=True) == Size(32, 32)
-        segments = [renderer.prompt(task(image), ()), renderer.observation(Observation("x", (image,)))]
+        assert renderer.vision.size_of(image, crop=False) == Size(48, 48)
+        assert renderer.vision.size_of(image, crop=True) == Size(32, 32)
+        segments = [prompt_of(renderer, task(image), ()), renderer.observation(Observation("x", (image,)))]
         assert [b.frames.shape[1:3] for b in renderer.layout(segments).blocks] == [(48, 48), (32, 32)]
 
     def test_a_line_can_be_shown(self, renderer, picture):
-        assert min(renderer.view(picture(1000, 1), crop=True)) > 0
+        assert min(renderer.vision.size_of(picture(1000, 1), crop=True)) > 0
 
 
 def rope_index(model, layout, seconds_per_grid=None) -> list:
@@ -249,8 +252,8 @@ def as_segment(renderer: QwenVLRenderer, items) -> Segment:
             ids += [50] * item
             continue
         media.append(item if isinstance(item, Video) else noise(*item))
-        for block in renderer.blocks(media[-1], crop=False):
-            ids += [start, renderer.image_id if block.kind == "image" else renderer.video_id, end]
+        for placed in renderer.blocks(media[-1], crop=False):
+            ids += [start, renderer.image_id if placed.kind == "image" else renderer.video_id, end]
     return Segment(tuple(ids), tuple(media))
 
 
@@ -265,8 +268,8 @@ def test_positions_are_those_of_transformers(qwen3_folder, load_model, items):
 
 class TestFamily:
     def test_boxes_are_in_thousandths(self, qwen3, with_template):
-        assert qwen3.unit == Unit.RELATIVE
-        assert with_template(qwen3, unit=Unit.PIXEL).unit == Unit.PIXEL
+        assert qwen3.vision.unit == Unit.RELATIVE
+        assert with_template(qwen3, unit=Unit.PIXEL).vision.unit == Unit.PIXEL
 
     def test_ids(self, renderer):
         name = renderer.tokenizer.convert_ids_to_tokens
@@ -282,7 +285,7 @@ class TestUnusableTemplates:
     def test_one_that_leaves_out_images(self, qwen3, picture, with_template):
         renderer = with_template(qwen3, template="{% for m in messages %}{{ m.role }}<|im_end|>{% endfor %}")
         with pytest.raises(CheckpointError, match="chat template"):
-            renderer.prompt(task(picture(40, 24)), ())
+            prompt_of(renderer, task(picture(40, 24)), ())
 
     def test_one_that_rewrites_earlier_messages(self, qwen3, with_template):
         renderer = with_template(
@@ -297,4 +300,4 @@ class TestUnusableTemplates:
         tokenizer = copy.deepcopy(qwen3.tokenizer)
         tokenizer.chat_template = None
         with pytest.raises(CheckpointError, match=r"chat_template\.jinja"):
-            Qwen3VLRenderer(tokenizer, qwen3.chat_format, patch=4, merge=2, temporal_patch=2)
+            QwenVLRenderer(tokenizer, qwen3.family, qwen3.vision, qwen3.chat_format)

@@ -21,7 +21,14 @@ from PIL import Image
 from pixelreasoner.core import media_io, video_io
 from pixelreasoner.core.errors import MediaError, MissingExtraError
 from pixelreasoner.core.media import Picture, Video
-from pixelreasoner.core.media_io import load_image, load_media, load_video, save_image
+from pixelreasoner.core.media_io import (
+    decode_image,
+    encode_png,
+    load_image,
+    load_media,
+    load_video,
+    save_image,
+)
 from pixelreasoner.core.video_io import spread
 
 # ---------------------------------------------------------------------------------------------- images
@@ -442,3 +449,13 @@ def test_reading_pictures_imports_no_video_library():
     code = "import sys; import pixelreasoner.core.media_io; sys.exit('av' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_a_picture_in_memory_is_read_as_one_in_a_file():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    content = encode_png(Picture(pixels))
+    assert decode_image(content, "it") == Picture(pixels)
+    with pytest.raises(MediaError, match=r"it \(0 bytes\) is no image"):
+        decode_image(b"", "it")
+    with pytest.raises(MediaError, match="it is a damaged"):
+        decode_image(content[:1000], "it")

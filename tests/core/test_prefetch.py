@@ -1,4 +1,6 @@
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from threading import Event
 
 import pytest
@@ -42,3 +44,23 @@ def test_an_error_is_raised_where_its_result_is_due():
         assert [next(results), next(results)] == [2, 3]
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+
+def test_with_two_ahead_one_is_made_while_one_is_used():
+    made, second = [], threading.Event()
+
+    def make(i: int) -> int:
+        made.append(i)
+        if i == 1:
+            second.set()
+        return i
+
+    with ThreadPoolExecutor(1) as pool, closing(prefetch(pool, make, range(9), ahead=2)) as results:
+        assert next(results) == 0
+        assert second.wait(5)  # item 1 is made although nobody asked for it yet
+        assert made == [0, 1]
+
+
+def test_nothing_to_make():
+    with ThreadPoolExecutor(1) as pool:
+        assert list(prefetch(pool, str, (), ahead=2)) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.registry import Registry
+from pixelreasoner.core.registry import Registry, check_call
 
 PARTS = Registry("number", {"pi": "math:pi", "lost": "math:lost"})
 
@@ -47,3 +47,16 @@ def test_a_missing_import_within_a_module_is_told_apart(tmp_path: Path, monkeypa
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match="needs_more cannot be imported: No module named 'not_installed"):
         PARTS.find("needs_more:x")
+
+
+def takes(number: int, *, scale: float = 1.0) -> float:
+    return number * scale
+
+
+def test_how_a_part_is_called_is_checked_without_calling_it():
+    check_call("number 'mine'", takes, 1, scale=2.0)
+    check_call("number 'mine'", dict, (), a=1)
+    with pytest.raises(ConfigError, match=r"number 'mine' cannot be called with the options .*'size'"):
+        check_call("number 'mine'", takes, 1, size=2.0)
+    with pytest.raises(ConfigError, match="neither a function nor a class"):
+        check_call("number 'mine'", 3)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.messages import Parsed, ToolCall
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.models.checkpoints import checkpoint_folder
@@ -51,7 +51,7 @@ def rollouts_now():
         [RolloutRequest(task, 100 * i + k) for i, task in enumerate(tasks) for k in range(4)],
         policy=GroupPolicy(model, batch_size=16),
         renderer=Eager(model.renderer),
-        toolbox=toolbox_for(model.renderer),
+        toolbox=Interaction().toolbox(model.renderer.vision.unit, model.renderer.chat_format),
         sampling=Sampling(temperature=0.8, max_tokens=48),
         limits=Limits(),
     )

@@ -14,7 +14,15 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
-from pixelreasoner.evals.metrics import summarize
+from pixelreasoner.evals.metrics import SCORE_METRIC, summarize
+
+
+def scored(trajectories: list[Trajectory], scores: list[float]) -> list[Trajectory]:
+    return [
+        replace(t, metrics={SCORE_METRIC: float(score)})
+        for t, score in zip(trajectories, scores, strict=True)
+    ]
+
 
 PICTURE = Picture(np.zeros((100, 100, 3), np.uint8))
 CUE = Cue(Box(40, 40, 60, 60))
@@ -34,17 +42,19 @@ def recorded(*observations: Observation, kind: str = "count", needs: bool | None
 def test_every_number_of_a_summary():
     hit, half, miss = crop(30, 30, 70, 70), crop(0, 0, 100, 50), crop(0, 0, 49, 50)
     summary = summarize(
-        [
-            recorded(hit),
-            recorded(half, miss, kind="page"),
-            recorded(INVALID),
-            recorded(INVALID, hit),
-            recorded(needs=False),
-            recorded(hit, needs=False),
-            recorded(kind="page", needs=False),
-            recorded(kind="page", needs=False),
-        ],
-        [True, True, False, True, True, False, False, True],
+        scored(
+            [
+                recorded(hit),
+                recorded(half, miss, kind="page"),
+                recorded(INVALID),
+                recorded(INVALID, hit),
+                recorded(needs=False),
+                recorded(hit, needs=False),
+                recorded(kind="page", needs=False),
+                recorded(kind="page", needs=False),
+            ],
+            [True, True, False, True, True, False, False, True],
+        )
     )
     assert summary == {
         "n": 8,
@@ -74,7 +84,7 @@ def test_every_number_of_a_summary():
 
 
 def test_nothing_needed_and_nothing_asked():
-    summary = summarize([recorded(needs=False), recorded(needs=None)], [True, False])
+    summary = summarize(scored([recorded(needs=False), recorded(needs=None)], [True, False]))
     assert summary["accuracy"]["needs_operation"] is None
     assert summary["accuracy"]["by_kind"]["count"] == {"all": 0.5, "needs_operation": None}
     assert summary["rapr"] == {"all": 0.0, "needs_operation": None}
@@ -86,16 +96,16 @@ def test_nothing_needed_and_nothing_asked():
 def test_a_crop_of_a_crop_is_judged_in_the_picture():
     # In the picture the second crop is [35, 35, 65, 65]; its own numbers would miss the cue.
     chain = recorded(crop(30, 30, 90, 90), crop(5, 5, 35, 35, source=2))
-    assert summarize([chain], [True])["cue_coverage"] == 1.0
+    assert summarize(scored([chain], [True]))["cue_coverage"] == 1.0
 
 
 @pytest.mark.parametrize(("frames", "coverage"), [((1, 3), 1.0), ((1, 4), 0.0)])
 def test_any_frame_of_the_cue_is_a_hit(frames: tuple[int, ...], coverage: float):
     selected = recorded(Observation("ok", (PICTURE, PICTURE), frames=frames))
     task = replace(selected.task, media=(Video((PICTURE,) * 4),), cue=Cue(CUE.box, frames=(2, 3)))
-    assert summarize([replace(selected, task=task)], [True])["cue_coverage"] == coverage
+    assert summarize(scored([replace(selected, task=task)], [True]))["cue_coverage"] == coverage
 
 
 def test_an_empty_set_has_no_summary():
     with pytest.raises(PixelReasonerError, match="nothing to summarise"):
-        summarize([], [])
+        summarize(scored([], []))

@@ -10,25 +10,32 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pixelreasoner.chat.parsing import format_call
+from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.plain import PlainRenderer
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.evals.run import EvalConfig, Model, evaluate, rollout_seed, run, summary_table
-from pixelreasoner.ops.toolbox import Toolbox, standard_toolbox
-from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
+from pixelreasoner.evals.metrics import summarize
+from pixelreasoner.evals.run import EvalConfig, Evaluated, rollout_seed, rollouts, run
+from pixelreasoner.evals.tables import summary_table
+from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken, Policy, Sampling
 from pixelreasoner.policy.scripted import ScriptedPolicy, per_prompt, turn_of
+from pixelreasoner.rewards.scorers import exact
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
 
 RENDERER = PlainRenderer()
 WORLD = WorldConfig(kinds=("attribute", "count"))
+TASKS = {"split": "test", "options": {"kinds": ["attribute", "count"]}}
+INTERACTION = Interaction(sampling=Sampling(temperature=0.0))
 ZOOM = format_call(ToolCall("crop_image", {"bbox_2d": [0, 0, 600, 600], "target_image": 1}))
 
 
-def toolbox() -> Toolbox:
-    return standard_toolbox(unit=RENDERER.unit, crop_reply="c", frames_reply="f", error_reply="{error}")
+def evaluated(policy: Policy, tasks: Sequence[Task], **options: int) -> list[Trajectory]:
+    return list(rollouts(Evaluated(policy, RENDERER), INTERACTION, iter(tasks), exact, **options))
 
 
 class Oracle(ScriptedPolicy):
@@ -61,37 +68,38 @@ def oracle(n: int) -> Oracle:
 def test_evaluate_in_batches():
     tasks = list(PixelWorld(WORLD).tasks("test", 6))
     policy = Oracle({t.question: t.answers[0] for t in tasks})
-    result = evaluate(policy, RENDERER, toolbox(), tasks, batch_size=4)
+    found = evaluated(policy, tasks, batch_size=4)
     # Batches of 4 and 2, each asked again for the halves that cropped.
     assert policy.batches == [4, 2, 2, 1]
-    assert [t.task for t in result.trajectories] == tasks
-    assert result.correct == (False, True) * 3
-    assert [t.metrics["correct"] for t in result.trajectories] == [0.0, 1.0] * 3
-    assert result.summary["accuracy"]["by_kind"]["count"]["all"] == 1.0
-    assert result.summary["rapr"]["all"] == 0.5
+    assert [t.task for t in found] == tasks
+    assert [t.metrics["correct"] for t in found] == [0.0, 1.0] * 3
+    summary = summarize(found)
+    assert summary["accuracy"]["by_kind"]["count"]["all"] == 1.0
+    assert summary["rapr"]["all"] == 0.5
 
 
 def test_without_a_toolbox_nothing_is_operated():
     tasks = list(PixelWorld(WORLD).tasks("test", 2))
     policy = ScriptedPolicy(per_prompt({"": [ZOOM + r" \boxed{3}"]}, RENDERER), RENDERER)
-    result = evaluate(policy, RENDERER, None, tasks, limits=Limits(max_turns=1))
-    assert result.summary["rapr"]["all"] == 0.0
-    assert result.trajectories[0].answer == "3"
+    silent = Interaction(operations=(), limits=Limits(max_turns=1))
+    found = list(rollouts(Evaluated(policy, RENDERER), silent, iter(tasks), exact))
+    assert summarize(found)["rapr"]["all"] == 0.0
+    assert found[0].answer == "3"
 
 
 def test_draws_depend_on_the_task_and_the_seed_only():
     tasks = list(PixelWorld(WORLD).tasks("test", 4))
     alone, together = oracle(4), oracle(4)
-    evaluate(alone, RENDERER, toolbox(), [tasks[3]], seed=5)
-    evaluate(together, RENDERER, toolbox(), tasks, seed=5)
+    evaluated(alone, [tasks[3]], seed=5)
+    evaluated(together, tasks, seed=5)
     assert alone.seeds[0] == together.seeds[3]
     assert rollout_seed(5, tasks[3]) != rollout_seed(6, tasks[3])
 
 
 def test_the_table_has_a_column_per_model():
     tasks = list(PixelWorld(WORLD).tasks("test", 4))
-    counting = evaluate(oracle(4), RENDERER, toolbox(), tasks).summary
-    reading = evaluate(oracle(4), RENDERER, toolbox(), tasks[::2]).summary
+    counting = summarize(evaluated(oracle(4), tasks))
+    reading = summarize(evaluated(oracle(4), tasks[::2]))
     console = Console(width=80, file=io.StringIO(), record=True)
     console.print(summary_table({"counts": counting, "reads": reading}))
     rows = [line.split("│")[1:-1] for line in console.export_text().splitlines() if line.startswith("│")]
@@ -112,11 +120,11 @@ def counted(share: float) -> str:
 
 
 def config(out: Path, **changes: object) -> EvalConfig:
-    return EvalConfig.model_validate({"out": out, "world": WORLD, "n": 6, "batch_size": 2, **changes})
+    return EvalConfig.model_validate({"out": out, "tasks": TASKS, "n": 6, "batch_size": 2, **changes})
 
 
 def test_a_run_writes_its_results(tmp_path: Path):
-    summary = run(config(tmp_path), load=lambda name: Model(oracle(6), RENDERER))
+    summary = run(config(tmp_path), load=lambda config: Evaluated(oracle(6), RENDERER))
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert (summary["n"], summary["accuracy"]["all"]) == (6, 0.5)
     read = list(read_trajectories(tmp_path / "trajectories.jsonl"))
@@ -126,21 +134,28 @@ def test_a_run_writes_its_results(tmp_path: Path):
 
 @pytest.mark.parametrize("kept", [0, 3, 6])
 def test_a_resumed_run_makes_only_what_is_missing(tmp_path: Path, kept: int):
-    whole = run(config(tmp_path), load=lambda name: Model(oracle(6), RENDERER))
+    whole = run(config(tmp_path), load=lambda config: Evaluated(oracle(6), RENDERER))
     path = tmp_path / "trajectories.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:kept]) + (lines[kept][:50] if kept < 6 else b""))
     (tmp_path / "summary.json").unlink()
     policy = oracle(6)
-    assert run(config(tmp_path), resume=True, load=lambda name: Model(policy, RENDERER)) == whole
+    assert run(config(tmp_path), resume=True, load=lambda config: Evaluated(policy, RENDERER)) == whole
     assert path.read_bytes() == b"".join(lines)
     # One message per rollout, and one more for each of the three that crop.
     assert len(policy.seeds) == {0: 9, 3: 5, 6: 0}[kept]
 
 
-def test_a_run_without_resume_starts_afresh_and_another_recipe_cannot_go_on(tmp_path: Path):
-    load = lambda name: Model(oracle(6), RENDERER)  # noqa: E731
+def test_a_run_that_is_there_is_kept_and_another_recipe_cannot_go_on(tmp_path: Path):
+    load = lambda config: Evaluated(oracle(6), RENDERER)  # noqa: E731
     run(config(tmp_path), load=load)
-    assert run(config(tmp_path, n=2), load=load)["n"] == 2
-    with pytest.raises(ConfigError, match="differs from the recipe"):
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(config(tmp_path), load=load)
+    with pytest.raises(ConfigError, match="differs from the recipe given in n;"):
         run(config(tmp_path, n=4), resume=True, load=load)
+
+
+def test_tasks_without_end_need_a_number(tmp_path: Path):
+    with pytest.raises(ConfigError, match="never end; say how many to take"):
+        run(config(tmp_path, n=None), load=lambda config: Evaluated(oracle(6), RENDERER))
+    assert list(tmp_path.iterdir()) == []

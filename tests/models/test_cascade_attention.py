@@ -15,7 +15,6 @@ from pixelreasoner.models.attention.cascade_attention import (
     Decoding,
     Piece,
     cascade_attention,
-    use_cascade,
 )
 from pixelreasoner.models.kv_pool import KeyValuePool
 
@@ -65,7 +64,7 @@ def one_pass(dtype, decoding=True):
     n = len(held_B) + sum(piece.n_tokens for piece in pieces)
     shapes = ((1, QUERY_HEADS, n, WIDTH), (1, HEADS, n, WIDTH), (1, HEADS, n, WIDTH))
     q, k, v = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes)
-    out, _ = cascade_attention(module(), q, k, v, None, scaling=SCALE, cascade=plan)
+    out, _ = cascade_attention(module(), q, k, v, scaling=SCALE, plan=plan)
 
     # (pool, row, tokens it holds, prompt) of every new token, one after the other.
     tokens = [
@@ -111,7 +110,7 @@ def test_scores_far_apart_neither_overflow_nor_drown():
         ones = torch.ones(1, 1, 1, WIDTH)
         alone = SimpleNamespace(layer_idx=0)
         out, _ = cascade_attention(
-            alone, ones, ones * 500 * sign, ones * 2, None, scaling=1 / WIDTH, cascade=plan
+            alone, ones, ones * 500 * sign, ones * 2, scaling=1 / WIDTH, plan=plan
         )  # fmt: skip
         assert out.unique().tolist() == [2.0 if sign > 0 else 1.0]
 
@@ -119,23 +118,8 @@ def test_scores_far_apart_neither_overflow_nor_drown():
 def test_what_the_plan_does_not_cover_is_refused():
     plan = CascadePlan(KeyValuePool(1), KeyValuePool(1), Decoding((), (), ()), (), CPU)
     q = torch.zeros(1, 1, 0, WIDTH)
-    call = {"scaling": 1.0, "cascade": plan}
-    with pytest.raises(AssertionError, match="mask"):
-        cascade_attention(module(), q, q, q, torch.ones(1), **call)
+    call = {"scaling": 1.0, "plan": plan}
     with pytest.raises(AssertionError, match="evaluation"):
-        cascade_attention(module(), q, q, q, None, dropout=0.1, **call)
+        cascade_attention(module(), q, q, q, dropout=0.1, **call)
     with pytest.raises(AssertionError, match="window"):
-        cascade_attention(module(), q, q, q, None, sliding_window=4, **call)
-
-
-def test_the_decoder_is_itself_again_after_an_error():
-    decoder = SimpleNamespace(config=SimpleNamespace(_attn_implementation="sdpa"))
-
-    def interrupted():
-        with use_cascade(decoder):
-            assert decoder.config._attn_implementation != "sdpa"
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert decoder.config._attn_implementation == "sdpa"
+        cascade_attention(module(), q, q, q, sliding_window=4, **call)

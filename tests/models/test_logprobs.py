@@ -10,6 +10,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models import logprobs
 from pixelreasoner.models.logprobs import score_tokens
+from prompting import prompt_of
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def rows(model, picture):
         ("q", "It is the K."),
         ("q", ""),
     ):
-        segments = [renderer.prompt(Task("a", question, (picture(24, 16),), ()), ())]
+        segments = [prompt_of(renderer, Task("a", question, (picture(24, 16),), ()), ())]
         n_prompt = len(segments[0].ids)
         if said:
             segments.append(Segment(renderer.encode(said)))

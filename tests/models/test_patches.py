@@ -15,8 +15,8 @@ CPU = torch.device("cpu")
 def test_a_row_by_hand(renderer, picture):
     """Merge windows first: the 2nd patch is right of the 1st, the 3rd below it; then colour, time, y, x."""
     image = picture(16, 16)
-    rows = patch_rows(renderer.blocks(image, crop=False), renderer, CPU)
-    mean, std = (np.array(v) for v in renderer.normalization)
+    rows = patch_rows(renderer.blocks(image, crop=False), renderer.vision, CPU)
+    mean, std = (np.array(v) for v in renderer.vision.normalization)
     values = (image.pixels / 255 - mean) / std
     expected = []
     for window_y, window_x in ((0, 0), (0, 8), (8, 0), (8, 8)):
@@ -36,8 +36,8 @@ def test_blocks_together_are_blocks_alone(renderer, picture, video):
         picture(24, 40),
     ]
     blocks = by_size(block for item in media for block in renderer.blocks(item, crop=False))
-    together = patch_rows(blocks, renderer, CPU)
-    alone = torch.cat([patch_rows([block], renderer, CPU) for block in blocks])
+    together = patch_rows(blocks, renderer.vision, CPU)
+    alone = torch.cat([patch_rows([block], renderer.vision, CPU) for block in blocks])
     assert torch.equal(together, alone)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pixelreasoner.models.attention import flash_kernels, shared_prefix
-from pixelreasoner.models.attention.flash_kernels import CpuFlash, CudaFlash, Region, kernel_for
+from pixelreasoner.models.attention.flash_kernels import Chunked, CpuFlash, CudaFlash, Region, kernel_for
 from pixelreasoner.models.attention.shared_prefix import (
     GroupSpan,
     PrefixPlan,
@@ -64,14 +64,12 @@ def with_gradients(attention, q, k, v):
 
 def two_regions(plan, **options):
     return lambda q, k, v: shared_prefix_attention(
-        torch.nn.Identity(), q, k, v, None, scaling=SCALE, shared_prefix=plan, **options
+        torch.nn.Identity(), q, k, v, plan=plan, scaling=SCALE, **options
     )[0]
 
 
 def dense(plan):
-    return lambda q, k, v: dense_attention(
-        torch.nn.Identity(), q, k, v, None, scaling=SCALE, shared_prefix=plan
-    )[0]
+    return lambda q, k, v: dense_attention(torch.nn.Identity(), q, k, v, plan=plan, scaling=SCALE)[0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -168,21 +166,38 @@ def test_calls_of_the_kernel(monkeypatch):
     assert regions == [(True, 36, 36), (False, 12, 7), (False, 2, 6)]
 
 
-def test_without_a_kernel_the_dense_form_steps_in(monkeypatch):
-    plan = PrefixPlan((GroupSpan(6, (3, 4)),))
-    q, k, v = states(plan)
-    expected = two_regions(plan)(q, k, v)
-    monkeypatch.setattr(shared_prefix, "kernel_for", lambda q: None)
-    torch.testing.assert_close(two_regions(plan)(q, k, v), expected, atol=1e-13, rtol=1e-12)
+@given(plans, st.integers(0, 99), st.sampled_from([1, 7, 10_000]))
+@settings(deadline=None, max_examples=30)
+def test_chunks_give_the_same_on_any_device(plan, seed, scores):
+    """Matrix products, a bounded number of scores at a time, against one masked softmax; gradients too."""
+    before = flash_kernels.CHUNK_SCORES, shared_prefix.kernel_for
+    flash_kernels.CHUNK_SCORES, shared_prefix.kernel_for = scores, lambda q: Chunked()
+    try:
+        q, k, v = states(plan, seed=seed)
+        found, wanted = with_gradients(two_regions(plan), q, k, v), with_gradients(dense(plan), q, k, v)
+    finally:
+        flash_kernels.CHUNK_SCORES, shared_prefix.kernel_for = before
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-10)
 
 
 def test_kernels_by_device_and_dtype(monkeypatch):
     assert isinstance(kernel_for(torch.empty(1, 8)), CpuFlash)
     assert isinstance(kernel_for(torch.empty(1, 8, dtype=torch.float64)), CpuFlash)
-    assert kernel_for(torch.empty(1, 8, dtype=torch.complex64)) is None
-    assert kernel_for(torch.empty(1, 8, device="meta")) is None
+    assert isinstance(kernel_for(torch.empty(1, 8, dtype=torch.complex64)), Chunked)
+    assert isinstance(kernel_for(torch.empty(1, 8, device="meta")), Chunked)
     monkeypatch.setattr(CpuFlash, "operators", ("_an_operator_of_another_release",))
-    assert kernel_for(torch.empty(1, 8)) is None
+    assert isinstance(kernel_for(torch.empty(1, 8)), Chunked)
+
+
+def test_the_kernel_in_use_is_said_once(caplog):
+    flash_kernels._log_once.cache_clear()
+    with caplog.at_level("INFO", logger="pixelreasoner"):
+        for _ in range(3):
+            kernel_for(torch.empty(2, 24))
+    assert [r.getMessage() for r in caplog.records] == [
+        "shared-prefix attention: CpuFlash on cpu, float32, heads of width 24"
+    ]
 
 
 def test_it_cannot_be_differentiated_twice():

@@ -13,12 +13,14 @@ from benchmarks.reference.local_policy import LocalPolicy
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models import logprobs
-from pixelreasoner.models.attention.shared_prefix import SHARED_PREFIX, SHARED_PREFIX_DENSE
+from pixelreasoner.models.attention import dispatch
+from pixelreasoner.models.attention.shared_prefix import dense_attention
 from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.models.packing import CompletionSegment, pack
 from pixelreasoner.models.shared_scores import score_packed
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import CompletionRequest, Sampling, complete
+from prompting import prompt_of
 
 FORBIDDEN = (5, 6, 7)
 
@@ -50,9 +52,9 @@ def attempts(picture, video):
                     marks.append(np.zeros(len(segments[-1].ids), bool))
             return segments, np.concatenate(marks)
 
-        two = renderer.prompt(Task("a", "Which number?", (picture(40, 24), picture(24, 24, 1)), ()), ())
-        clip = renderer.prompt(Task("b", "Which frame shows it?", (video(5, fps=4.0),), ()), ())
-        plain = renderer.prompt(Task("c", "What is 7?", (), ()), ())
+        two = prompt_of(renderer, Task("a", "Which number?", (picture(40, 24), picture(24, 24, 1)), ()), ())
+        clip = prompt_of(renderer, Task("b", "Which frame shows it?", (video(5, fps=4.0),), ()), ())
+        plain = prompt_of(renderer, Task("c", "What is 7?", (), ()), ())
         small, wide = picture(16, 16, 2), picture(32, 16, 3)
         return [
             attempt(two, ("Closer.", (small,)), ("It is the K.", ())),
@@ -63,7 +65,7 @@ def attempts(picture, video):
             attempt(clip, ("Nothing is here.", ())),
             attempt(two, ("Which", (picture(16, 24, 4),)), ("It reads K.", ())),
             attempt(plain, ("Seven, which is a number.", ())),
-            attempt(renderer.prompt(Task("d", "q", (small,), ()), ()), ("On its own.", ())),
+            attempt(prompt_of(renderer, Task("d", "q", (small,), ()), ()), ("On its own.", ())),
         ]
 
     return make
@@ -200,9 +202,8 @@ def test_the_dense_form_agrees(trained, attempts, monkeypatch):
     model = trained(torch.float64)
     with torch.no_grad():
         found = packed(model, attempts)
-        monkeypatch.setattr("pixelreasoner.models.attention.shared_prefix.SHARED_PREFIX", SHARED_PREFIX_DENSE)
+        monkeypatch.setattr(dispatch, "shared_prefix_attention", dense_attention)
         dense = packed(model, attempts)
-    assert model.decoder.config._attn_implementation == SHARED_PREFIX_DENSE
     torch.testing.assert_close(found.logp_N, dense.logp_N, atol=1e-12, rtol=1e-12)
 
 
@@ -226,7 +227,6 @@ def test_sampling_goes_on_as_before(trained, attempts, temperature):
     before = complete(policy, requests)
     with torch.no_grad():
         packed(model, attempts)
-    assert model.decoder.config._attn_implementation == SHARED_PREFIX
     assert complete(policy, requests) == before
 
 

@@ -72,7 +72,7 @@ def test_the_whole_tower_gives_the_stock_numbers(folder, load_model, picture):
     stock.load_state_dict(model.vision.state_dict())
     sizes = [(40, 32), (24, 24), (48, 24), (24, 24), (40, 40)]
     blocks = [block for size in sizes for block in model.renderer.blocks(picture(*size), crop=False)]
-    rows = patch_rows(blocks, model.renderer, model.device).double()
+    rows = patch_rows(blocks, model.renderer.vision, model.device).double()
     grid = torch.tensor([b.grid_thw for b in blocks])
     assert model.vision.config._attn_implementation == PACKED_FLASH
     assert stock.config._attn_implementation == "sdpa"

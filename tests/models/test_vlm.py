@@ -12,14 +12,17 @@ import torch
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
+from pixelreasoner.models.loader import prepare
 from pixelreasoner.models.patches import patch_rows
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
+from prompting import prompt_of
 
 
 def stock_of(model: VisionLanguageModel):
     """The same weights in an untouched transformers model."""
     config = copy.deepcopy(model.hf.config)
-    config.vision_config._attn_implementation = "sdpa"
+    config.vision_config._attn_implementation = config.text_config._attn_implementation = "sdpa"
     stock = type(model.hf)._from_config(config, dtype=torch.float64, attn_implementation="sdpa")
     stock.load_state_dict(model.hf.state_dict())
     return stock.eval()
@@ -42,7 +45,7 @@ def stock_inputs(model: VisionLanguageModel, layouts, *, left: bool) -> dict:
     ):
         chosen = [b for b in blocks if b.kind == kind]
         if chosen:
-            tensors[pixels] = patch_rows(chosen, model.renderer, model.device).double()
+            tensors[pixels] = patch_rows(chosen, model.renderer.vision, model.device).double()
             # Each temporal patch may be given as a video of its own: the stock model splits videos into them.
             tensors[grid] = torch.tensor([b.grid_thw for b in chosen])
             if kind == "video" and model.hf.config.model_type == "qwen2_5_vl":
@@ -62,7 +65,7 @@ def conversations(picture, video):
             Task("c", "Is it here?", (picture(48, 48, 2), video(2)), ()),
             Task("d", "What is 7?", (), ()),
         ]
-        rows = [[renderer.prompt(task, ())] for task in tasks]
+        rows = [[prompt_of(renderer, task, ())] for task in tasks]
         rows[0] += [
             Segment(renderer.encode("Closer.")),
             renderer.observation(Observation("Image 2:", (crop,))),
@@ -84,6 +87,7 @@ def any_model(request, load_model, qwen3_folder, qwen25_folder) -> VisionLanguag
     config.vision_config._attn_implementation = "sdpa"
     torch.manual_seed(3)
     bare = type(model.hf)._from_config(config, dtype=torch.float64, attn_implementation="sdpa").eval()
+    prepare(bare)
     return VisionLanguageModel(bare, model.renderer)
 
 
@@ -106,7 +110,7 @@ def test_hidden_states_and_logits_are_the_stock_models(any_model, conversations,
 
 def test_deepstack_matters_where_there_is_some(load_model, qwen3_folder, picture):
     model = load_model(qwen3_folder)
-    row = model.renderer.layout([model.renderer.prompt(Task("a", "q", (picture(40, 24),), ()), ())])
+    row = model.renderer.layout([prompt_of(model.renderer, Task("a", "q", (picture(40, 24),), ()), ())])
     features = model.encode(row.blocks)
     assert len(features[row.blocks[0].key].deepstack) == 2
     batch = model.embed([row], features, left=False)
@@ -157,7 +161,7 @@ class TestEncode:
 
     def test_gradients_reach_the_tower_through_every_copy(self, model, picture):
         renderer = model.renderer
-        row = renderer.layout([renderer.prompt(Task("a", "q", (picture(16, 16),), ()), ())])
+        row = renderer.layout([prompt_of(renderer, Task("a", "q", (picture(16, 16),), ()), ())])
         gradients = []
         for copies in (1, 3):
             model.zero_grad()
@@ -172,34 +176,38 @@ class TestEncode:
 
 class TestSaveAndLoad:
     def test_round_trip(self, folder, model, tmp_path, picture):
-        model.save(tmp_path / "out")
+        save_checkpoint(model, tmp_path / "out")
         again = VisionLanguageModel.load(tmp_path / "out", dtype=torch.float64)
         for name, weight in model.hf.state_dict().items():
             assert torch.equal(weight, again.hf.state_dict()[name]), name
         ours, theirs = model.renderer, again.renderer
         assert type(ours) is type(theirs)
-        assert (ours.chat_format, ours.normalization, ours.unit) == (
+        assert (ours.chat_format, ours.vision, ours.fingerprint) == (
             theirs.chat_format,
-            theirs.normalization,
-            theirs.unit,
+            theirs.vision,
+            theirs.fingerprint,
         )
         task = Task("a", "q", (picture(40, 24),), ())
-        assert ours.prompt(task, ()) == theirs.prompt(task, ())
+        assert prompt_of(ours, task, ()) == prompt_of(theirs, task, ())
 
     def test_the_folder_is_an_ordinary_one(self, model, tmp_path):
         from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
-        model.save(tmp_path)
+        save_checkpoint(model, tmp_path)
         assert not [p.name for p in tmp_path.glob("*.json") if "pixelreasoner" in p.read_text()]
         AutoModelForImageTextToText.from_pretrained(tmp_path)
         processor = AutoImageProcessor.from_pretrained(tmp_path)
-        assert tuple(processor.image_mean) == model.renderer.normalization.mean
-        assert processor.size["longest_edge"] == model.renderer.chat_format.image.max_pixels
+        assert tuple(processor.image_mean) == model.renderer.vision.normalization.mean
+
+    def test_the_processor_file_of_a_checkpoint_is_kept_as_it_is(self, model, tmp_path):
+        save_checkpoint(model, tmp_path / "out")
+        name = "preprocessor_config.json"
+        assert (tmp_path / "out" / name).read_bytes() == (model.source / name).read_bytes()
 
     def test_weights_can_be_saved_smaller(self, model, tmp_path):
         from safetensors.torch import load_file
 
-        model.save(tmp_path, dtype=torch.bfloat16)
+        save_checkpoint(model, tmp_path, dtype=torch.bfloat16)
         assert {w.dtype for w in load_file(tmp_path / "model.safetensors").values()} == {torch.bfloat16}
         assert {p.dtype for p in model.parameters()} == {torch.float64}
 
@@ -209,7 +217,7 @@ class TestSaveAndLoad:
 
     @pytest.mark.parametrize(("text", "message"), [
         ('{"model_type": "llama"}', "'llama' model; supported: qwen3_vl, qwen2_5_vl"),
-        ("{}", "'None' model"), ("{", "cannot be read"), ("[]", "cannot be read"),
+        ("{}", "'None' model"), ("{", "cannot be read"), ("[]", "no JSON object"),
     ])  # fmt: skip
     def test_another_architecture_or_none(self, tmp_path, text, message):
         (tmp_path / "config.json").write_text(text)

@@ -23,6 +23,7 @@ from pixelreasoner.nano.pointing import LAYERS, Lookup, PlaceReader, Pointing
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
 from pixelreasoner.tasks.pixelworld import KINDS, PixelWorld
 from pixelreasoner.tasks.pixelworld.questions import Place
+from prompting import prompt_of
 
 BOX = Box(5, 2, 20, 25)
 PLACE = Place((BOX,))
@@ -69,7 +70,7 @@ def reader(model) -> PlaceReader:
 def row(model, media, answer: str, *, question: str = "Where?"):
     """One exchange, the answer of which is learned."""
     r = model.renderer
-    segments = [r.prompt(Task("t", question, media, ()), ()), Segment(r.encode(answer))]
+    segments = [prompt_of(r, Task("t", question, media, ()), ()), Segment(r.encode(answer))]
     mask = np.repeat([False, True], [len(s.ids) for s in segments])
     return r.layout(segments), mask
 

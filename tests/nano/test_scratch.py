@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pixelreasoner.chat.chat_format import ChatFormat
-from pixelreasoner.chat.parsing import format_call
+from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.nano.scratch import (

@@ -17,7 +17,8 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.ops.operation import ToolSchema, check_index, check_names, function_schema
-from pixelreasoner.ops.toolbox import Toolbox, standard_toolbox
+from pixelreasoner.ops.toolbox import Toolbox
+from toolboxes import standard_toolbox
 
 PHOTO = Picture(np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3))
 SCENE = ImageContext((DisplayedImage(PHOTO, PHOTO.size),), Video((PHOTO,) * 16))

@@ -6,6 +6,7 @@ import pytest
 
 from pixelreasoner.core.task import Task
 from policy_helpers import of_prompts
+from prompting import prompt_of
 
 
 @pytest.fixture
@@ -22,7 +23,9 @@ def single(model, folder):
 def prompts(renderer, picture, video):
     """Of different lengths: one picture, two pictures, a video, no media."""
     media = [(picture(40, 30),), (picture(20, 50), picture(33, 33, 1)), (video(5),), ()]
-    return [renderer.prompt(Task(str(i), "What is it?" + "?" * i, m, ()), ()) for i, m in enumerate(media)]
+    return [
+        prompt_of(renderer, Task(str(i), "What is it?" + "?" * i, m, ()), ()) for i, m in enumerate(media)
+    ]
 
 
 @pytest.fixture

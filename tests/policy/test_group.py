@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from benchmarks.reference.local_policy import LocalPolicy
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.messages import Parsed, ToolCall
 from pixelreasoner.core.task import Task
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.models.patches import patch_rows
@@ -60,7 +60,7 @@ def test_greedy_equals_generate(single, prompts):
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         inputs["mm_token_type_ids"] = torch.from_numpy(layout.kind_T.astype(np.int64))[None]
         if layout.blocks:
-            inputs["pixel_values"] = patch_rows(layout.blocks, renderer, single.device)
+            inputs["pixel_values"] = patch_rows(layout.blocks, renderer.vision, single.device)
             inputs["image_grid_thw"] = torch.tensor([b.grid_thw for b in layout.blocks])
         out = stock.generate(
             **inputs, do_sample=False, max_new_tokens=12, eos_token_id=sorted(renderer.stop_ids),
@@ -232,7 +232,7 @@ def test_rollouts_equal_those_of_the_reference(model, picture, batch_size):
             requests,
             policy=policy,
             renderer=renderer,
-            toolbox=toolbox_for(model.renderer),
+            toolbox=Interaction().toolbox(model.renderer.vision.unit, model.renderer.chat_format),
             sampling=Sampling(max_tokens=30),
             limits=Limits(max_operations=3),
         )

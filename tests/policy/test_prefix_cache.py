@@ -34,6 +34,7 @@ from policy_helpers import (
     sample,
     tokens_read,
 )
+from prompting import prompt_of
 
 ONE, THREE = Sampling(max_tokens=1), Sampling(max_tokens=3)
 
@@ -145,7 +146,7 @@ def test_the_memory_of_a_session_is_free_when_it_ends(model, requests):
 def test_the_number_of_sequences_and_prompts_is_bounded(model):
     with GroupPolicy(model, batch_size=2).session() as engine:
         for seed in range(20):
-            text = model.renderer.prompt(Task("t", f"Question {seed}?", (), ()), ())
+            text = prompt_of(model.renderer, Task("t", f"Question {seed}?", (), ()), ())
             finish(engine, [CompletionRequest((text,), seed, Sampling(max_tokens=2))])
         cache = engine._cache
     assert len(cache.sequences) == 4
@@ -287,9 +288,9 @@ def test_weights_may_change_in_the_middle_of_a_message(own, prompts):
 
 
 def test_new_weights_of_the_tower_drop_its_features(own, requests, monkeypatch):
-    policy = GroupPolicy(own, features=FeatureStore(own, frozen=True))
+    policy = GroupPolicy(own, features=FeatureStore(own))
     sample(policy, requests[:1], ONE)
     tower = {n: p.detach() * 1.5 for n, p in own.hf.named_parameters() if "visual" in n}
     policy.load_weights(tower.items(), version=1)
     got = sample(policy, requests[:1], ONE)
-    assert_same(got, sample(LocalPolicy(own, features=FeatureStore(own, frozen=True)), requests[:1], ONE))
+    assert_same(got, sample(LocalPolicy(own, features=FeatureStore(own)), requests[:1], ONE))

@@ -35,6 +35,36 @@ from pixelreasoner.rewards.answers import is_correct, normalize
         ("\uff13", "3"),  # a full-width digit
         ("ﬁne", "fine"),
         ("STRASSE", "straße"),
+        ("10²", "10^2"),  # A1
+        ("10^{2}", "10²"),
+        ("H₂O", "H2O"),
+        ("½", "1/2"),
+        (r"\textrm{left}", "left"),  # A3
+        (r"\mathsf{left}", "left"),
+        (r"\mbox{left}", "left"),
+        (r"\operatorname{left}", "left"),
+        (r"\underline{left}", "left"),
+        (r"\text {left}", "left"),
+        (r"30^\circ", "30°"),  # A5
+        (r"30^{\circ}", "30°"),
+        ("\u22125", "-5"),  # A6: minus, dashes, quotes
+        ("2010\u20132015", "2010-2015"),
+        ("don\u2019t walk", "don't walk"),
+        ("T\u2011shirt", "T-shirt"),
+        ("0.50", "0.5"),  # A8
+        (".5", "0.5"),
+        ("3.50%", "3.5%"),
+        ("$5.00", "$5"),
+        ("-$5", "$-5"),
+        ("50 %", "50%"),  # A9
+        ("[8.1,12.8]", "[8.1, 12.8]"),
+        ("red,blue", "red, blue"),
+        ("B)", "B"),  # A13
+        ("[B]", "B"),
+        ("{B}", "B"),
+        ("B:", "B"),
+        ("**B**", "B"),
+        ("Option B", "B"),
     ],
 )
 def test_equal(answer, reference):
@@ -60,6 +90,19 @@ def test_equal(answer, reference):
         ("12,345", "12345"),
         ("0", "O"),
         ("left right", "leftright"),
+        ("10²", "102"),  # A1: NFKC alone would make them one
+        ("5³", "53"),
+        ("20⁰", "200"),
+        ("101₂", "1012"),
+        ("5½", "51/2"),
+        ("12, 345", "12,345"),  # two numbers and one
+        ("[12, 345]", "[12,345]"),
+        ("1, 3", "1,3"),  # a list and a decimal comma
+        ("3.5", "35"),
+        ("5%", "5"),
+        ("€5", "$5"),
+        ("Option", "O"),
+        ("(B]", "B"),
     ],
 )
 def test_different(answer, reference):
@@ -79,6 +122,11 @@ def test_any_reference_will_do():
 
 def test_a_very_long_number_is_only_wrong():
     assert not is_correct("9" * 10_000, ["3"])
+
+
+@given(st.integers(), st.integers())
+def test_numbers_are_equal_only_when_they_are(a, b):
+    assert is_correct(str(a), [f"{b}.00"]) == (a == b)
 
 
 @given(st.text())

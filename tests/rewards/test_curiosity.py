@@ -16,29 +16,29 @@ TASK = Task("t", "Q?", (Picture(np.zeros((2, 2, 3), np.uint8)),), ("A",))
 PAPER = CuriosityConfig()
 
 
-def attempt(n_valid: int, n_invalid: int = 0) -> Trajectory:
-    good = Turn("zoom", ToolCall("crop_image"), Observation("ok"))
-    bad = Turn("zoom", ToolCall("crop_image"), Observation("no such image", valid=False))
+def rollout_of(n_valid: int, n_invalid: int = 0) -> Trajectory:
+    good = Turn("crop", ToolCall("crop_image"), Observation("ok"))
+    bad = Turn("crop", ToolCall("crop_image"), Observation("no such image", valid=False))
     turns = (*[bad] * n_invalid, *[good] * n_valid, Turn("done"))
     return Trajectory(TASK, turns, StopReason.ANSWER, "A")
 
 
-def group_of(n_looking: int, size: int = 8) -> Group:
-    return tuple(attempt(1 if i < n_looking else 0) for i in range(size))
+def group_of(n_operating: int, size: int = 8) -> Group:
+    return tuple(rollout_of(1 if i < n_operating else 0) for i in range(size))
 
 
 @pytest.mark.parametrize(
-    ("n_looking", "bonus"),
+    ("n_operating", "bonus"),
     [
         (0, None),  # nobody to pay
-        (1, 0.0875),  # 0.5 * (0.3 - 0.125), the paper's largest bonus at 8 attempts
+        (1, 0.0875),  # 0.5 * (0.3 - 0.125), the paper's largest bonus at 8 rollouts
         (2, 0.025),  # 0.5 * (0.3 - 0.25)
         (3, 0.0),  # 0.375 is above H
         (8, 0.0),
     ],
 )
-def test_bonus_by_rate(n_looking, bonus):
-    group = group_of(n_looking)
+def test_bonus_by_rate(n_operating, bonus):
+    group = group_of(n_operating)
     terms = curiosity_rewards([0.0] * 8, group, PAPER)
     for y, term in zip(group, terms, strict=True):
         assert term.curiosity == (pytest.approx(bonus) if y.used_pixel_space else 0.0)
@@ -54,14 +54,14 @@ def test_the_bonus_ends_exactly_at_H():
 
 @pytest.mark.parametrize(("n_vo", "penalty"), [(0, 0.0), (1, 0.0), (2, -0.05), (3, -0.1), (4, -0.15)])
 def test_penalty_by_operations(n_vo, penalty):
-    (term,) = curiosity_rewards([1.0], (attempt(n_vo),), PAPER)
+    (term,) = curiosity_rewards([1.0], (rollout_of(n_vo),), PAPER)
     assert term.penalty == pytest.approx(penalty)
     assert term.total == pytest.approx(1.0 + penalty)
 
 
 def test_whole_rewards_of_one_group():
-    # RaPR = 1/8. Right without looking; right after three looks; wrong after none.
-    group = (attempt(0), attempt(3), *[attempt(0)] * 6)
+    # RaPR = 1/8. Right without an operation; right after three; wrong after none.
+    group = (rollout_of(0), rollout_of(3), *[rollout_of(0)] * 6)
     terms = curiosity_rewards([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], group, PAPER)
     assert terms[0] == RewardTerms(1.0, 0.0, 0.0)
     assert terms[1].total == pytest.approx(1.0 + 0.0875 - 0.1)
@@ -69,7 +69,7 @@ def test_whole_rewards_of_one_group():
 
 
 def test_calls_that_failed_count_neither_way():
-    group = (attempt(0, n_invalid=4), attempt(1, n_invalid=3), *[attempt(0)] * 6)
+    group = (rollout_of(0, n_invalid=4), rollout_of(1, n_invalid=3), *[rollout_of(0)] * 6)
     terms = curiosity_rewards([0.0] * 8, group, PAPER)
     assert terms[0] == RewardTerms(0.0, 0.0, 0.0)
     assert terms[1].curiosity == pytest.approx(0.0875)
@@ -77,7 +77,7 @@ def test_calls_that_failed_count_neither_way():
 
 
 def test_without_curiosity_the_penalty_stays():
-    terms = curiosity_rewards([1.0] * 8, (attempt(2), *[attempt(0)] * 7), CuriosityConfig(alpha=0.0))
+    terms = curiosity_rewards([1.0] * 8, (rollout_of(2), *[rollout_of(0)] * 7), CuriosityConfig(alpha=0.0))
     assert terms[0].curiosity == 0.0
     assert terms[0].penalty == pytest.approx(-0.05)
 

@@ -1,4 +1,4 @@
-"""A checkpoint folder with what synthesis reads of one, and a sight like it."""
+"""A checkpoint folder with what synthesis reads of one, and the tools of a model like it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
-from pixelreasoner.synth.sight import Sight
+from pixelreasoner.chat.checkpoint_files import load_vision_spec
+from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.synth.outline import Tools
 
 CHAT_FORMAT = ChatFormat(
     system="",
@@ -29,5 +31,6 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sight() -> Sight:
-    return Sight(CHAT_FORMAT, factor=16)
+def tools(checkpoint: Path) -> Tools:
+    vision = load_vision_spec(checkpoint)
+    return Tools.of(vision, 20, Interaction().toolbox(vision.unit, CHAT_FORMAT))

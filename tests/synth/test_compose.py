@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.encode import encode_trajectory
+from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.chat.plain import STOP, PlainRenderer
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.inspection import inspected_regions
@@ -15,12 +18,15 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.objectives.samples import loss_mask
+from pixelreasoner.ops.build import PAPER
+from pixelreasoner.rewards.scorers import exact
 from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.mix import Template
+from pixelreasoner.synth.outline import Tools, outline
 from pixelreasoner.synth.regions import SynthesisError
-from pixelreasoner.synth.sight import Sight
-from pixelreasoner.synth.teacher import OracleTeacher
+from pixelreasoner.synth.teacher import OracleTeacher, TrajectoryTexts
 from pixelreasoner.tasks.pixelworld import PixelWorld
 
 T = Template
@@ -29,15 +35,18 @@ IMAGE_KINDS = ("attribute", "relation", "count", "page")
 IMAGE_TEMPLATES = (T.SINGLE_PASS, T.RECROP_ONCE, T.RECROP_TWICE, T.FURTHER_ZOOM)
 
 
-def written(sight: Sight, kind: str, template: Template, index: int = 0, *, needs: bool = True) -> Trajectory:
-    return compose(
-        WORLD.task("train", kind, index, needs_operation=needs),
-        template,
-        OracleTeacher(),
-        sight=sight,
-        toolbox=sight.toolbox(),
-        rng=np.random.default_rng(index),
-    )
+def write(task: Task, template: Template, tools: Tools, seed: int = 0) -> Trajectory:
+    done = outline(task, template, tools, np.random.default_rng([seed, 0]))
+    texts = asyncio.run(OracleTeacher().write(done, np.random.default_rng([seed, 1])))
+    return compose(done, texts, HERMES, tools.vision.coordinates)
+
+
+def written(tools: Tools, kind: str, template: Template, index: int = 0, *, needs: bool = True) -> Trajectory:
+    return write(WORLD.task("train", kind, index, needs_operation=needs), template, tools, index)
+
+
+def faults(trajectory: Trajectory) -> list[str]:
+    return verify(trajectory, exact, HERMES)
 
 
 def coverages(trajectory: Trajectory) -> list[float]:
@@ -59,23 +68,23 @@ def coverages(trajectory: Trajectory) -> list[float]:
     ],
 )
 def test_templates_of_pictures(
-    sight: Sight, kind: str, template: Template, shows: list[float], learned: list[bool]
+    tools: Tools, kind: str, template: Template, shows: list[float], learned: list[bool]
 ):
     for index in range(4):
-        trajectory = written(sight, kind, template, index)
+        trajectory = written(tools, kind, template, index)
         assert coverages(trajectory) == shows
         assert [turn.trainable for turn in trajectory.turns] == learned
         assert trajectory.answer == trajectory.task.answers[0]
         assert (trajectory.source, trajectory.stop) == (template.value, StopReason.ANSWER)
-        assert verify(trajectory) == []
+        assert faults(trajectory) == []
 
 
 @pytest.mark.parametrize(
     ("template", "shows"), [(T.SINGLE_PASS, [1]), (T.RESELECT, [0, 1]), (T.TEXT_ONLY, [])]
 )
-def test_templates_of_clips(sight: Sight, template: Template, shows: list[float]):
+def test_templates_of_clips(tools: Tools, template: Template, shows: list[float]):
     for index in range(4):
-        trajectory = written(sight, "clip", template, index)
+        trajectory = written(tools, "clip", template, index)
         assert coverages(trajectory) == shows
         assert trajectory.task.cue is not None
         if shows:
@@ -84,14 +93,14 @@ def test_templates_of_clips(sight: Sight, template: Template, shows: list[float]
             assert last.frames == trajectory.task.cue.frames
 
 
-def test_tasks_the_overview_answers_can_be_looked_at_too(sight: Sight):
+def test_tasks_the_overview_answers_can_be_looked_at_too(tools: Tools):
     for kind in (*IMAGE_KINDS, "clip"):
         for index in range(4):
-            assert coverages(written(sight, kind, T.SINGLE_PASS, index, needs=False)) == [1]
+            assert coverages(written(tools, kind, T.SINGLE_PASS, index, needs=False)) == [1]
 
 
-def test_a_further_zoom_is_cut_from_the_crop(sight: Sight):
-    trajectory = written(sight, "attribute", T.FURTHER_ZOOM)
+def test_a_further_zoom_is_cut_from_the_crop(tools: Tools):
+    trajectory = written(tools, "attribute", T.FURTHER_ZOOM)
     large, right = (turn.observation for turn in trajectory.turns[:2])
     assert large is not None
     assert right is not None
@@ -109,8 +118,9 @@ def test_a_further_zoom_is_cut_from_the_crop(sight: Sight):
 
 
 @pytest.mark.parametrize(("unit", "step"), [(Unit.PIXEL, 1), (Unit.PIXEL, 4), (Unit.FRACTION, 0.02)])
-def test_every_unit(sight: Sight, unit: Unit, step: float):
-    spoken = replace(sight, unit=unit, step=step)
+def test_every_unit(tools: Tools, unit: Unit, step: float):
+    toolbox = Interaction().toolbox(unit, ChatFormat())
+    spoken = Tools.of(replace(tools.vision, unit=unit), step, toolbox)
     for template in IMAGE_TEMPLATES:
         trajectory = written(spoken, "attribute", template, index=1)
         for turn in trajectory.turns[:-1]:
@@ -118,46 +128,46 @@ def test_every_unit(sight: Sight, unit: Unit, step: float):
             assert all(abs(v / step - round(v / step)) < 1e-6 for v in turn.call.arguments["bbox_2d"])
 
 
-def test_a_message_names_its_subject_right_before_the_call(sight: Sight):
+def test_a_message_names_its_subject_right_before_the_call(tools: Tools):
     for kind in (*IMAGE_KINDS, "clip"):
         template = T.RESELECT if kind == "clip" else T.RECROP_TWICE
-        trajectory = written(sight, kind, template)
+        trajectory = written(tools, kind, template)
         for turn in trajectory.turns[:-1]:
             words, _, _ = turn.text.partition("<tool_call>")
             assert words.endswith(f"{trajectory.task.subject}.\n")
 
 
-def test_sentences_are_short(sight: Sight):
+def test_sentences_are_short(tools: Tools):
     for template in IMAGE_TEMPLATES:
         for index in range(5):
-            for turn in written(sight, "page", template, index).turns:
+            for turn in written(tools, "page", template, index).turns:
                 words, _, _ = turn.text.partition("<tool_call>")
                 assert all(len(sentence.split()) <= 10 for sentence in words.split("."))
 
 
-def test_a_direct_answer_is_the_sentence_of_an_answer_after_an_operation(sight: Sight):
-    direct, looked = (written(sight, "attribute", template) for template in (T.TEXT_ONLY, T.SINGLE_PASS))
+def test_a_direct_answer_is_the_sentence_of_an_answer_after_an_operation(tools: Tools):
+    direct, looked = (written(tools, "attribute", template) for template in (T.TEXT_ONLY, T.SINGLE_PASS))
     (only,) = direct.turns
     name, answer = direct.task.subject.capitalize(), direct.answer
     assert only.text == f"{name} reads {answer}. \\boxed{{{answer}}}"
     assert looked.turns[-1].text.startswith(looked.task.subject.capitalize() + " reads ")
 
 
-def test_only_right_operations_and_text_are_learned(sight: Sight):
+def test_only_right_operations_and_text_are_learned(tools: Tools):
     renderer = PlainRenderer()
-    trajectory = written(sight, "count", T.RECROP_TWICE)
-    encoded = encode_trajectory(trajectory, renderer, sight.toolbox().schemas)
+    trajectory = replace(written(tools, "count", T.RECROP_TWICE), coordinates="")
+    encoded = encode_trajectory(trajectory, renderer, tools.toolbox.schemas)
     ids = np.concatenate([segment.ids for segment in encoded.segments])
     right, last = trajectory.turns[2:]
     assert ids[loss_mask(encoded)].tolist() == [*right.text.encode(), STOP, *last.text.encode(), STOP]
 
 
-def test_the_generator_fixes_everything(sight: Sight):
-    assert written(sight, "count", T.RECROP_ONCE, 3) == written(sight, "count", T.RECROP_ONCE, 3)
+def test_the_generator_fixes_everything(tools: Tools):
+    assert written(tools, "count", T.RECROP_ONCE, 3) == written(tools, "count", T.RECROP_ONCE, 3)
 
 
-def test_verify_finds_faults(sight: Sight):
-    good = written(sight, "attribute", T.RECROP_ONCE)
+def test_verify_finds_faults(tools: Tools):
+    good = written(tools, "attribute", T.RECROP_ONCE)
     wrong, right, last = good.turns
     assert right.observation is not None
     found = {
@@ -183,24 +193,34 @@ def test_verify_finds_faults(sight: Sight):
         ),
     }  # fmt: skip
     for message, faulty in found.items():
-        assert any(message in problem for problem in verify(faulty)), message
+        assert any(message in problem for problem in faults(faulty)), message
 
 
-def test_a_task_that_cannot_be_looked_at_is_refused(sight: Sight):
+def test_a_task_that_cannot_be_looked_at_is_refused(tools: Tools):
     task = WORLD.task("train", "attribute", 0, needs_operation=True)
     clip = WORLD.task("train", "clip", 0, needs_operation=True)
 
-    def write(task: Task, template: Template) -> None:
-        rng = np.random.default_rng(0)
-        compose(task, template, OracleTeacher(), sight=sight, toolbox=sight.toolbox(), rng=rng)
-
     with pytest.raises(SynthesisError, match="has no cue"):
-        write(replace(task, cue=None), T.SINGLE_PASS)
+        write(replace(task, cue=None), T.SINGLE_PASS, tools)
     with pytest.raises(SynthesisError, match="no box in a picture"):
-        write(replace(task, cue=Cue()), T.SINGLE_PASS)
+        write(replace(task, cue=Cue()), T.SINGLE_PASS, tools)
     with pytest.raises(SynthesisError, match="never too large"):
-        write(clip, T.FURTHER_ZOOM)
+        write(clip, T.FURTHER_ZOOM, tools)
     with pytest.raises(ValueError, match="no reference answer"):
-        write(replace(task, answers=()), T.TEXT_ONLY)
+        write(replace(task, answers=()), T.TEXT_ONLY, tools)
     with pytest.raises(ValueError, match="no subject"):
-        write(replace(task, subject=""), T.SINGLE_PASS)
+        write(replace(task, subject=""), T.SINGLE_PASS, tools)
+
+
+def test_a_teacher_that_writes_too_little_is_told(tools: Tools):
+    done = outline(
+        WORLD.task("train", "count", 0, needs_operation=True), T.RECROP_ONCE, tools, np.random.default_rng(0)
+    )
+    with pytest.raises(SynthesisError, match="wrote 1 texts for 2 operations"):
+        compose(done, TrajectoryTexts(("one",), "end"), HERMES, "relative")
+
+
+def test_both_operations_are_needed(tools: Tools):
+    only_crop = Interaction(operations=PAPER[:1]).toolbox(tools.vision.unit, ChatFormat())
+    with pytest.raises(SynthesisError, match="list both in operations"):
+        Tools.of(tools.vision, 20, only_crop)

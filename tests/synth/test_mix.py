@@ -10,14 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.core.task import Task
 from pixelreasoner.synth.mix import ImageMix, Mix, Slot, Template, VideoMix, apportion, plan
+from pixelreasoner.synth.regions import SynthesisError
+from pixelreasoner.tasks.config import TasksConfig, build_tasks
+from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
 
 KINDS = ("attribute", "relation", "count", "page", "clip")
 T = Template
 
 
 def slots(n: int, mix: Mix, kinds: tuple[str, ...] = KINDS, seed: int = 0) -> list[Slot]:
-    return plan(n, mix, kinds, np.random.default_rng(seed))
+    tasks = build_tasks(TasksConfig(options={"kinds": list(kinds)}))
+    return plan(n, mix, tasks, np.random.default_rng(seed))
 
 
 def test_the_papers_set_of_7500():
@@ -46,7 +52,7 @@ def test_kinds_are_equally_frequent():
 
 
 def test_who_needs_the_operation():
-    made = slots(1500, Mix(text_only=0, overview_share=0.2))
+    made = slots(1500, Mix(text_only=0, full_image_share=0.2))
     assert all(not s.needs_operation for s in slots(100, Mix(text_only=1)))
     guesses = slots(200, Mix(text_only=1, guess_share=0.25))
     assert sum(s.needs_operation for s in guesses) == 50
@@ -57,7 +63,7 @@ def test_who_needs_the_operation():
 
 
 def test_no_task_occurs_twice():
-    made = slots(2000, Mix(overview_share=0.3))
+    made = slots(2000, Mix(full_image_share=0.3))
     assert len({(s.kind, s.needs_operation, s.index) for s in made}) == 2000
 
 
@@ -104,4 +110,31 @@ def test_shares_must_sum_to_one():
     with pytest.raises(ValidationError, match=r"video templates sum to 0\.5"):
         VideoMix(single_pass=0.4)
     with pytest.raises(ValidationError, match=r"only 0\.3 of the trajectories are single-pass"):
-        Mix(overview_share=0.4)
+        Mix(full_image_share=0.4)
+
+
+def of_a_file(labels: list[TaskLabel]) -> IndexedTasks:
+    picture = Picture(np.zeros((4, 4, 3), np.uint8))
+
+    def make(i: int) -> Task:
+        media = Video((picture,)) if labels[i].kind == "film" else picture
+        return Task(
+            str(i), "Q?", (media,), ("A",), kind=labels[i].kind, needs_operation=labels[i].needs_operation
+        )
+
+    return IndexedTasks(labels, lambda at: map(make, at))
+
+
+def test_tasks_that_do_not_say_what_they_need():
+    """Every slot takes a task of its own, whatever the mix would like it to need."""
+    tasks = of_a_file([TaskLabel("sign")] * 40 + [TaskLabel("film", True)] * 20)
+    made = plan(40, Mix(text_only=0.5), tasks, np.random.default_rng(0))
+    assert {(s.kind, s.needs_operation) for s in made} == {("sign", None), ("film", True)}
+    assert sorted(s.index for s in made if s.kind == "sign") == list(range(20))
+    assert sorted(s.index for s in made if s.kind == "film") == list(range(20))
+    assert {s.template for s in made if s.kind == "film"} <= {T.TEXT_ONLY, T.SINGLE_PASS, T.RESELECT}
+
+
+def test_too_few_tasks_are_told():
+    with pytest.raises(SynthesisError, match="takes 30 tasks of kind 'sign', and there are 7; lower n"):
+        plan(30, Mix(), of_a_file([TaskLabel("sign")] * 7), np.random.default_rng(0))

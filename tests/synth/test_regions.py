@@ -11,9 +11,8 @@ from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
-from pixelreasoner.ops.toolbox import standard_toolbox
 from pixelreasoner.synth.regions import (
-    Lattice,
+    CoordinateGrid,
     SynthesisError,
     disjoint_box,
     disjoint_frames,
@@ -21,6 +20,7 @@ from pixelreasoner.synth.regions import (
     fitting_frames,
     too_large_box,
 )
+from toolboxes import standard_toolbox
 
 STEPS = [
     (Unit.RELATIVE, 20.0),
@@ -32,26 +32,26 @@ STEPS = [
 
 
 @st.composite
-def lattices(draw: st.DrawFn) -> Lattice:
+def grids(draw: st.DrawFn) -> CoordinateGrid:
     size = Size(draw(st.integers(300, 900)), draw(st.integers(300, 900)))
     view = Size(draw(st.integers(8, 40)) * 16, draw(st.integers(8, 40)) * 16)
     unit, step = draw(st.sampled_from(STEPS))
-    return Lattice(size, view, unit, step)
+    return CoordinateGrid(size, view, unit, step)
 
 
 @st.composite
-def cues(draw: st.DrawFn, lattice: Lattice, low: float = 12, high: float = 60) -> Box:
+def cues(draw: st.DrawFn, grid: CoordinateGrid, low: float = 12, high: float = 60) -> Box:
     w, h = draw(st.floats(low, high)), draw(st.floats(low, high))
-    x = draw(st.floats(0, lattice.size.width - w))
-    y = draw(st.floats(0, lattice.size.height - h))
+    x = draw(st.floats(0, grid.size.width - w))
+    y = draw(st.floats(0, grid.size.height - h))
     return Box(x, y, x + w, y + h)
 
 
-def on_step(said: Box, lattice: Lattice) -> bool:
+def on_step(said: Box, grid: CoordinateGrid) -> bool:
     """Corners are multiples of the step, or on the image's edge."""
-    edge = Box(0, 0, 1, 1, Unit.FRACTION).to(lattice.unit, lattice.view)
+    edge = Box(0, 0, 1, 1, Unit.FRACTION).to(grid.unit, grid.view)
     return all(
-        abs(v / lattice.step - round(v / lattice.step)) < 1e-6 or v == limit
+        abs(v / grid.step - round(v / grid.step)) < 1e-6 or v == limit
         for v, limit in zip((said.x1, said.y1, said.x2, said.y2), (edge.x2, edge.y2) * 2, strict=True)
     )
 
@@ -59,73 +59,72 @@ def on_step(said: Box, lattice: Lattice) -> bool:
 @given(st.data(), st.integers(0, 10**6))
 @settings(max_examples=200, deadline=None)
 def test_a_good_crop_holds_the_cue_and_little_else(data: st.DataObject, seed: int):
-    lattice = data.draw(lattices())
-    cue = data.draw(cues(lattice))
-    said = fitting_box(cue, lattice, np.random.default_rng(seed))
-    cut = lattice.cut(said)
+    grid = data.draw(grids())
+    cue = data.draw(cues(grid))
+    said = fitting_box(cue, grid, np.random.default_rng(seed))
+    cut = grid.decode_box(said)
     assert cut.contains(cue)
-    assert on_step(said, lattice)
+    assert on_step(said, grid)
     # At most 3.2 sides of the cue; where a coarse step leaves no room for that, a step more on each side.
     side, longer = cue.area**0.5, max(cue.width, cue.height)
     assert (
-        max(cut.width, cut.height)
-        <= max(3.2 * side, max(2.2 * side, 1.15 * longer) + 2 * lattice.cell_px) + 2
+        max(cut.width, cut.height) <= max(3.2 * side, max(2.2 * side, 1.15 * longer) + 2 * grid.cell_px) + 2
     )
 
 
 @given(st.data(), st.integers(0, 10**6))
 @settings(max_examples=200, deadline=None)
 def test_a_wrong_crop_has_nothing_of_the_cue_nor_of_other_wrong_crops(data: st.DataObject, seed: int):
-    lattice, rng = data.draw(lattices()), np.random.default_rng(seed)
-    cue = data.draw(cues(lattice))
-    first = lattice.cut(disjoint_box(cue, lattice, rng))
-    said = disjoint_box(cue, lattice, rng, first)
-    second = lattice.cut(said)
+    grid, rng = data.draw(grids()), np.random.default_rng(seed)
+    cue = data.draw(cues(grid))
+    first = grid.decode_box(disjoint_box(cue, grid, rng))
+    said = disjoint_box(cue, grid, rng, first)
+    second = grid.decode_box(said)
     assert not first.overlaps(cue)
     assert not second.overlaps(cue)
     assert not second.overlaps(first)
-    assert on_step(said, lattice)
+    assert on_step(said, grid)
     assert min(second.width, second.height) >= 8
 
 
 @given(st.data(), st.integers(0, 10**6))
 @settings(max_examples=200, deadline=None)
 def test_a_too_large_crop_holds_the_cue_and_is_neither_good_nor_everything(data: st.DataObject, seed: int):
-    lattice, rng = data.draw(lattices()), np.random.default_rng(seed)
-    cue = data.draw(cues(lattice, low=22, high=30))
-    assume(lattice.cell_px < 20)
-    large = lattice.cut(too_large_box(cue, lattice, rng))
+    grid, rng = data.draw(grids()), np.random.default_rng(seed)
+    cue = data.draw(cues(grid, low=22, high=30))
+    assume(grid.cell_px < 20)
+    large = grid.decode_box(too_large_box(cue, grid, rng))
     assert large.contains(cue)
     assert large.area > 2 * 3.2**2 * cue.area  # twice the largest good crop
-    assert large.area < 0.75 * lattice.size.width * lattice.size.height
+    assert large.area < 0.75 * grid.size.width * grid.size.height
 
 
-@given(lattices(), st.data())
+@given(grids(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_the_lattice_cuts_what_crop_image_cuts(lattice: Lattice, data: st.DataObject):
-    said = lattice.say(data.draw(cues(lattice)))
-    toolbox = standard_toolbox(unit=lattice.unit, crop_reply="", frames_reply="", error_reply="{error}")
-    picture = Picture(np.zeros((lattice.size.height, lattice.size.width, 3), np.uint8))
+def test_the_lattice_cuts_what_crop_image_cuts(grid: CoordinateGrid, data: st.DataObject):
+    said = grid.encode_box(data.draw(cues(grid)))
+    toolbox = standard_toolbox(unit=grid.unit, crop_reply="", frames_reply="", error_reply="{error}")
+    picture = Picture(np.zeros((grid.size.height, grid.size.width, 3), np.uint8))
     call = ToolCall("crop_image", {"bbox_2d": [said.x1, said.y1, said.x2, said.y2], "target_image": 1})
-    assert toolbox.execute(call, ImageContext((DisplayedImage(picture, lattice.view),))).box == lattice.cut(
+    assert toolbox.execute(call, ImageContext((DisplayedImage(picture, grid.view),))).box == grid.decode_box(
         said
     )
 
 
 def test_rounding_by_hand():
     # One cell is 20 thousandths of 768 pixels, 15.36: from 2.6 to 5.2 cells, and from 0 to the edge.
-    lattice = Lattice(Size(768, 768), Size(128, 128))
-    assert lattice.say(Box(40, 0, 80, 768)) == Box(40, 0, 120, 1000, Unit.RELATIVE)
+    grid = CoordinateGrid(Size(768, 768), Size(128, 128))
+    assert grid.encode_box(Box(40, 0, 80, 768)) == Box(40, 0, 120, 1000, Unit.RELATIVE)
     # 40 and 120 thousandths are 30.72 and 92.16 pixels.
-    assert lattice.cut(lattice.say(Box(40, 0, 80, 768))) == Box(30, 0, 93, 768)
+    assert grid.decode_box(grid.encode_box(Box(40, 0, 80, 768))) == Box(30, 0, 93, 768)
 
 
 def test_an_image_that_the_cue_fills_has_no_wrong_and_no_too_large_crop():
-    lattice, rng = Lattice(Size(100, 100), Size(96, 96)), np.random.default_rng(0)
+    grid, rng = CoordinateGrid(Size(100, 100), Size(96, 96)), np.random.default_rng(0)
     with pytest.raises(SynthesisError, match="no room"):
-        disjoint_box(Box(0, 0, 100, 100), lattice, rng)
+        disjoint_box(Box(0, 0, 100, 100), grid, rng)
     with pytest.raises(SynthesisError, match="too large"):
-        too_large_box(Box(30, 30, 60, 60), lattice, rng)
+        too_large_box(Box(30, 30, 60, 60), grid, rng)
 
 
 @given(st.integers(1, 12), st.integers(0, 4), st.integers(0, 10**6))

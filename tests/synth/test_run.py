@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from pixelreasoner.core.errors import CheckpointError, ConfigError
-from pixelreasoner.core.geometry import Unit
+from pixelreasoner.chat.hermes import HERMES
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.rewards.scorers import exact
 from pixelreasoner.synth.compose import verify
 from pixelreasoner.synth.run import SynthConfig, run, synthesize
-from pixelreasoner.synth.sight import sight_of
-from pixelreasoner.tasks.pixelworld import WorldConfig
 
 
 def config(checkpoint: Path, out: Path, **changes: object) -> SynthConfig:
-    world = WorldConfig(kinds=("attribute", "page"))
-    given = {"out": out, "checkpoint": str(checkpoint), "world": world, "n": 15, **changes}
+    tasks = {"options": {"kinds": ["attribute", "page"]}}
+    given = {"out": out, "checkpoint": str(checkpoint), "tasks": tasks, "n": 15, **changes}
     return SynthConfig.model_validate(given)
 
 
@@ -36,7 +37,8 @@ def test_a_run_writes_what_its_mix_says(checkpoint: Path, tmp_path: Path):
     }
     read = list(read_trajectories(tmp_path / "out" / "trajectories.jsonl"))
     assert Counter(t.source for t in read) == counts
-    assert all(verify(t) == [] for t in read)
+    assert all(verify(t, exact, HERMES) == [] for t in read)
+    assert {t.coordinates for t in read} == {"relative"}
     assert {t.task.split for t in read} == {"train"}
     assert len({t.task.id for t in read}) == 15
     assert read == list(synthesize(config(checkpoint, tmp_path / "out")))
@@ -55,10 +57,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(checkpoint: Path, tmp_path: Path
     assert (cut / "trajectories.jsonl").read_bytes() == b"".join(lines)
 
 
-def test_without_resume_a_run_starts_afresh(checkpoint: Path, tmp_path: Path):
+def test_without_resume_a_run_that_is_there_is_kept(checkpoint: Path, tmp_path: Path):
     run(config(checkpoint, tmp_path / "out", n=3))
-    run(config(checkpoint, tmp_path / "out", n=2))
-    assert len(list(read_trajectories(tmp_path / "out" / "trajectories.jsonl"))) == 2
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(config(checkpoint, tmp_path / "out", n=3))
+    assert len(list(read_trajectories(tmp_path / "out" / "trajectories.jsonl"))) == 3
 
 
 def test_another_configuration_cannot_go_on(checkpoint: Path, tmp_path: Path):
@@ -92,11 +95,22 @@ def test_a_recipe_file_reads_back(tmp_path: Path):
     assert loaded.mix.self_correction is False
 
 
-def test_sight_is_read_from_the_checkpoint(checkpoint: Path):
-    sight = sight_of(checkpoint, unit=Unit.RELATIVE, step=20)
-    assert (sight.factor, sight.unit, sight.chat_format.crop_reply) == (16, Unit.RELATIVE, "Image {index}:")
-    sight.chat_format.model_copy(update={"unit": Unit.PIXEL}).save(checkpoint)
-    assert sight_of(checkpoint, unit=Unit.RELATIVE, step=20).unit is Unit.PIXEL
-    (checkpoint / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="vision_config"):
-        sight_of(checkpoint, unit=Unit.RELATIVE, step=20)
+def test_boxes_are_written_in_the_unit_of_the_family(checkpoint: Path, tmp_path: Path):
+    """The same regions for a model that points in pixels of the image as it is shown."""
+    pixels = tmp_path / "pixels"
+    shutil.copytree(checkpoint, pixels)
+    read = json.loads((pixels / "config.json").read_text()) | {"model_type": "qwen2_5_vl"}
+    (pixels / "config.json").write_text(json.dumps(read))
+    relative = list(synthesize(config(checkpoint, tmp_path, n=6, coordinate_step=1)))
+    shown = list(synthesize(config(pixels, tmp_path, n=6, coordinate_step=1)))
+    assert {t.coordinates for t in relative} == {"relative"}
+    assert len({t.coordinates for t in shown} | {"relative"}) == 2
+    for a, b in zip(relative, shown, strict=True):
+        for mine, theirs in zip(a.turns, b.turns, strict=True):
+            if mine.call is not None and theirs.call is not None and mine.observation is not None:
+                assert mine.call.arguments["bbox_2d"] != theirs.call.arguments["bbox_2d"]
+                assert theirs.observation is not None
+                assert theirs.observation.valid
+                # Below one step of the coarser grid: a pixel of an image shown at 128 pixels.
+                step = max(a.task.media[0].size) / 64
+                assert abs(mine.observation.box.x1 - theirs.observation.box.x1) <= step

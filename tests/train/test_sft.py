@@ -16,6 +16,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample
 from pixelreasoner.train.optim import OptimConfig
 from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer
+from prompting import prompt_of
 
 CONFIG = SFTConfig(
     out=Path("unused"), data=Path("unused"), batch_size=1, precision="fp32", optim=OptimConfig(lr=2e-3)
@@ -28,7 +29,7 @@ def data(model, picture) -> tuple[list[TrainSample], list[Layout]]:
     renderer = model.renderer
     samples = []
     for text in ("It reads K.", "The red card"):
-        prompt = renderer.prompt(Task("t", "Which?", (picture(24, 16),), ()), ())
+        prompt = prompt_of(renderer, Task("t", "Which?", (picture(24, 16),), ()), ())
         answer = Segment(renderer.encode(text))
         mask = np.array([False] * len(prompt.ids) + [True] * len(answer.ids))
         samples.append(TrainSample((prompt, answer), mask, np.zeros(len(mask), np.float32), advantage=1.0))

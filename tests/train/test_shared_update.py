@@ -15,6 +15,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample
 from pixelreasoner.train.batches import score_samples
 from pixelreasoner.train.shared_update import score_shared, shared_micro_batches
+from prompting import prompt_of
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def samples(renderer, picture) -> list[TrainSample]:
         return TrainSample(tuple(segments), mask, np.zeros(len(mask), np.float32), advantage=1.0)
 
     a, b = (
-        renderer.prompt(Task(name, "Which?", (picture(40, 24, seed),), ()), ())
+        prompt_of(renderer, Task(name, "Which?", (picture(40, 24, seed),), ()), ())
         for seed, name in enumerate("ab")
     )
     crop = picture(16, 24)
@@ -50,9 +51,10 @@ def samples(renderer, picture) -> list[TrainSample]:
 def test_scores_are_those_of_single_samples(model, samples, frozen):
     layouts = [model.renderer.layout(s.segments) for s in samples]
     options = {"temperature": 0.9, "forbidden_ids": model.renderer.forbidden_ids}
+    model.vision.requires_grad_(not frozen)
     with torch.no_grad():
-        expected = score_samples(model, FeatureStore(model, frozen=frozen), samples, layouts, **options)
-        found = score_shared(model, FeatureStore(model, frozen=frozen), samples, layouts, **options)
+        expected = score_samples(model, FeatureStore(model), samples, layouts, **options)
+        found = score_shared(model, FeatureStore(model), samples, layouts, **options)
     torch.testing.assert_close(found.logp_N, expected.logp_N, atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(found.entropy_N, expected.entropy_N, atol=1e-12, rtol=1e-12)
 
@@ -65,7 +67,7 @@ def test_each_picture_passes_a_learning_tower_once(model, samples):
     model.vision.register_forward_pre_hook(
         lambda _, args, kwargs: images.append(len(kwargs["grid_thw"])), with_kwargs=True
     )
-    scores = score_shared(model, FeatureStore(model, frozen=False), samples, layouts)
+    scores = score_shared(model, FeatureStore(model), samples, layouts)
     assert images == [3]
     scores.logp_N.sum().backward()
     assert all(p.grad is not None for p in model.vision.patch_embed.parameters())

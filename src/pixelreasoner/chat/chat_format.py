@@ -17,6 +17,10 @@ from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
 
 CHAT_FORMAT_FILE = "chat_format.json"
+MARK_FILE = "pixelreasoner.json"
+"""In every checkpoint folder that this package writes."""
+OLD_FILE = "dialect.json"
+"""What the first release called it."""
 
 
 class PixelBudget(Config):
@@ -24,6 +28,20 @@ class PixelBudget(Config):
 
     min_pixels: int
     max_pixels: int
+
+
+class Wording(Config):
+    """The sentences of a conversation that a recipe may set; None keeps the checkpoint's."""
+
+    system: str | None = None
+    tools: str | None = None
+    guideline: str | None = None
+    guideline_without_tools: str | None = None
+    observation_role: Literal["user", "tool"] | None = None
+    crop_reply: str | None = None
+    frames_reply: str | None = None
+    error_reply: str | None = None
+    frame_marker: str | None = None
 
 
 class ChatFormat(Config):
@@ -63,27 +81,42 @@ class ChatFormat(Config):
     video_brackets: bool = False
     """Whether the marked patches stand in a pair of vision brackets of their own. Qwen3-VL was trained
     without; the processor of transformers 5.10 to 5.19 leaves the pair in. Qwen3-VL only."""
-    image: PixelBudget = PixelBudget(min_pixels=256 * 28 * 28, max_pixels=5120 * 28 * 28)
-    """Images of the question."""
-    crop: PixelBudget = PixelBudget(min_pixels=256 * 28 * 28, max_pixels=1280 * 28 * 28)
-    """Crops and selected frames."""
-    video_frame: PixelBudget = PixelBudget(min_pixels=16 * 28 * 28, max_pixels=512 * 28 * 28)
-    """Each frame of the overview of a video."""
+    image: PixelBudget | None = None
+    """Images of the question; None takes what the checkpoint's processor file says. So for the two below."""
+    crop: PixelBudget | None = None
+    """Crops and selected frames; None takes the budget of images."""
+    video_frame: PixelBudget | None = None
+    """Each frame of a video."""
+
+    def with_wording(self, wording: Wording) -> ChatFormat:
+        """The format with the words of a recipe in place of its own."""
+        return self.model_copy(update=wording.model_dump(exclude_none=True))
 
     def save(self, folder: Path) -> None:
-        (folder / CHAT_FORMAT_FILE).write_text(self.model_dump_json(indent=2) + "\n")
+        """Write `chat_format.json`, and the mark that says the folder was written by this package."""
+        (folder / CHAT_FORMAT_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / MARK_FILE).write_text('{"format": 1}\n', encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> ChatFormat:
-        """The chat_format saved in a checkpoint folder, or the default where there is none.
+        """The chat format saved in a checkpoint folder, or the default in one that is not of this package.
 
         Raises:
-            CheckpointError: the file is there and cannot be read.
+            CheckpointError: the file cannot be read, or is missing from a folder that this package wrote.
         """
         path = folder / CHAT_FORMAT_FILE
+        if not path.exists() and (folder / OLD_FILE).exists():
+            path = folder / OLD_FILE
         if not path.exists():
+            if (folder / MARK_FILE).exists():
+                raise CheckpointError(
+                    f"{folder} was written by pixelreasoner and lacks its {CHAT_FORMAT_FILE}: with another "
+                    f"wording the model would lose its skill. Copy the file from where the folder came from"
+                )
             return cls()
         try:
-            return cls.model_validate_json(path.read_text())
+            # The name of the unit before it was called relative.
+            text = path.read_text(encoding="utf-8").replace('"unit": "permille"', '"unit": "relative"')
+            return cls.model_validate_json(text)
         except (ValidationError, OSError) as e:
             raise CheckpointError(f"{path} is not a chat format file: {e}") from e

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.chat.renderer import Renderer, ToolSchema
+from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.trajectory import Segment, Trajectory, Turn
 
 
@@ -14,12 +16,44 @@ def encode_trajectory(trajectory: Trajectory, renderer: Renderer, tools: Sequenc
 
     A trajectory that has its tokens is returned as it is: tokens are written once. An observation of the last
     turn stays without tokens, since nobody read it. `tools` are the operations the prompt offers.
+
+    Raises:
+        RecordError: as `check_written_for`.
     """
+    check_written_for(trajectory, renderer)
     if trajectory.prompt is not None:
         return trajectory
     last = len(trajectory.turns) - 1
     turns = tuple(_encode(turn, renderer, read=i < last) for i, turn in enumerate(trajectory.turns))
-    return replace(trajectory, prompt=renderer.prompt(trajectory.task, tools), turns=turns)
+    messages = task_messages(trajectory.task, renderer.chat_format, tools=bool(tools))
+    return replace(
+        trajectory,
+        prompt=renderer.prompt(messages, tools),
+        turns=turns,
+        fingerprint=renderer.fingerprint,
+        coordinates=renderer.vision.coordinates,
+    )
+
+
+def check_written_for(trajectory: Trajectory, renderer: Renderer) -> None:
+    """Refuse a trajectory whose tokens or coordinates are another model's.
+
+    Raises:
+        RecordError: they are; the message says how to render the file anew.
+    """
+    remedy = (
+        "render the file for this checkpoint: pixelreasoner render FILE --checkpoint CHECKPOINT --out OUT"
+    )
+    if trajectory.fingerprint and trajectory.fingerprint != renderer.fingerprint:
+        raise RecordError(
+            f"the trajectory of task {trajectory.task.id!r} has the tokens of another tokenizer or chat "
+            f"format; {remedy}"
+        )
+    if trajectory.coordinates and trajectory.coordinates != renderer.vision.coordinates:
+        raise RecordError(
+            f"the boxes in the trajectory of task {trajectory.task.id!r} are in {trajectory.coordinates}; "
+            f"this model reads {renderer.vision.coordinates}; {remedy}"
+        )
 
 
 def _encode(turn: Turn, renderer: Renderer, *, read: bool) -> Turn:

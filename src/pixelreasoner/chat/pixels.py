@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import OrderedDict
-from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
@@ -13,15 +11,12 @@ import numpy as np
 from PIL import Image
 
 from pixelreasoner.chat.chat_format import PixelBudget
-from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture, Pixels
 
 MAX_ASPECT_RATIO = 200
 CACHED_BYTES = 256 * 2**20
 """Resized pictures kept in memory: a rollout shows the same picture to G attempts and to the trainer."""
-PREPROCESSOR_FILE, PROCESSOR_FILE = "preprocessor_config.json", "processor_config.json"
-"""Where checkpoints say how pixels become numbers: most of them, and those saved by transformers 5."""
 
 
 def fit(size: Size, budget: PixelBudget, *, factor: int) -> Size:
@@ -87,31 +82,3 @@ class Normalization(NamedTuple):
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-
-    @classmethod
-    def load(cls, folder: Path, default: Normalization) -> Normalization:
-        """What the processor file of a checkpoint says, or `default` where there is none.
-
-        Raises:
-            CheckpointError: the file cannot be read.
-        """
-        for name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
-            path = folder / name
-            if not path.exists():
-                continue
-            try:
-                config = json.loads(path.read_text())
-                config = config.get("image_processor", config)
-                mean, std = (
-                    config.get(field, value)
-                    for field, value in (("image_mean", default.mean), ("image_std", default.std))
-                )
-                return cls(_rgb(mean), _rgb(std))
-            except (OSError, ValueError, TypeError, AttributeError) as e:
-                raise CheckpointError(f"{path} is not a processor file: {e}") from e
-        return default
-
-
-def _rgb(values: list[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)

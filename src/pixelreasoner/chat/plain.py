@@ -15,17 +15,32 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pixelreasoner.chat.chat_format import ChatFormat
-from pixelreasoner.chat.parsing import parse_message
+from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
+from pixelreasoner.chat.checkpoint_files import with_format
+from pixelreasoner.chat.hermes import parse_message
+from pixelreasoner.chat.pixels import Normalization
 from pixelreasoner.chat.renderer import ToolSchema
-from pixelreasoner.core.geometry import Size, Unit
-from pixelreasoner.core.media import Media, Picture, Video
-from pixelreasoner.core.messages import Parsed
-from pixelreasoner.core.task import Task
+from pixelreasoner.chat.vision_spec import VisionSpec
+from pixelreasoner.core.geometry import Unit
+from pixelreasoner.core.media import Media, Video
+from pixelreasoner.core.messages import Message, Parsed
 from pixelreasoner.core.trajectory import Observation, Segment
 
 STOP, IMAGE, VIDEO, SYSTEM, USER, ASSISTANT = range(256, 262)
 VOCABULARY_SIZE = 262
+_ROLES = {"system": SYSTEM, "user": USER, "tool": USER, "assistant": ASSISTANT}
+_ANY = PixelBudget(min_pixels=1, max_pixels=2**40)
+_AS_IT_IS = VisionSpec(
+    Unit.PIXEL,
+    1,
+    1,
+    1,
+    Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    image=_ANY,
+    crop=_ANY,
+    video_frame=_ANY,
+)
+"""A patch is a pixel."""
 
 
 class PlainRenderer:
@@ -33,16 +48,30 @@ class PlainRenderer:
 
     def __init__(self, chat_format: ChatFormat | None = None) -> None:
         self.chat_format = chat_format or ChatFormat()
-        self.unit = self.chat_format.unit or Unit.PIXEL
+        self.vision = with_format(_AS_IT_IS, self.chat_format)
         self.stop_ids = frozenset({STOP})
         self.forbidden_ids = frozenset({IMAGE, VIDEO, SYSTEM, USER, ASSISTANT})
 
-    def prompt(self, task: Task, tools: Sequence[ToolSchema]) -> Segment:
-        guideline = self.chat_format.guideline if tools else self.chat_format.guideline_without_tools
-        system = self.chat_format.system + "".join("\n" + json.dumps(tool) for tool in tools)
-        media = tuple(i for item in task.media for i in _placeholders(item))
-        ids = (SYSTEM, *_bytes(system), USER, *media, *_bytes(task.question + guideline), ASSISTANT)
-        return Segment(ids=ids, media=task.media)
+    @property
+    def fingerprint(self) -> str:
+        return "plain"
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Segment:
+        """Roles as ids; the tools stand after the system message's text."""
+        listed = "".join("\n" + json.dumps(tool) for tool in tools)
+        if not messages or messages[0].role != "system":
+            messages = (Message("system", ("",)), *messages)
+        ids: list[int] = []
+        for message in messages:
+            ids.append(_ROLES[message.role])
+            for part in message.parts:
+                ids += _bytes(part) if isinstance(part, str) else _placeholders(part)
+            if message.role == "system":
+                ids += _bytes(listed)
+            if message.role == "assistant":
+                ids.append(STOP)
+        media = tuple(part for m in messages for part in m.parts if not isinstance(part, str))
+        return Segment(ids=(*ids, ASSISTANT), media=media)
 
     def observation(self, observation: Observation) -> Segment:
         images = (IMAGE,) * len(observation.images)
@@ -56,9 +85,6 @@ class PlainRenderer:
 
     def parse(self, text: str) -> Parsed:
         return parse_message(text)
-
-    def view(self, picture: Picture, *, crop: bool) -> Size:
-        return picture.size
 
 
 def _bytes(text: str) -> bytes:

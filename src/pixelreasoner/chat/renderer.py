@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pixelreasoner.chat.chat_format import ChatFormat
-from pixelreasoner.core.geometry import Size, Unit
-from pixelreasoner.core.media import Picture
-from pixelreasoner.core.messages import Parsed
-from pixelreasoner.core.task import Task
+from pixelreasoner.chat.vision_spec import VisionSpec
+from pixelreasoner.core.messages import Message, Parsed
 from pixelreasoner.core.trajectory import Observation, Segment
 
 ToolSchema = Mapping[str, Any]
@@ -20,15 +18,20 @@ class Renderer(Protocol):
     """Renders append-only: earlier segments never change when a turn is added."""
 
     chat_format: ChatFormat
-    unit: Unit
-    """What the numbers of a box mean to this model."""
+    vision: VisionSpec
+    """How the model sees and points."""
     stop_ids: frozenset[int]
     """Tokens that end a model message."""
     forbidden_ids: frozenset[int]
-    """Tokens a model must not sample: media placeholders and their brackets."""
+    """Ids a model must not sample: media placeholders, their brackets, and ids without a token."""
 
-    def prompt(self, task: Task, tools: Sequence[ToolSchema]) -> Segment:
-        """The conversation up to the point where the model first speaks."""
+    @property
+    def fingerprint(self) -> str:
+        """Differs where the same conversation would become other tokens."""
+        ...
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[ToolSchema]) -> Segment:
+        """The conversation up to the point where the model is to speak, with the operations it may use."""
         ...
 
     def observation(self, observation: Observation) -> Segment:
@@ -45,8 +48,4 @@ class Renderer(Protocol):
 
     def parse(self, text: str) -> Parsed:
         """What a message says. Never raises: a broken call becomes `Parsed.call_error`."""
-        ...
-
-    def view(self, picture: Picture, *, crop: bool) -> Size:
-        """The size `picture` is shown at: as an image of the question, or as an operation's result."""
         ...

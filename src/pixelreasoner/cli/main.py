@@ -17,12 +17,14 @@ from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, recipe_command
 from pixelreasoner.cli.show import show
+from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import PixelReasonerError
 
 COMMANDS = {
     "demo": demo,
     "ask": ask,
     "show": show,
+    "tasks": tasks,
     **{name: recipe_command(command) for name, command in RECIPE_COMMANDS.items()},
 }
 DESCRIPTION = """Vision-language models that reason in pixel space: crop, select frames, look again.

@@ -6,6 +6,7 @@ what to do about it. Nothing here reads more than a file's header before its siz
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -60,12 +61,26 @@ def load_image(path: str | Path) -> Picture:
     """
     path = Path(path)
     _check_file(path)
-    picture = _read_image(path)
+    picture = _read_image(path, path)
     if picture is None:
         raise MediaError(
             f"{path} is not an image that Pillow can read. If it is a video, load it as one; "
             f"otherwise convert it to PNG or JPEG"
         )
+    return picture
+
+
+def decode_image(content: bytes, name: str) -> Picture:
+    """The picture in the bytes of an image file, as `load_image` reads a file.
+
+    `name` is what messages call it.
+
+    Raises:
+        MediaError: the bytes are damaged, no image, or hold more than `MAX_IMAGE_PIXELS`.
+    """
+    picture = _read_image(io.BytesIO(content), name) if content else None
+    if picture is None:
+        raise MediaError(f"{name} ({len(content)} bytes) is no image that Pillow can read; store PNG or JPEG")
     return picture
 
 
@@ -105,7 +120,7 @@ def load_media(path: str | Path, *, n_frames: int = N_FRAMES) -> Media:
     if path.is_dir():
         return load_video(path, n_frames=n_frames)
     _check_file(path)
-    return _read_image(path) or load_video(path, n_frames=n_frames)
+    return _read_image(path, path) or load_video(path, n_frames=n_frames)
 
 
 def save_image(picture: Picture, path: str | Path) -> None:
@@ -134,6 +149,13 @@ def save_image(picture: Picture, path: str | Path) -> None:
             part.unlink()
 
 
+def encode_png(picture: Picture) -> bytes:
+    """The bytes of a PNG file of a picture, every pixel kept; `decode_image` reads them back."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture.pixels).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise MediaError(f"{path} is a folder, not a file; give the path of one image")
@@ -143,14 +165,14 @@ def _check_file(path: Path) -> None:
         raise MediaError(f"{path} is empty (0 bytes); fetch or export it again")
 
 
-def _read_image(path: Path) -> Picture | None:
+def _read_image(file: Path | io.BytesIO, name: Path | str) -> Picture | None:
     """The picture in a file, or None when Pillow knows no image format like it."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             # Pillow names the size of an MPEG stream and has no decoder for it.
             if image.format == "MPEG":
                 return None
-            _check_pixels(path, image.width * image.height)
+            _check_pixels(name, image.width * image.height)
             image.load()
             return Picture(_upright_rgb(image))
     except UnidentifiedImageError:
@@ -158,21 +180,21 @@ def _read_image(path: Path) -> Picture | None:
     except MediaError:
         raise
     except _BOMB as e:
-        raise _too_large(path, str(e)) from e
+        raise _too_large(name, str(e)) from e
     except _DAMAGED as e:
         raise MediaError(
-            f"{path} is a damaged or unsupported image ({e}); fetch it again, or convert it to PNG"
+            f"{name} is a damaged or unsupported image ({e}); fetch it again, or convert it to PNG"
         ) from e
 
 
-def _check_pixels(path: Path, pixels: int) -> None:
+def _check_pixels(name: Path | str, pixels: int) -> None:
     if pixels > MAX_IMAGE_PIXELS:
-        raise _too_large(path, f"{pixels} pixels")
+        raise _too_large(name, f"{pixels} pixels")
 
 
-def _too_large(path: Path, detail: str) -> MediaError:
+def _too_large(name: Path | str, detail: str) -> MediaError:
     return MediaError(
-        f"{path} is too large ({detail}); the limit is {MAX_IMAGE_PIXELS // 10**6} megapixels. "
+        f"{name} is too large ({detail}); the limit is {MAX_IMAGE_PIXELS // 10**6} megapixels. "
         f"Scale it down, or cut it into parts"
     )
 

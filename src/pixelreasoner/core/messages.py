@@ -8,15 +8,19 @@ from typing import Any, Literal
 
 from pixelreasoner.core.media import Media
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Part = str | Media
 """A piece of content: text, a picture or a video."""
 
 
 @dataclass(frozen=True)
 class Message:
+    """One message of a conversation; a model's own message holds its calls as the text it wrote."""
+
     role: Role
+    """"tool" gives the result of an operation."""
     parts: tuple[Part, ...]
+    """In the order in which the model reads them."""
 
     @property
     def text(self) -> str:

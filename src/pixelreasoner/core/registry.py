@@ -11,6 +11,7 @@ One registry per kind of part (operations, reward terms, scorers, task sources, 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -67,3 +68,27 @@ class Registry:
                     f"(the current folder is {here})"
                 ) from e
             raise ConfigError(f"{self.kind} '{name}': {module_name} cannot be imported: {e}") from e
+
+
+def check_call(part: str, function: Any, *arguments: Any, **options: Any) -> None:
+    """Check that a part can be called so, without calling it.
+
+    Args:
+        part: what it is, for the message: "scorer 'mine'".
+        function: what a registry found.
+        *arguments: as many as it will get; their values do not matter.
+        **options: what a recipe gives it.
+
+    Raises:
+        ConfigError: it is no function or class, or takes other arguments.
+    """
+    if not callable(function):
+        raise ConfigError(f"{part} is neither a function nor a class")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return  # some built-in functions have none
+    try:
+        signature.bind(*arguments, **options)
+    except TypeError as e:
+        raise ConfigError(f"{part} cannot be called with the options {options}: {e}") from e

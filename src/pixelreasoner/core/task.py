@@ -41,3 +41,6 @@ class Task:
     """Which scorer judges an answer (`rewards.scorers`); empty takes the recipe's."""
     claim: str = ""
     """The answer in a sentence ("The red card reads K."), for the same teacher."""
+    options: tuple[str, ...] = ()
+    """What may be chosen, without letters; the question lists them as A, B, C and so on. `answers` then holds
+    letters. Empty for an open question."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
-from pixelreasoner.chat.parsing import last_boxed
+from pixelreasoner.chat.hermes import last_boxed
+from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.core.errors import MediaError
-from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import Message, Parsed
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.env.events import Finished, OnEvent, OperationReturned, OperationStarted
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
+from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Completion, CompletionRequest, Sampling
 
@@ -74,8 +73,12 @@ class RolloutState:
         Raises:
             MediaError: there is more than one video.
         """
-        images = image_context(request.task, context.renderer)
-        return cls(id, request, context, images, [_prompt(request, context)])
+        renderer, tools = context.renderer, context.toolbox.schemas if context.toolbox is not None else ()
+        messages = request.messages
+        if messages is None:
+            messages = task_messages(request.task, renderer.chat_format, tools=bool(tools))
+        prompt = renderer.prompt(messages, tools)
+        return cls(id, request, context, renderer.vision.image_context(prompt.media), [prompt])
 
     @property
     def limits(self) -> Limits:
@@ -129,7 +132,10 @@ class RolloutState:
         if self.n_tokens + len(observed.ids) >= self.limits.max_tokens:
             return self._end(turn, StopReason.TOKEN_LIMIT)
 
-        self.images = self.images.add(*(_displayed(p, self.context.renderer) for p in observation.images))
+        vision = self.context.renderer.vision
+        self.images = self.images.add(
+            *(vision.displayed(picture, crop=True) for picture in observation.images)
+        )
         self.segments.append(observed)
         self.turns.append(replace(turn, observed=observed))
 
@@ -141,6 +147,8 @@ class RolloutState:
             stop=stop,
             answer=answer,
             prompt=self.segments[0],
+            fingerprint=self.context.renderer.fingerprint,
+            coordinates=self.context.renderer.vision.coordinates,
         )
         self.context.emit(Finished(self.id, self.trajectory))
 
@@ -157,33 +165,6 @@ def execute(parsed: Parsed, images: ImageContext, toolbox: Toolbox | None) -> Ob
     if parsed.call is None:
         return toolbox.reject(parsed.call_error or "")
     return toolbox.execute(parsed.call, images)
-
-
-# What is asked of the renderer
-
-
-def _prompt(request: RolloutRequest, context: RolloutContext) -> Segment:
-    schemas = () if context.toolbox is None else context.toolbox.schemas
-    return context.renderer.prompt(request.task, schemas)
-
-
-def image_context(task: Task, renderer: Renderer) -> ImageContext:
-    """What the prompt shows: pictures are numbered from 1, a video is apart and has no number.
-
-    Raises:
-        MediaError: the task holds more than one video.
-    """
-    videos = [item for item in task.media if isinstance(item, Video)]
-    if len(videos) > 1:
-        raise MediaError(f"task {task.id!r} has {len(videos)} videos; split it into one task per video")
-    pictures = [item for item in task.media if isinstance(item, Picture)]
-    images = tuple(DisplayedImage(picture, renderer.view(picture, crop=False)) for picture in pictures)
-    return ImageContext(images=images, video=videos[0] if videos else None)
-
-
-def _displayed(picture: Picture, renderer: Renderer) -> DisplayedImage:
-    """What an operation returned."""
-    return DisplayedImage(picture, renderer.view(picture, crop=True))
 
 
 def _message(completion: Completion, renderer: Renderer, room: int) -> tuple[Segment, bool]:

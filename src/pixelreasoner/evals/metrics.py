@@ -14,6 +14,8 @@ from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.inspection import inspected_regions
 from pixelreasoner.core.trajectory import Trajectory
 
+SCORE_METRIC = "correct"
+"""The metric of a trajectory that says how right its answer is, 0 to 1."""
 HIT = 0.5
 """An operation is on the cue when it shows at least this share of the cue's area."""
 Summary = dict[str, Any]
@@ -27,7 +29,8 @@ class Score:
     task_id: str
     kind: str
     needs_operation: bool
-    correct: bool
+    score: float
+    """How right the answer is, 0 to 1."""
     used_pixel_space: bool
     n_operations: int
     n_invalid: int
@@ -37,15 +40,15 @@ class Score:
     """Those on the cue: at least half of its box, and any one of its frames."""
 
 
-def score(trajectory: Trajectory, *, correct: bool) -> Score:
-    """The numbers of one trajectory."""
+def score(trajectory: Trajectory) -> Score:
+    """The numbers of one trajectory, whose answer has been scored."""
     task, cue = trajectory.task, trajectory.task.cue
     seen = [look for look in inspected_regions(trajectory) if look is not None] if cue is not None else []
     return Score(
         task_id=task.id,
         kind=task.kind,
         needs_operation=bool(task.needs_operation),
-        correct=correct,
+        score=trajectory.metrics[SCORE_METRIC],
         used_pixel_space=trajectory.used_pixel_space,
         n_operations=trajectory.n_operations,
         n_invalid=trajectory.n_invalid_operations,
@@ -54,13 +57,13 @@ def score(trajectory: Trajectory, *, correct: bool) -> Score:
     )
 
 
-def summarize(trajectories: Sequence[Trajectory], correct: Sequence[bool]) -> Summary:
-    """The summary of a set of trajectories; `correct` says which answers are right.
+def summarize(trajectories: Sequence[Trajectory]) -> Summary:
+    """The summary of a set of trajectories whose answers have been scored.
 
     Raises:
         PixelReasonerError: there is none.
     """
-    return summarize_scores([score(t, correct=c) for t, c in zip(trajectories, correct, strict=True)])
+    return summarize_scores([score(t) for t in trajectories])
 
 
 def summarize_scores(scores: Sequence[Score]) -> Summary:
@@ -81,8 +84,8 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
     needing = [s for s in scores if s.needs_operation]
     kinds = sorted({s.kind for s in scores})
     correct = {
-        "all": _share(s.correct for s in scores),
-        "needs_operation": _share(s.correct for s in needing),
+        "all": _share(s.score for s in scores),
+        "needs_operation": _share(s.score for s in needing),
     }
     rapr = {
         "all": _share(s.used_pixel_space for s in scores),
@@ -107,13 +110,13 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
 
 def _of_kind(scores: Sequence[Score], kind: str) -> dict[str, float | None]:
     return {
-        "all": _share(s.correct for s in scores if s.kind == kind),
-        "needs_operation": _share(s.correct for s in scores if s.kind == kind and s.needs_operation),
+        "all": _share(s.score for s in scores if s.kind == kind),
+        "needs_operation": _share(s.score for s in scores if s.kind == kind and s.needs_operation),
     }
 
 
-def _share(values: Iterable[bool]) -> float | None:
-    """The share that is true; None of nothing."""
+def _share(values: Iterable[float]) -> float | None:
+    """The mean, which of booleans is the share that is true; None of nothing."""
     known = list(values)
     return sum(known) / len(known) if known else None
 

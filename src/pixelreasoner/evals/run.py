@@ -1,40 +1,36 @@
-"""Evaluation, start to end: a checkpoint answers held-out tasks, one attempt each."""
+"""Evaluation, start to end: a checkpoint answers held-out tasks, one rollout each."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.recipe import RESOLVED_FILE, load_recipe, save_resolved
 from pixelreasoner.core.records import read_trajectories, write_trajectories
+from pixelreasoner.core.run_folder import open_run, write_text
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.env.limits import Limits
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout
-from pixelreasoner.evals.metrics import Score, Summary, score, summarize, summarize_scores
-from pixelreasoner.ops.toolbox import Toolbox
+from pixelreasoner.evals.benchmark import load_benchmark
+from pixelreasoner.evals.metrics import SCORE_METRIC, Summary, score, summarize_scores
+from pixelreasoner.evals.progress import EvalProgress
+from pixelreasoner.evals.tables import summary_table
+from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.policy.base import Policy, Sampling
-from pixelreasoner.rewards.answers import is_correct
-from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.tasks.pixelworld.world import Split
-
-TRAJECTORIES_FILE = "trajectories.jsonl"
-SUMMARY_FILE = "summary.json"
-CORRECT_METRIC = "correct"
-"""The metric of a trajectory that says whether its answer is right: 1 or 0."""
+from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer
+from pixelreasoner.tasks.config import TasksConfig, build_tasks
+from pixelreasoner.tasks.source import TaskSource
 
 
 class EvalConfig(Config):
@@ -42,152 +38,105 @@ class EvalConfig(Config):
 
     out: Path
     """The folder of the results: `trajectories.jsonl` and its pictures, `summary.json`, this recipe."""
-    checkpoint: str = "nano"
-    """The model: a folder, or a shipped checkpoint's name."""
-    world: WorldConfig = WorldConfig()
-    """Where the tasks come from."""
-    split: Split = "test"
-    n: int = Field(default=500, ge=1)
-    """Tasks."""
-    operations: bool = True
-    """Whether visual operations are offered."""
-    sampling: Sampling = Sampling(temperature=0.0)
+    model: ModelConfig = ModelConfig()
+    interaction: Interaction = Interaction(sampling=Sampling(temperature=0.0))
     """Greedy, as in the paper."""
-    limits: Limits = Limits()
+    tasks: TasksConfig = TasksConfig(split="test")
+    scoring: ScoringConfig = ScoringConfig()
+    benchmark: str | None = None
+    """Takes the place of `tasks` and `scoring`: a registered name, or package.module:object."""
+    benchmark_options: dict[str, Any] = Field(default_factory=dict[str, Any])
+    n: int | None = Field(default=None, ge=1)
+    """Tasks; None takes all of them."""
     batch_size: int = Field(default=32, ge=1)
-    """Attempts played together."""
+    """Rollouts under way together."""
     seed: int = 0
     """Of the draws, where sampling is not greedy."""
 
 
 @dataclass(frozen=True)
-class EvalResult:
-    """Attempts in the order of their tasks, whether each is right, and the summary of all."""
-
-    trajectories: tuple[Trajectory, ...]
-    correct: tuple[bool, ...]
-    summary: Summary
-
-
-@dataclass(frozen=True)
-class Model:
+class Evaluated:
     """Something to evaluate: what samples, and how it is spoken to."""
 
     policy: Policy
     renderer: Renderer
 
 
-def load_model(checkpoint: str) -> Model:
-    """The model of a checkpoint, in this process.
+def load(config: EvalConfig) -> Evaluated:
+    """The model of a recipe, in this process.
 
     Raises:
         CheckpointError: it cannot be loaded.
     """
     # torch takes seconds to import, and an evaluation of another policy needs none.
-    from pixelreasoner.models.checkpoints import checkpoint_folder
-    from pixelreasoner.models.vlm import VisionLanguageModel
+    from pixelreasoner.models.loader import load_model
     from pixelreasoner.policy.group import GroupPolicy
 
-    model = VisionLanguageModel.load(checkpoint_folder(checkpoint))
-    return Model(GroupPolicy(model), model.renderer)
+    model = load_model(config.model, training=False)
+    model.use_wording(config.interaction.wording)
+    return Evaluated(GroupPolicy(model), model.renderer)
 
 
-def evaluate(
-    policy: Policy,
-    renderer: Renderer,
-    toolbox: Toolbox | None,
-    tasks: Sequence[Task],
-    *,
-    sampling: Sampling | None = None,
-    limits: Limits | None = None,
-    batch_size: int = 32,
-    seed: int = 0,
-    console: Console | None = None,
-) -> EvalResult:
-    """One attempt at each task.
-
-    Everything stays in memory, pictures included; `run` writes as it goes.
-
-    Args:
-        policy: samples the messages.
-        renderer: the policy's.
-        toolbox: the operations to offer, or None.
-        tasks: at least one.
-        sampling: greedy by default.
-        limits: how long each attempt may go on.
-        batch_size: attempts played together.
-        seed: of the draws; an attempt's depend on it and on its task, not on the other tasks.
-        console: where to show progress; nowhere when None.
-
-    Raises:
-        PixelReasonerError: there are no tasks.
-    """
-    attempts = _attempts(
-        Model(policy, renderer),
-        toolbox,
-        iter(tasks),
-        sampling=sampling or Sampling(temperature=0.0),
-        limits=limits or Limits(),
-        batch_size=batch_size,
-        seed=seed,
-    )
-    with _Progress(console or Console(quiet=True), total=len(tasks), scores=[]) as progress:
-        trajectories = tuple(progress.watch(attempts))
-    correct = tuple(_is_right(t) for t in trajectories)
-    return EvalResult(trajectories, correct, summarize(trajectories, correct))
-
-
-def run(config: EvalConfig, *, resume: bool = False, load: Callable[[str], Model] = load_model) -> Summary:
+def run(
+    config: EvalConfig, *, resume: bool = False, load: Callable[[EvalConfig], Evaluated] = load
+) -> Summary:
     """Evaluate, and write `trajectories.jsonl` and `summary.json` into the folder of `config`.
 
-    `resume` keeps the attempts an interrupted run has written and makes those that are missing. Without it a
-    run that is there is replaced.
+    `resume` keeps the rollouts that an interrupted run has written and makes those that are missing.
 
     Raises:
-        ConfigError: `resume` with another configuration than the folder's.
+        ConfigError: the folder holds a run and `resume` is off, or one of another recipe; or the tasks never
+            end and `n` is not set.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    _open_folder(config, resume=resume)
-    path = config.out / TRAJECTORIES_FILE
+    config, tasks, scorer = _resolved(config)
+    n = _count(config, tasks)
+    folder = open_run(config.out, config, resume=resume)
     # Writing nothing drops a line that a killed writer left unfinished.
-    write_trajectories(path, (), append=resume)
-    scores = [score(t, correct=_is_right(t)) for t in read_trajectories(path)]
+    write_trajectories(folder.trajectories, (), append=True)
+    scores = [score(t) for t in read_trajectories(folder.trajectories)]
     console = Console(stderr=True)
-    if len(scores) < config.n:
-        model = load(config.checkpoint)
-        attempts = _attempts(
-            model,
-            toolbox_for(model.renderer) if config.operations else None,
-            PixelWorld(config.world).tasks(config.split, config.n - len(scores), start=len(scores)),
-            sampling=config.sampling,
-            limits=config.limits,
+    if len(scores) < n:
+        evaluated = load(config)
+        made = rollouts(
+            evaluated,
+            config.interaction,
+            tasks.take(len(scores), n - len(scores)),
+            scorer,
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        with _Progress(console, total=config.n, scores=scores) as progress:
-            write_trajectories(path, progress.watch(attempts), append=True)
+        with EvalProgress(console, total=n, scores=scores) as progress:
+            write_trajectories(folder.trajectories, progress.watch(made), append=True)
     summary = summarize_scores(scores)
-    (config.out / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    console.print(summary_table({config.checkpoint: summary}))
+    write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
+    console.print(summary_table({config.model.checkpoint: summary}))
     return summary
 
 
-def summary_table(summaries: Mapping[str, Summary]) -> Table:
-    """One column per model, by name; shares in percent, in brackets over tasks that need the operation."""
-    table = Table(title="held-out tasks, % (of those that need the operation)")
-    table.add_column("")
-    for name in summaries:
-        table.add_column(name, justify="right")
-    columns = list(summaries.values())
-    table.add_row("tasks", *(str(s["n"]) for s in columns))
-    table.add_row("accuracy", *(_both(s["accuracy"]) for s in columns))
-    for kind in sorted({kind for s in columns for kind in s["accuracy"]["by_kind"]}):
-        by_kind = (s["accuracy"]["by_kind"].get(kind) for s in columns)
-        table.add_row(f"  {kind}", *("–" if shares is None else _both(shares) for shares in by_kind))
-    table.add_row("RaPR", *(_both(s["rapr"]) for s in columns))
-    table.add_row("failed operations", *(_percent(s["op_error_rate"]) for s in columns))
-    table.add_row("operations on the cue", *(f"({_percent(s['cue_coverage'])})" for s in columns))
-    return table
+def rollouts(
+    evaluated: Evaluated,
+    interaction: Interaction,
+    tasks: Iterator[Task],
+    scorer: Scorer,
+    *,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Iterator[Trajectory]:
+    """One scored rollout per task, in order, a batch at a time; a rollout's draws depend on its task only."""
+    renderer = evaluated.renderer
+    toolbox = interaction.toolbox(renderer.vision.unit, renderer.chat_format)
+    while batch := [RolloutRequest(task, rollout_seed(seed, task)) for task in islice(tasks, batch_size)]:
+        for trajectory in rollout(
+            batch,
+            policy=evaluated.policy,
+            renderer=renderer,
+            toolbox=toolbox,
+            sampling=interaction.sampling,
+            limits=interaction.limits,
+        ):
+            value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
+            yield replace(trajectory, metrics={SCORE_METRIC: value})
 
 
 def rollout_seed(seed: int, task: Task) -> int:
@@ -196,79 +145,19 @@ def rollout_seed(seed: int, task: Task) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _attempts(
-    model: Model,
-    toolbox: Toolbox | None,
-    tasks: Iterator[Task],
-    *,
-    sampling: Sampling,
-    limits: Limits,
-    batch_size: int,
-    seed: int,
-) -> Iterator[Trajectory]:
-    """One scored attempt per task, a batch at a time."""
-    while batch := [RolloutRequest(task, rollout_seed(seed, task)) for task in islice(tasks, batch_size)]:
-        for trajectory in rollout(
-            batch,
-            policy=model.policy,
-            renderer=model.renderer,
-            toolbox=toolbox,
-            sampling=sampling,
-            limits=limits,
-        ):
-            right = is_correct(trajectory.answer, trajectory.task.answers)
-            yield replace(trajectory, metrics={CORRECT_METRIC: float(right)})
+def _resolved(config: EvalConfig) -> tuple[EvalConfig, TaskSource, Scorer]:
+    """The configuration with the benchmark's wording under the recipe's own, the tasks and their scorer."""
+    if config.benchmark is None:
+        return config, build_tasks(config.tasks), build_scorer(config.scoring)
+    benchmark = load_benchmark(config.benchmark, config.benchmark_options)
+    wording = benchmark.wording.model_copy(update=config.interaction.wording.model_dump(exclude_none=True))
+    interaction = config.interaction.model_copy(update={"wording": wording})
+    return config.model_copy(update={"interaction": interaction}), benchmark.tasks, benchmark.scorer
 
 
-def _is_right(trajectory: Trajectory) -> bool:
-    return trajectory.metrics[CORRECT_METRIC] > 0.5
-
-
-def _open_folder(config: EvalConfig, *, resume: bool) -> None:
-    """Keep the configuration with the results, and refuse to mix those of two."""
-    saved = config.out / RESOLVED_FILE
-    if resume and saved.exists():
-        if load_recipe(EvalConfig, saved) != config:
-            raise ConfigError(
-                f"{saved} differs from the recipe given; resume with the same recipe, or choose another --out"
-            )
-        return
-    save_resolved(config, config.out)
-
-
-class _Progress:
-    """A bar with the accuracy and RaPR so far; collects the scores of what passes."""
-
-    def __init__(self, console: Console, *, total: int, scores: list[Score]) -> None:
-        self._scores = scores
-        self._bar = Progress(
-            TextColumn("eval"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}"), console=console,
-        )  # fmt: skip
-        self._task = self._bar.add_task("eval", total=total, completed=len(scores), shown="")
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
-
-    def watch(self, trajectories: Iterator[Trajectory]) -> Iterator[Trajectory]:
-        """The same trajectories; each is scored once its consumer has come back for the next."""
-        for trajectory in trajectories:
-            yield trajectory
-            self._scores.append(score(trajectory, correct=_is_right(trajectory)))
-            n = len(self._scores)
-            right = sum(s.correct for s in self._scores) / n
-            looking = sum(s.used_pixel_space for s in self._scores) / n
-            shown = f"accuracy {right:.3f}  rapr {looking:.3f}"
-            self._bar.update(self._task, completed=n, shown=shown)
-
-
-def _both(shares: dict[str, float | None]) -> str:
-    return f"{_percent(shares['all'])} ({_percent(shares['needs_operation'])})"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
+def _count(config: EvalConfig, tasks: TaskSource) -> int:
+    if tasks.size is None and config.n is None:
+        raise ConfigError(f"the tasks of '{config.tasks.source}' never end; say how many to take: n=300")
+    size = tasks.size if tasks.size is not None else config.n
+    assert size is not None
+    return min(size, config.n or size)

@@ -1,4 +1,4 @@
-"""Vision features for a batch: recomputed while the tower learns, remembered while it is frozen."""
+"""Vision features for a batch: recomputed while the tower learns, remembered while it is fixed."""
 
 from __future__ import annotations
 
@@ -10,35 +10,46 @@ import torch
 from pixelreasoner.chat.layout import VisualBlock
 from pixelreasoner.models.vlm import Features, VisionLanguageModel
 
+MAX_BYTES = 2 * 2**30
+
 
 class FeatureStore:
     """Gives a block's features, running the tower on each distinct picture once per call.
 
-    With a frozen tower the features of a picture never change: they are kept, so that the sampler and
-    the trainer share one pass, and a picture seen again (the next turn, the next epoch) costs nothing.
+    With a fixed tower the features of a picture never change: they are kept, so that the sampler and the
+    trainer share one pass, and a picture seen again (the next turn, the next epoch) costs nothing.
     """
 
-    def __init__(self, model: VisionLanguageModel, *, frozen: bool, capacity: int = 4_000) -> None:
-        """A store for `model`; `capacity` pictures are kept, the least recently used leave first."""
-        self._model, self.frozen, self._capacity = model, frozen, capacity
+    def __init__(self, model: VisionLanguageModel, *, max_bytes: int = MAX_BYTES) -> None:
+        """A store for `model`; beyond `max_bytes` the least recently used features leave."""
+        self._model, self._max_bytes = model, max_bytes
         self._kept: OrderedDict[str, Features] = OrderedDict()
-        model.vision.requires_grad_(not frozen)
+        self.n_bytes = 0
 
-    def clear(self) -> None:
-        """Forget all features: they belong to weights that are no longer the tower's."""
-        self._kept.clear()
+    @property
+    def remembers(self) -> bool:
+        """Whether features are kept: no parameter of the tower takes gradients."""
+        return not any(p.requires_grad for p in self._model.vision.parameters())
 
     def __call__(self, blocks: Iterable[VisualBlock]) -> dict[str, Features]:
-        if not self.frozen:
+        if not self.remembers:
+            self.clear()
             return self._model.encode(blocks)
         wanted = {block.key: block for block in blocks}
         missing = [block for key, block in wanted.items() if key not in self._kept]
         with torch.no_grad():
-            self._kept.update(self._model.encode(missing))
-        out = {}
+            for key, features in self._model.encode(missing).items():
+                self._kept[key] = features.own()
+                self.n_bytes += features.n_bytes
+        out: dict[str, Features] = {}
         for key in wanted:
             self._kept.move_to_end(key)
             out[key] = self._kept[key]
-        while len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
+        while self.n_bytes > self._max_bytes:
+            self.n_bytes -= self._kept.popitem(last=False)[1].n_bytes
         return out
+
+    def clear(self) -> None:
+        """Drop everything that is kept."""
+        self._kept.clear()
+        self.n_bytes = 0

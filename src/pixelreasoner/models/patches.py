@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixelreasoner.chat.layout import VisualBlock
-from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.chat.vision_spec import VisionSpec
 
 
 def by_size(blocks: Iterable[VisualBlock]) -> list[VisualBlock]:
@@ -30,21 +30,21 @@ def _size(block: VisualBlock) -> tuple[int, ...]:
     return h * w, h, w, len(block.frames)
 
 
-def patch_rows(blocks: Sequence[VisualBlock], renderer: QwenVLRenderer, device: torch.device) -> Tensor:
+def patch_rows(blocks: Sequence[VisualBlock], vision: VisionSpec, device: torch.device) -> Tensor:
     """The blocks' patches, float32 [S, C*f*p*p], block after block, the patches of a merge window together.
 
     Neighbours of one size are cut up in one go. The pixels travel to the device as uint8.
     """
-    mean, std = (torch.tensor(values, device=device)[:, None] for values in renderer.normalization)
-    rows = [_cut([b.frames for b in run], renderer, device) for _, run in groupby(blocks, key=_size)]
+    mean, std = (torch.tensor(values, device=device)[:, None] for values in vision.normalization)
+    rows = [_cut([b.frames for b in run], vision, device) for _, run in groupby(blocks, key=_size)]
     # Channels lie next to each other in a row, each with the f*p*p values of its patch.
     values_SCX = torch.cat(rows).unflatten(1, (3, -1)).float()
     return values_SCX.div_(255).sub_(mean).div_(std).flatten(1)
 
 
-def _cut(frames: Sequence[np.ndarray], renderer: QwenVLRenderer, device: torch.device) -> Tensor:
+def _cut(frames: Sequence[np.ndarray], vision: VisionSpec, device: torch.device) -> Tensor:
     """uint8 [N*t*h*w, C*f*p*p] of N blocks of one size."""
-    m, p, f = renderer.merge, renderer.patch, renderer.temporal_patch
+    m, p, f = vision.merge, vision.patch, vision.temporal_patch
     x = torch.from_numpy(np.stack(frames)).to(device)
     n, n_frames, height, width, c = x.shape
     if n_frames < f:  # an image fills the temporal patch with copies of itself

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-Precision = Literal["fp32", "bf16"]
+from pixelreasoner.models.config import Precision
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

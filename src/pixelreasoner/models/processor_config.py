@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pixelreasoner.chat.pixels import PREPROCESSOR_FILE
+from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE
 from pixelreasoner.chat.qwen import QwenVLRenderer
 
 VIDEO_FILE = "video_preprocessor_config.json"
@@ -20,17 +20,17 @@ def write_processor_config(folder: Path, renderer: QwenVLRenderer) -> None:
     `AutoImageProcessor` and `AutoTokenizer` read the folder as it is; `AutoProcessor`, which loads the video
     processor along, needs torchvision for that (transformers 5.19).
     """
-    processor, video_processor = renderer.processor_types
-    mean, std = renderer.normalization
+    processor, video_processor = renderer.family.processors
+    mean, std = renderer.vision.normalization
     common = {
         "processor_class": processor,
-        "patch_size": renderer.patch,
-        "merge_size": renderer.merge,
-        "temporal_patch_size": renderer.temporal_patch,
+        "patch_size": renderer.vision.patch,
+        "merge_size": renderer.vision.merge,
+        "temporal_patch_size": renderer.vision.temporal_patch,
         "image_mean": list(mean),
         "image_std": list(std),
     }
-    budget = renderer.chat_format.image
+    budget = renderer.vision.image
     image = common | {
         "image_processor_type": "Qwen2VLImageProcessor",
         "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
@@ -42,7 +42,7 @@ def write_processor_config(folder: Path, renderer: QwenVLRenderer) -> None:
 
 def _frame_budget(renderer: QwenVLRenderer, video_processor: str) -> dict[str, Any]:
     """The pixel budget of a frame, in the terms of the family's video processor."""
-    budget = renderer.chat_format.video_frame
+    budget = renderer.vision.video_frame
     if video_processor == "Qwen2VLVideoProcessor":
         return {
             "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
@@ -52,5 +52,5 @@ def _frame_budget(renderer: QwenVLRenderer, video_processor: str) -> dict[str, A
     return {
         "size": {"shortest_edge": budget.min_pixels, "longest_edge": MAX_FRAMES * budget.max_pixels},
         "cap_pixels_per_frame": True,
-        "max_video_tokens": budget.max_pixels // renderer.factor**2,
+        "max_video_tokens": budget.max_pixels // renderer.vision.factor**2,
     }

@@ -9,7 +9,6 @@ from collections.abc import Collection
 
 import torch
 
-from pixelreasoner.models.attention.shared_prefix import use_shared_prefix
 from pixelreasoner.models.logprobs import TokenScores, score_hidden
 from pixelreasoner.models.packing import PackedRow
 from pixelreasoner.models.vlm import Features, VisionLanguageModel
@@ -23,11 +22,7 @@ def score_packed(
     temperature: float = 1.0,
     forbidden_ids: Collection[int] = (),
 ) -> TokenScores:
-    """What `logprobs.score_tokens` gives for the attempts of the row, in the order they were packed.
-
-    From then on `model` computes its attention through `models.shared_prefix`, which changes nothing else.
-    """
-    use_shared_prefix(model.decoder)
+    """What `logprobs.score_tokens` gives for the attempts of the row, in the order they were packed."""
     batch = model.embed([row.layout], features, left=False)
     # One row has no padding, so transformers makes no mask; the plan alone says who attends to whom.
     hidden_TD = model(batch, shared_prefix=row.plan)[0]

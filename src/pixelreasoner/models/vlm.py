@@ -5,7 +5,6 @@ Shape legend: B rows, T tokens of the longest row, M merged visual tokens, D hid
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
+from pixelreasoner.chat.chat_format import Wording
+from pixelreasoner.chat.families import family_of
 from pixelreasoner.chat.layout import Layout, VisualBlock
-from pixelreasoner.chat.qwen import Qwen3VLRenderer, QwenVLRenderer
-from pixelreasoner.chat.qwen25 import Qwen25VLRenderer
+from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.errors import CheckpointError
-from pixelreasoner.models.attention.vision_attention import use_packed_attention
-from pixelreasoner.models.patches import by_size, patch_rows, use_linear_patches
-from pixelreasoner.models.processor_config import write_processor_config
-
-RENDERERS: dict[str, type[QwenVLRenderer]] = {"qwen3_vl": Qwen3VLRenderer, "qwen2_5_vl": Qwen25VLRenderer}
-"""By the model type of a checkpoint's config."""
+from pixelreasoner.models.attention.dispatch import PLANS
+from pixelreasoner.models.patches import by_size, patch_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,50 +32,43 @@ class Features:
     deepstack: tuple[Tensor, ...]
     """Each [M, D], added to the first decoder layers (Qwen3-VL); empty for other families."""
 
+    @property
+    def n_bytes(self) -> int:
+        return sum(x.numel() * x.element_size() for x in (self.tokens_MD, *self.deepstack))
+
+    def own(self) -> Features:
+        """The same in memory of its own: those of one pass of the tower are views of one tensor."""
+        return Features(self.tokens_MD.clone(), tuple(x.clone() for x in self.deepstack))
+
 
 class VisionLanguageModel(nn.Module):
-    """A checkpoint with its renderer: the one object that policies and trainers hold."""
+    """A checkpoint with its renderer: the one object that policies and trainers hold.
 
-    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer) -> None:
+    The constructor changes nothing of what it is given; `models.loader` sets attention, device and gradients.
+    """
+
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, *, source: Path | None = None) -> None:
+        """`source` is the folder the model was loaded from, whose processor files are saved along."""
         super().__init__()
         self.hf = hf
         self.renderer = renderer
-        use_packed_attention(self.vision)
-        use_linear_patches(self.vision)
+        self.source = source
 
     @classmethod
     def load(cls, folder: Path | str, *, dtype: torch.dtype = torch.float32) -> VisionLanguageModel:
-        """Load a checkpoint folder.
+        """A checkpoint folder on the CPU, every parameter taking gradients.
 
         Raises:
             CheckpointError: no such folder, not a checkpoint, or an architecture without a renderer.
         """
-        path = Path(folder)
-        family = RENDERERS[_model_type(path)]
-        try:
-            config = AutoConfig.from_pretrained(path)
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                path, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
-            )
-        except (OSError, ValueError) as e:
-            raise CheckpointError(f"{path} is not a complete checkpoint folder: {e}") from e
-        hf, report = loaded
-        if report["missing_keys"]:
-            # transformers would go on with random ones.
-            raise CheckpointError(f"{path} lacks weights: {', '.join(sorted(report['missing_keys']))}")
-        return cls(hf, family.load(path, tokenizer, config.vision_config))
+        # The loader builds objects of this class.
+        from pixelreasoner.models.loader import load_weights_of
 
-    def save(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-        """Write a complete checkpoint folder; `dtype` casts the saved weights only."""
-        folder.mkdir(parents=True, exist_ok=True)
-        state = self.hf.state_dict()
-        if dtype is not None:
-            state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
-        self.hf.save_pretrained(folder, state_dict=state)
-        self.renderer.tokenizer.save_pretrained(folder)
-        self.renderer.chat_format.save(folder)
-        write_processor_config(folder, self.renderer)
+        return load_weights_of(Path(folder), dtype=dtype, device=torch.device("cpu"))
+
+    def use_wording(self, wording: Wording) -> None:
+        """Speak in the words of a recipe where it has some; they are saved with the model."""
+        self.renderer = self.renderer.with_format(self.renderer.chat_format.with_wording(wording))
 
     @property
     def vision(self) -> Any:
@@ -93,11 +82,10 @@ class VisionLanguageModel(nn.Module):
     def device(self) -> torch.device:
         return self.hf.device
 
-    def freeze_embeddings(self) -> None:
-        """Keep the vectors of tokens as they are, those that read them and those that score them."""
-        for module in (self.hf.get_input_embeddings(), self.hf.get_output_embeddings()):
-            if module is not None:
-                module.requires_grad_(False)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.decoder.embed_tokens.weight.dtype
 
     # Seeing
 
@@ -107,7 +95,7 @@ class VisionLanguageModel(nn.Module):
         distinct = by_size(blocks)
         if not distinct:
             return {}
-        patches = patch_rows(distinct, self.renderer, self.device)
+        patches = patch_rows(distinct, self.renderer.vision, self.device)
         grid = torch.tensor([block.grid_thw for block in distinct], device=self.device)
         out = self.vision(patches.to(self.vision.dtype), grid_thw=grid)
         sizes = [block.n_tokens for block in distinct]
@@ -147,12 +135,19 @@ class VisionLanguageModel(nn.Module):
     def forward(
         self, batch: Batch, *, cache: Any = None, mask_BK: Tensor | None = None, **options: Any
     ) -> Tensor:
-        """Hidden states after the final norm, [B, T, D]; `options` reach the attention of every layer."""
+        """Hidden states after the final norm, [B, T, D]; `options` reach the attention of every layer.
+
+        With a plan among them (`models.attention.dispatch`) the plan alone says who attends to whom.
+        """
         if batch.deepstack:
             options |= {"visual_pos_masks": batch.visual_BT, "deepstack_visual_embeds": batch.deepstack}
+        mask = batch.mask_BT if mask_BK is None else mask_BK
+        if any(options.get(plan) is not None for plan in PLANS):
+            # transformers takes a mask of four dimensions as it is: none is made, the padding not looked at.
+            mask = mask.new_empty(1, 1, 0, 0)
         out = self.decoder(
             inputs_embeds=batch.embeds_BTD,
-            attention_mask=batch.mask_BT if mask_BK is None else mask_BK,
+            attention_mask=mask,
             position_ids=batch.position_3BT,
             past_key_values=cache,
             use_cache=cache is not None,
@@ -165,18 +160,18 @@ class VisionLanguageModel(nn.Module):
         return self.hf.lm_head(hidden)
 
 
-def _model_type(folder: Path) -> str:
-    """The supported model type a checkpoint folder holds."""
-    path = folder / "config.json"
-    if not path.exists():
-        raise CheckpointError(f"{folder} is not a checkpoint folder (no config.json)")
+def renderer_of(folder: Path) -> QwenVLRenderer:
+    """The renderer of a checkpoint folder; its weights are not read.
+
+    Raises:
+        CheckpointError: no such folder, not a checkpoint, or an architecture without a renderer.
+    """
+    family_of(folder)  # before a tokenizer is loaded that may not exist
     try:
-        found = json.loads(path.read_text()).get("model_type")
-    except (OSError, ValueError, AttributeError) as e:
-        raise CheckpointError(f"{path} cannot be read: {e}") from e
-    if found not in RENDERERS:
-        raise CheckpointError(f"{folder} holds a '{found}' model; supported: {', '.join(RENDERERS)}")
-    return found
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as e:
+        raise CheckpointError(f"{folder} is not a complete checkpoint folder: {e}") from e
+    return QwenVLRenderer.load(folder, tokenizer)
 
 
 @dataclass(frozen=True, eq=False)

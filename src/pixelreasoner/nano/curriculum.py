@@ -11,6 +11,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.nano.exchanges import View, close_up, view_of
@@ -29,12 +30,11 @@ TINY_SHARE = 2 / 3
 
 @dataclass(frozen=True)
 class Curriculum:
-    """How many pictures to paint, for which chat_format."""
+    """How many pictures to paint, for which model."""
 
     world: WorldConfig
     chat_format: ChatFormat
-    factor: int
-    """Pixels per language-model token side."""
+    vision: VisionSpec
     n_scenes: int
     n_charts: int
 
@@ -59,26 +59,26 @@ def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Less
     kind, turn = kinds[index % len(kinds)], index // len(kinds)
     tiny = int((turn + 1) * TINY_SHARE) > int(turn * TINY_SHARE)
     scene, rng = world.scene("base", kind, turn, tiny=tiny)
-    return lessons(scene, rng, curriculum.chat_format, curriculum.factor)
+    return lessons(scene, rng, curriculum.chat_format, curriculum.vision)
 
 
 def _chart(curriculum: Curriculum, index: int) -> list[View]:
     """A chart as a whole, close-ups of some of its things, and sheets: reading is learned on those."""
-    world, d, factor = curriculum.world, curriculum.chat_format, curriculum.factor
+    world, vision = curriculum.world, curriculum.vision
     rng = np.random.default_rng([world.seed, 0xC4A27, index])
     photos = paint.photographs(world.photos)
     studio = scenes.Studio(rng, photos, test=False, tiny=False, digit_share=scenes.BASE_DIGIT_SHARE)
     scene = scenes.chart(studio)
     picture = scene.media
     assert isinstance(picture, Picture), "a chart is a still picture"
-    views = [view_of(picture, scene.things, _whole(picture), d.image, factor)]
+    views = [view_of(picture, scene.things, _whole(picture), vision.image, vision.factor)]
     for at in rng.permutation(len(scene.things))[:CHART_CLOSE_UPS].tolist():
         region = close_up(rng, scene.things[at], picture.size)
-        views.append(view_of(picture, scene.things, region, d.crop, factor))
+        views.append(view_of(picture, scene.things, region, vision.crop, vision.factor))
     clerk = replace(studio, digit_share=scenes.SHEET_DIGIT_SHARE)
     for sheet in (scenes.sheet(clerk) for _ in range(SHEETS)):
         assert isinstance(sheet.media, Picture), "a sheet is a still picture"
-        views.append(view_of(sheet.media, sheet.things, _whole(sheet.media), d.crop, factor))
+        views.append(view_of(sheet.media, sheet.things, _whole(sheet.media), vision.crop, vision.factor))
     return views
 
 

@@ -11,26 +11,31 @@ import gc
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.recipe import find_recipe, load_recipe
+from pixelreasoner.core.run_folder import TRAJECTORIES_FILE
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.evals.run import EvalResult, evaluate, summary_table
+from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.evals.metrics import summarize
+from pixelreasoner.evals.progress import EvalProgress
+from pixelreasoner.evals.run import Evaluated, rollouts
+from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.models.checkpoints import checkpoint_folder
-from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.models.config import ModelConfig
+from pixelreasoner.models.loader import load_model
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.group import GroupPolicy
-from pixelreasoner.synth.run import TRAJECTORIES_FILE, SynthConfig
+from pixelreasoner.rewards.scorers import exact
+from pixelreasoner.synth.run import SynthConfig
 from pixelreasoner.synth.run import run as synthesise
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
 from pixelreasoner.train.progress import read_curves
@@ -45,6 +50,7 @@ CURVES = ("rapr", "reward", "accuracy")
 N_HELD_OUT = 300
 """Held-out tasks: 60 of each kind, half of which need the operation."""
 EXAMPLES = 8
+EVAL_BATCH = 100
 
 
 class Demo:
@@ -97,21 +103,21 @@ class Demo:
             config = config.model_copy(update={"reward": config.reward.model_copy(update={"alpha": 0.0})})
         return train_rl(config, resume=(folder / STATE_FILE).exists())
 
-    def evaluate(self, name: str, checkpoint: Path) -> EvalResult:
+    def evaluate(self, name: str, checkpoint: Path) -> list[Trajectory]:
         """Greedy answers to the held-out tasks, the same ones for every model."""
         if self._held_out is None:
             self._held_out = list(PixelWorld(self.world).tasks("test", N_HELD_OUT))
-        model = VisionLanguageModel.load(checkpoint)
+        model = load_model(ModelConfig(checkpoint=str(checkpoint), device="cpu"), training=False)
         self.console.print(f"evaluating {name}")
-        return evaluate(
-            GroupPolicy(model, features=FeatureStore(model, frozen=True), batch_size=100),
-            model.renderer,
-            toolbox_for(model.renderer),
-            self._held_out,
-            sampling=Sampling(temperature=0.0, max_tokens=128),
-            batch_size=100,
-            console=self.console,
+        made = rollouts(
+            Evaluated(GroupPolicy(model, batch_size=EVAL_BATCH), model.renderer),
+            Interaction(sampling=Sampling(temperature=0.0, max_tokens=128)),
+            iter(self._held_out),
+            exact,
+            batch_size=EVAL_BATCH,
         )
+        with EvalProgress(self.console, total=N_HELD_OUT, scores=[]) as progress:
+            return list(progress.watch(made))
 
 
 def run(*, out: Path, seed: int, photos: Path | None, ablations: bool) -> None:
@@ -138,12 +144,13 @@ def run(*, out: Path, seed: int, photos: Path | None, ablations: bool) -> None:
         models |= _ablations(demo)
     demo.stage("5/5  evaluate on held-out tasks, and report")
     results = {name: demo.evaluate(name, checkpoint) for name, checkpoint in models.items()}
-    console.print(summary_table({name: r.summary for name, r in results.items()}))
+    summaries = {name: summarize(trajectories) for name, trajectories in results.items()}
+    console.print(summary_table(summaries))
     curves = {name: read_curves(out / name, CURVES) for name in models if name.startswith("rl_")}
     metrics = {
         "wall_s": round(spent + time.time() - began, 1),
         "seed": seed,
-        "models": {name: r.summary for name, r in results.items()},
+        "models": summaries,
         "training": curves,
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -198,11 +205,11 @@ def _rows(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for p in out.glob("*/metrics.jsonl") for line in p.read_text().splitlines()]
 
 
-def _examples(curious: EvalResult, warm: EvalResult) -> list[tuple[str, Trajectory]]:
+def _examples(curious: Sequence[Trajectory], warm: Sequence[Trajectory]) -> list[tuple[str, Trajectory]]:
     """For each kind, a held-out task that needs the operation: one solved, and how the warm start did."""
     out: list[tuple[str, Trajectory]] = []
     seen: set[str] = set()
-    for ours, theirs in zip(curious.trajectories, warm.trajectories, strict=True):
+    for ours, theirs in zip(curious, warm, strict=True):
         task = ours.task
         if task.needs_operation and ours.metrics["correct"] and ours.n_operations and task.kind not in seen:
             seen.add(task.kind)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
+from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.chat.pixels import fit
+from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.tasks.pixelworld import questions
@@ -99,11 +100,9 @@ def around(rng: np.random.Generator, thing: Thing, size: Size, *, sides: float) 
     return Box(cx - half, cy - half, cx + half, cy + half).clip(size)
 
 
-def clip_as_shown(
-    video: Video, things: Sequence[Thing], chat_format: ChatFormat, factor: int
-) -> tuple[Video, list[Thing]]:
+def clip_as_shown(video: Video, things: Sequence[Thing], vision: VisionSpec) -> tuple[Video, list[Thing]]:
     """A clip at the size its frames are shown at, and its things in pixels of that size."""
-    size = fit(video.size, chat_format.video_frame, factor=factor)
+    size = vision.frame_size(video)
     frames = [Image.fromarray(f.pixels).resize(size, Image.Resampling.BICUBIC) for f in video.frames]
     scale = size.width / video.size.width
     small = Video(tuple(Picture(np.asarray(f)) for f in frames), video.times_s)

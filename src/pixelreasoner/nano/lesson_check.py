@@ -60,7 +60,7 @@ def _exam(model: VisionLanguageModel, world: PixelWorld, n: int) -> Iterator[tup
             scene, rng = world.scene("rl", kind, FIRST_SCENE + index, tiny=index % 2 == 0)
             media = scene.media
             if not isinstance(media, Picture):
-                shown, things = clip_as_shown(media, scene.things, r.chat_format, r.factor)
+                shown, things = clip_as_shown(media, scene.things, r.vision)
                 for thing in things:
                     exchange = Exchange(
                         f"Find the frames with {thing.name}.", frames_of(thing), (place_of(thing),)
@@ -68,11 +68,11 @@ def _exam(model: VisionLanguageModel, world: PixelWorld, n: int) -> Iterator[tup
                     yield "frames", exchange, View(shown, (thing,))
                 continue
             whole = Box(0, 0, *media.size)
-            overview = view_of(media, scene.things, whole, r.chat_format.image, r.factor)
+            overview = view_of(media, scene.things, whole, r.vision.image, r.vision.factor)
             near = close_up(rng, scene.things[0], media.size)
             for where, view in (
                 ("overview", overview),
-                ("close-up", view_of(media, scene.things, near, r.chat_format.crop, r.factor)),
+                ("close-up", view_of(media, scene.things, near, r.vision.crop, r.vision.factor)),
             ):
                 for thing in view.things[:2]:
                     yield f"boxes, {where}", locate(thing, view.media.size, rng), view

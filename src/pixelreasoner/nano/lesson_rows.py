@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelreasoner.chat.layout import Layout
+from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.chat.renderer import ToolSchema
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
@@ -24,7 +25,10 @@ def lesson_row(
     mask: list[bool] = []
     for index, e in enumerate(lesson.exchanges):
         if index == 0:
-            asked = renderer.prompt(Task("lesson", e.question, e.media, ()), tools)
+            messages = task_messages(
+                Task("lesson", e.question, e.media, ()), renderer.chat_format, tools=bool(tools)
+            )
+            asked = renderer.prompt(messages, tools)
         else:  # a later question stands where an operation's result will stand, picture and all
             asked = renderer.observation(Observation(e.question, e.media))  # type: ignore[arg-type]
         answer = Segment(renderer.encode(e.answer))

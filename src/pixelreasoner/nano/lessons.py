@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.nano.exchanges import (
@@ -65,7 +66,9 @@ class Lesson:
     """What is in the lesson to see, for dense supervision of the vision tower."""
 
 
-def lessons(scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, factor: int) -> list[Lesson]:
+def lessons(
+    scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, vision: VisionSpec
+) -> list[Lesson]:
     """The lessons of a scene: its overview, then some close-ups; everything is drawn from `rng`.
 
     Most pictures make a lesson of their own: short conversations teach more per second than long ones. In
@@ -76,9 +79,9 @@ def lessons(scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, fac
     """
     in_one = bool(rng.random() < IN_ONE)
     if isinstance(scene.media, Video):
-        pages = _clip_pages(scene, scene.media, rng, chat_format, factor, in_one)
+        pages = _clip_pages(scene, scene.media, rng, chat_format, vision, in_one)
     else:
-        pages = _still_pages(scene, scene.media, rng, chat_format, factor, in_one)
+        pages = _still_pages(scene, scene.media, rng, chat_format, vision, in_one)
     if in_one:
         exchanges = tuple(e for page in pages for e in page.exchanges)
         return [Lesson(exchanges, tuple(view for page in pages for view in page.views))]
@@ -95,39 +98,39 @@ def _still_pages(
     picture: Picture,
     rng: np.random.Generator,
     chat_format: ChatFormat,
-    factor: int,
+    vision: VisionSpec,
     in_one: bool,
 ) -> list[Lesson]:
     size = picture.size
-    overview = view_of(picture, scene.things, Box(0, 0, *size), chat_format.image, factor)
+    overview = view_of(picture, scene.things, Box(0, 0, *size), vision.image, vision.factor)
     pages = [_page(_questions_on(overview, rng, n_places=3), [overview], overview.media)]
     if not in_one and (guesses := _guesses(overview.things, rng)):
         pages.append(_page(guesses, (), overview.media))
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
-        view = view_of(picture, scene.things, region, chat_format.crop, factor)
+        view = view_of(picture, scene.things, region, vision.crop, vision.factor)
         if about := _questions_on(view, rng, n_places=1):
             before = (overview.media,) if not in_one and rng.random() < BESIDE else ()
             pages.append(_page(about, [view], *before, view.media))
         if not in_one and rng.random() < AWAITED:
             thing = scene.things[index]
-            missed = _without(thing, scene, rng, chat_format, factor) if rng.random() < MISSED else None
+            missed = _without(thing, scene, rng, chat_format, vision) if rng.random() < MISSED else None
             sides = math.exp(rng.uniform(math.log(NEAREST), math.log(FARTHEST)))
             region = around(rng, thing, size, sides=sides)
-            near = view_of(picture, scene.things, region, chat_format.crop, factor)
+            near = view_of(picture, scene.things, region, vision.crop, vision.factor)
             pages += _awaited(thing.name, near, overview, missed, rng, chat_format)
     return pages
 
 
 def _without(
-    thing: Thing, scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, factor: int
+    thing: Thing, scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, vision: VisionSpec
 ) -> View | None:
     """A close-up of another thing that shows nothing of this one, if there is one."""
     assert isinstance(scene.media, Picture), "close-ups are cut from pictures"
     for index in rng.permutation(len(scene.things)).tolist():
         region = close_up(rng, scene.things[index], scene.media.size)
         if region.coverage_of(thing.box) == 0:
-            return view_of(scene.media, scene.things, region, chat_format.crop, factor)
+            return view_of(scene.media, scene.things, region, vision.crop, vision.factor)
     return None
 
 
@@ -195,10 +198,15 @@ def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> qu
 
 
 def _clip_pages(
-    scene: Scene, video: Video, rng: np.random.Generator, chat_format: ChatFormat, factor: int, in_one: bool
+    scene: Scene,
+    video: Video,
+    rng: np.random.Generator,
+    chat_format: ChatFormat,
+    vision: VisionSpec,
+    in_one: bool,
 ) -> list[Lesson]:
     """Which frames show a card, what a large card shows, then single frames as pictures."""
-    small, things = clip_as_shown(video, scene.things, chat_format, factor)
+    small, things = clip_as_shown(video, scene.things, vision)
     asked: list[Exchange] = []
     order = [things[i] for i in rng.permutation(len(things)).tolist()]
     if rng.random() < ALL_AT_ONCE:
@@ -216,7 +224,7 @@ def _clip_pages(
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
-        view = view_of(frame, (thing,), Box(0, 0, *video.size), chat_format.crop, factor)
+        view = view_of(frame, (thing,), Box(0, 0, *video.size), vision.crop, vision.factor)
         before = (small,) if not in_one and rng.random() < BESIDE else ()
         pages.append(_page(_questions_on(view, rng, n_places=1), [view], *before, view.media))
         if not in_one and rng.random() < AWAITED:

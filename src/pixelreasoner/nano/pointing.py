@@ -78,7 +78,7 @@ class PlaceReader:
         self._words = {i for i, text in vocabulary.items() if text.strip() in wanted}
         self._telling = {i for i, text in vocabulary.items() if text.strip() in TELLING}
         self._space = {i for i, text in vocabulary.items() if text == " "}
-        self._merge = model.renderer.merge
+        self._merge = model.renderer.vision.merge
 
     def read(self, layout: Layout, mask: BoolArray, places: Sequence[Place]) -> tuple[Lookup, ...]:
         """The seven lookups.

@@ -25,14 +25,16 @@ from rich import print_json
 from rich.progress import track
 
 from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.chat.parsing import format_call
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import score_tokens
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.precision import autocast
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.curriculum import Curriculum
 from pixelreasoner.nano.dense_heads import DenseHeads, dense_loss
@@ -55,6 +57,8 @@ Row = tuple[Layout, npt.NDArray[np.bool_], tuple[Lookup, ...]]
 
 
 LEARNED_FILE = "learned.json"
+FEATURE_BYTES = 8 * 2**30
+"""All pictures of the lessons are seen again and again while the tower is fixed."""
 
 
 class VisionStage(Config):
@@ -113,7 +117,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     """
     state = open_run(config.out, config, resume=resume)
     start = config.out / "start"
-    lessons, charts = paint_curriculum(config, config.architecture.factor)
+    lessons, charts = paint_curriculum(config)
     if state is None:
         corpus = tokenizer_corpus(lessons, config.vocabulary)
         new_checkpoint(
@@ -142,7 +146,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
             if interrupt.requested:
                 break
     save_state(config.out, trainer.state_dict())
-    model.save(config.out / "model", dtype=torch.bfloat16)
+    save_checkpoint(model, config.out / "model", dtype=torch.bfloat16)
     if trainer.step == total:
         learned = check_lessons(model, world=config.world)
         (config.out / LEARNED_FILE).write_text(json.dumps(learned, indent=2) + "\n")
@@ -150,9 +154,15 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     return config.out / "model"
 
 
-def paint_curriculum(config: PretrainConfig, factor: int) -> tuple[list[Lesson], list[View]]:
+def paint_curriculum(config: PretrainConfig) -> tuple[list[Lesson], list[View]]:
     """All lessons and charts, painted in parallel with a progress bar."""
-    curriculum = Curriculum(config.world, config.chat_format, factor, config.n_scenes, config.n_charts)
+    curriculum = Curriculum(
+        config.world,
+        config.chat_format,
+        config.architecture.vision(config.chat_format),
+        config.n_scenes,
+        config.n_charts,
+    )
     lessons: list[Lesson] = []
     charts: list[View] = []
     chunks = curriculum.paint(config.workers or os.cpu_count() or 1)
@@ -200,10 +210,11 @@ class Pretrainer:
         )
         self.tower_optim = tower_optim
         self.tower_optimizer = adamw([*tower, *self.heads.parameters()], tower_optim)
-        self.features = FeatureStore(model, frozen=False, capacity=200_000)
+        self.features = FeatureStore(model, max_bytes=FEATURE_BYTES)
         self._labels: dict[int, DenseLabels] = {}
         self._rows: dict[int, Row] = {}
-        self._tools = toolbox_for(model.renderer).schemas
+        toolbox = Interaction().toolbox(model.renderer.vision.unit, config.chat_format)
+        self._tools = toolbox.schemas if toolbox is not None else []
         self._places, self._pointing = PlaceReader(model, COLOUR_NAMES), Pointing(model)
         model.train()
 
@@ -231,8 +242,8 @@ class Pretrainer:
         index = sorted(set(index))
         for i in index:
             if i not in self._labels:
-                self._labels[i] = dense_labels(pool[i], r.factor)
-        limit = self.config.chat_format.crop.max_pixels
+                self._labels[i] = dense_labels(pool[i], r.vision.factor)
+        limit = r.vision.crop.max_pixels
         shown = [pool[i].media for i in index]
         blocks = [r.blocks(m, crop=m.size.width * m.size.height <= limit)[0] for m in shown]
         with autocast(self.config.precision, self.model.device):
@@ -254,8 +265,7 @@ class Pretrainer:
         stage = self.config.language
         at = self.step - self.config.vision.steps
         joint = at >= stage.steps - stage.joint_steps
-        if self.features.frozen == joint:
-            self.features = FeatureStore(self.model, frozen=not joint, capacity=200_000)
+        self.model.vision.requires_grad_(joint)
         rows = [self._row(i) for i in self.rng.integers(0, len(self.lessons), stage.batch_size).tolist()]
         total = batch_tokens([int(mask.sum()) for _, mask, _ in rows])
         n_looking = [sum(len(lookups[i].at_N) for _, _, lookups in rows) for i in range(len(LAYERS))]

@@ -16,7 +16,10 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from pixelreasoner.chat.chat_format import ChatFormat
-from pixelreasoner.chat.qwen import Qwen3VLRenderer
+from pixelreasoner.chat.checkpoint_files import with_format
+from pixelreasoner.chat.families import QWEN3_VL
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.models.processor_config import write_processor_config
@@ -87,10 +90,19 @@ class Architecture(Config):
     """Side of the learned position grid of the vision tower, in patches."""
     deepstack_layers: tuple[int, ...] = ()
 
-    @property
-    def factor(self) -> int:
-        """Pixels per language-model token side."""
-        return self.patch_size * MERGE
+    def vision(self, chat_format: ChatFormat) -> VisionSpec:
+        """How a model of these sizes sees, with the pixel budgets of a chat format."""
+        spec = VisionSpec(
+            unit=QWEN3_VL.unit,
+            patch=self.patch_size,
+            merge=MERGE,
+            temporal_patch=TEMPORAL_PATCH,
+            normalization=QWEN3_VL.normalization,
+            image=QWEN3_VL.image,
+            crop=QWEN3_VL.image,
+            video_frame=QWEN3_VL.video_frame,
+        )
+        return with_format(spec, chat_format)
 
 
 def train_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -143,9 +155,7 @@ def new_checkpoint(
     tokenizer = train_tokenizer(corpus, architecture.vocab_size)
     tokenizer.save_pretrained(folder)
     chat_format.save(folder)
-    renderer = Qwen3VLRenderer(
-        tokenizer, chat_format, patch=architecture.patch_size, merge=MERGE, temporal_patch=TEMPORAL_PATCH
-    )
+    renderer = QwenVLRenderer(tokenizer, QWEN3_VL, architecture.vision(chat_format), chat_format)
     write_processor_config(folder, renderer)
     # transformers draws initial weights from the global generator; it is put back afterwards.
     with torch.random.fork_rng(devices=[]):

@@ -55,6 +55,7 @@ class CropImage:
     min_side_px: int = MIN_SIDE_PX
     """Crops with a shorter side are refused, in original pixels."""
     name: str = "crop_image"
+    description: str = "Cut a region out of an image and show it at a higher resolution."
 
     def __post_init__(self) -> None:
         check_template(self.reply, "the reply to a crop", index=2, width=8, height=8, target=1)
@@ -64,7 +65,7 @@ class CropImage:
         corners = f"The box as [x1, y1, x2, y2], left, top, right and bottom, {_UNIT_WORDS[self.unit]}."
         return function_schema(
             self.name,
-            "Cut a region out of an image and show it at a higher resolution.",
+            self.description,
             {
                 "bbox_2d": {
                     "type": "array",

@@ -35,6 +35,7 @@ class SelectFrames:
     max_frames: int = MAX_FRAMES
     """The most frames one call may ask for."""
     name: str = "select_frames"
+    description: str = "Show some frames of the video as images, at a higher resolution."
 
     def __post_init__(self) -> None:
         check_template(self.reply, "the reply to a selection of frames", first=1, last=2, frames="3, 4")
@@ -43,7 +44,7 @@ class SelectFrames:
     def schema(self) -> ToolSchema:
         return function_schema(
             self.name,
-            "Show some frames of the video as images, at a higher resolution.",
+            self.description,
             {
                 "target_frames": {
                     "type": "array",

@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from pixelreasoner.core.errors import ConfigError, OperationError
-from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Observation
-from pixelreasoner.ops.crop import MIN_SIDE_PX, CropImage
-from pixelreasoner.ops.frames import MAX_FRAMES, SelectFrames
 from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.operation import Operation, ToolSchema, check_template
 
@@ -20,10 +17,7 @@ from pixelreasoner.ops.operation import Operation, ToolSchema, check_template
 class Toolbox:
     """Operations by name. Immutable: `add` gives a larger one.
 
-    Example: the standard operations and one of your own (`Operation` shows how to write it)::
-
-        standard = standard_toolbox(unit=..., crop_reply=..., frames_reply=..., error_reply=...)
-        toolbox = standard.add(FlipImage())
+    `ops.build` makes one from a recipe.
     """
 
     operations: tuple[Operation, ...]
@@ -74,24 +68,3 @@ class Toolbox:
     def reject(self, message: str) -> Observation:
         """The observation for a call that failed, or could not even be read; `message` is for the model."""
         return Observation(self.error_reply.format(error=message), valid=False)
-
-
-def standard_toolbox(
-    *,
-    unit: Unit,
-    crop_reply: str,
-    frames_reply: str,
-    error_reply: str,
-    min_side_px: int = MIN_SIDE_PX,
-    max_frames: int = MAX_FRAMES,
-) -> Toolbox:
-    """The operations of the paper: `crop_image` and `select_frames` (appendix C.1).
-
-    `unit` is what the model's box coordinates mean; the replies are those of a `chat.ChatFormat`.
-
-    Raises:
-        ConfigError: a reply names a field there is not.
-    """
-    crop = CropImage(unit, crop_reply, min_side_px=min_side_px)
-    frames = SelectFrames(frames_reply, max_frames=max_frames)
-    return Toolbox((crop, frames), error_reply)

@@ -18,7 +18,7 @@ from torch import Tensor
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.trajectory import Segment
-from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece, use_cascade
+from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
 from pixelreasoner.policy.prefix_cache import CachedPrompt, CachedSequence, Chunk, joined
 from pixelreasoner.policy.sampling import sample_tokens
@@ -216,8 +216,7 @@ class GroupEngine:
         layout = joined([_last_tokens(decoding), *(chunk.layout for chunk in chunks)])
         batch = self._model.embed([layout], self._policy.features(layout.blocks), left=False)
         plan = self._plan(len(decoding), n_prompts, chunks)
-        with use_cascade(self._model.decoder):
-            return self._model(batch, cascade=plan)[0]
+        return self._model(batch, cascade=plan)[0]
 
     def _plan(self, n_decoding: int, n_prompts: int, chunks: list[Chunk]) -> CascadePlan:
         prompts, sequences = self._cache.prompts, self._cache.sequences

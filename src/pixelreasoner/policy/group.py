@@ -19,8 +19,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import OnToken
 from pixelreasoner.policy.engine import GroupEngine
@@ -55,7 +56,7 @@ class GroupPolicy:
         """
         assert batch_size > 0, "no sequence could ever run"
         self.model = model
-        self.features = features or FeatureStore(model, frozen=True)
+        self.features = features or FeatureStore(model)
         self.batch_size = batch_size
         self.precision: Precision = precision
         self.prefill_tokens = prefill_tokens

@@ -2,20 +2,20 @@
 
 Two constraints say how a policy should explore pixel space (Eq. 1-2)::
 
-    RaPR(x) = E_{y ~ pi(.|x)} [ 1_PR(y) ]  >=  H        look closely in at least a share H of the attempts
+    RaPR(x) = E_{y ~ pi(.|x)} [ 1_PR(y) ]  >=  H        an operation in at least a share H of the rollouts
     n_vo(y)                                <=  N        with at most N operations in each
 
 and enter the reward r(x, y) as a bonus and a penalty with fixed weights (Eq. 3-5)::
 
     r'(x, y) = r(x, y) + alpha * max(H - RaPR(x), 0) * 1_PR(y) + beta * min(N - n_vo(y), 0)
+                         ------------ `Curiosity` ------------   ------ `Efficiency` ------
 
-The bonus pays the rare attempt that dares an operation on a query where few do, and fades to nothing as
+The bonus rewards the rare rollout that uses an operation on a query where few do, and fades to nothing as
 RaPR(x) reaches H, so it cannot be farmed; the penalty keeps it from being earned by operations without end.
+alpha and beta are the weights of the two terms (`rewards.terms`).
 
-Both 1_PR and n_vo count VALID operations only: a call that could not be carried out saw nothing. (The
-authors' released code counts every attempt, and divides the bonus by RaPR; this is the published equation.)
-
-"RL without curiosity", the paper's ablation, is `CuriosityConfig(alpha=0.0)`: the penalty stays.
+Both 1_PR and n_vo count VALID operations only: a call that could not be carried out showed nothing. (The
+authors' released code counts every call, and divides the bonus by RaPR; this is the published equation.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,50 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.trajectory import Group, rapr
+
+
+@dataclass(frozen=True)
+class Curiosity:
+    """max(H - RaPR(x), 0) * 1_PR(y) of each rollout y of one query x; never negative.
+
+    Raises:
+        ConfigError: H is outside 0 to 1.
+    """
+
+    H: float = 0.3
+    """The rate of pixel-space reasoning, per query, at which the bonus ends (App. C.3)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.H <= 1:
+            raise ConfigError(f"reward term 'curiosity': H is {self.H}; it must be from 0 to 1")
+
+    def __call__(self, group: Group, scores: Sequence[float]) -> list[float]:
+        bonus = max(self.H - rapr(group), 0.0)  # RaPR(x) is estimated on the group
+        return [bonus * y.used_pixel_space for y in group]
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """min(N - n_vo(y), 0) of each rollout y; never positive.
+
+    Raises:
+        ConfigError: N is negative.
+    """
+
+    N: int = 1
+    """Operations per rollout that cost nothing (App. C.3)."""
+
+    def __post_init__(self) -> None:
+        if self.N < 0:
+            raise ConfigError(f"reward term 'efficiency': N is {self.N}; it must be at least 0")
+
+    def __call__(self, group: Group, scores: Sequence[float]) -> list[float]:
+        return [float(min(self.N - y.n_operations, 0)) for y in group]
+
+
+# ---------------------------------------------------------- until `train.rl` reads `rewards.terms.Rewards`
 
 
 class CuriosityConfig(Config):
@@ -39,12 +82,12 @@ class CuriosityConfig(Config):
     H: float = Field(default=0.3, ge=0, le=1)
     """The rate of pixel-space reasoning, per query, at which the bonus ends."""
     N: int = Field(default=1, ge=0)
-    """Operations per attempt that cost nothing."""
+    """Operations per rollout that cost nothing."""
 
 
 @dataclass(frozen=True)
 class RewardTerms:
-    """r'(x, y) of one attempt, term by term."""
+    """r'(x, y) of one rollout, term by term."""
 
     correct: float
     """r(x, y): 1 for a correct answer, else 0."""
@@ -60,11 +103,11 @@ class RewardTerms:
 
 
 def curiosity_rewards(correct: Sequence[float], group: Group, config: CuriosityConfig) -> list[RewardTerms]:
-    """r'(x, y) for every attempt y at one query x (Eq. 3-5).
+    """r'(x, y) for every rollout y of one query x (Eq. 3-5).
 
     Args:
-        correct: r(x, y) of each attempt, in the group's order.
-        group: all the attempts at the query: RaPR(x) is estimated on them.
+        correct: r(x, y) of each rollout, in the group's order.
+        group: all the rollouts of the query: RaPR(x) is estimated on them.
         config: alpha, beta, H and N.
     """
     bonus = config.alpha * max(config.H - rapr(group), 0.0)

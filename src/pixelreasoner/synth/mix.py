@@ -13,9 +13,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.media import Video
+from pixelreasoner.synth.regions import SynthesisError
+from pixelreasoner.tasks.source import TaskSource
 
-VIDEO_KINDS = frozenset({"clip"})
-"""PixelWorld kinds about a video; the others are about a picture."""
 K = TypeVar("K", bound=str)
 
 
@@ -90,7 +91,7 @@ class Mix(Config):
     model and keeps the correct ones (rejection sampling), lucky guesses included."""
     image: ImageMix = ImageMix()
     video: VideoMix = VideoMix()
-    overview_share: float = Field(default=0.1, ge=0, le=1)
+    full_image_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the trajectories with an operation whose task needs none. They are single-pass ones, so it is
     at most the share of those."""
     self_correction: bool = True
@@ -100,9 +101,9 @@ class Mix(Config):
     @model_validator(mode="after")
     def _overview_fits(self) -> Mix:
         most = min(self.image.single_pass, self.video.single_pass)
-        if self.overview_share > most + 1e-9:
+        if self.full_image_share > most + 1e-9:
             raise ValueError(
-                f"overview_share is {self.overview_share:g}, and only {most:g} of the trajectories are "
+                f"full_image_share is {self.full_image_share:g}, and only {most:g} of the trajectories are "
                 "single-pass; lower it, or raise single_pass"
             )
         return self
@@ -114,7 +115,8 @@ class Slot:
 
     template: Template
     kind: str
-    needs_operation: bool
+    needs_operation: bool | None
+    """As `TaskSource.select` takes it: None where the tasks do not say."""
     index: int
     """Of the task among those of its kind and need."""
 
@@ -140,26 +142,51 @@ def apportion(n: int, shares: Mapping[K, float]) -> dict[K, int]:
     return counts
 
 
-def plan(n: int, mix: Mix, kinds: Sequence[str], rng: np.random.Generator) -> list[Slot]:
-    """`n` slots in random order: the mix is exact, kinds are equally frequent, no task occurs twice."""
+def plan(n: int, mix: Mix, tasks: TaskSource, rng: np.random.Generator) -> list[Slot]:
+    """`n` slots in random order: the mix is exact, kinds are equally frequent, no task occurs twice.
+
+    Raises:
+        SynthesisError: the source has fewer tasks than that.
+    """
+    kinds = tasks.kinds
     n_text = apportion(n, {"text": mix.text_only, "pixel": 1 - mix.text_only})["text"]
     n_guesses = round(n_text * mix.guess_share)
     entries = [_Entry(Template.TEXT_ONLY, kind, False) for kind in _dealt(n_text - n_guesses, kinds)]
     entries += [_Entry(Template.TEXT_ONLY, kind, True) for kind in _dealt(n_guesses, kinds)]
-    looking = _dealt(n - n_text, kinds)
-    pictures = [kind for kind in looking if kind not in VIDEO_KINDS]
-    videos = [kind for kind in looking if kind in VIDEO_KINDS]
-    entries += _looking(pictures, mix.image.shares, mix, rng)
-    entries += _looking(videos, mix.video.shares, mix, rng)
-    counts: Counter[tuple[str, bool]] = Counter()
+    with_operation = _dealt(n - n_text, kinds)
+    about_videos = {kind for kind in kinds if _is_about_a_video(tasks, kind)}
+    pictures = [kind for kind in with_operation if kind not in about_videos]
+    videos = [kind for kind in with_operation if kind in about_videos]
+    entries += _with_operation(pictures, mix.image.shares, mix, rng)
+    entries += _with_operation(videos, mix.video.shares, mix, rng)
+    known = {kind: tasks.needs(kind) for kind in kinds}
+    counts: Counter[tuple[str, bool | None]] = Counter()
     slots: list[Slot] = []
     for at in rng.permutation(len(entries)).tolist():
-        template, kind, needs = entries[at]
+        template, kind, wanted = entries[at]
         if not mix.self_correction and template is not Template.TEXT_ONLY:
             template = Template.SINGLE_PASS
+        # Where the tasks do not say what they need, or all need the same, there is nothing to choose.
+        needs = wanted if wanted in known[kind] else next(iter(known[kind]))
         slots.append(Slot(template, kind, needs, index=counts[kind, needs]))
         counts[kind, needs] += 1
+    _check_sizes(tasks, counts)
     return slots
+
+
+def _is_about_a_video(tasks: TaskSource, kind: str) -> bool:
+    (first,) = tasks.select(kind=kind).take(0, 1)
+    return any(isinstance(item, Video) for item in first.media)
+
+
+def _check_sizes(tasks: TaskSource, counts: Mapping[tuple[str, bool | None], int]) -> None:
+    for (kind, needs), wanted in counts.items():
+        size = tasks.select(kind=kind, needs_operation=needs).size
+        if size is not None and size < wanted:
+            what = {True: " that need an operation", False: " that need none", None: ""}[needs]
+            raise SynthesisError(
+                f"the mix takes {wanted} tasks of kind '{kind}'{what}, and there are {size}; lower n"
+            )
 
 
 def _dealt(n: int, kinds: Sequence[str]) -> list[str]:
@@ -167,7 +194,7 @@ def _dealt(n: int, kinds: Sequence[str]) -> list[str]:
     return [kinds[i % len(kinds)] for i in range(n)]
 
 
-def _looking(
+def _with_operation(
     kinds: Sequence[str], shares: Mapping[Template, float], mix: Mix, rng: np.random.Generator
 ) -> list[_Entry]:
     """A template for each of `kinds`, and whether its task needs the operation."""
@@ -175,7 +202,7 @@ def _looking(
     templates = [template for template, count in counts.items() for _ in range(count)]
     mixed = [templates[i] for i in rng.permutation(len(templates)).tolist()]
     single = [i for i, template in enumerate(mixed) if template is Template.SINGLE_PASS]
-    n_overview = min(round(len(kinds) * mix.overview_share), len(single))
+    n_overview = min(round(len(kinds) * mix.full_image_share), len(single))
     overview = {single[i] for i in rng.permutation(len(single))[:n_overview].tolist()}
     return [
         _Entry(template, kind, needs_operation=i not in overview)

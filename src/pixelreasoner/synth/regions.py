@@ -1,8 +1,8 @@
-"""Where a synthesised trajectory looks: boxes and frames around the cue, far from it, or far too large.
+"""The regions that a synthesised trajectory shows: around the cue, far from it, or far too large.
 
-Boxes are said in the model's unit with coordinates on a coarse step (a small model learns 50 numbers sooner
-than 1,000). What must hold, that a box holds the cue or has nothing of it, is about the pixels that are then
-cut, so every function here judges a box after both roundings.
+Boxes are written in the model's unit with coordinates on a coarse step (a small model learns 50 numbers
+sooner than 1,000). What must hold, that a box holds the cue or has nothing of it, is about the pixels that
+are then cut, so every function here judges a box after both roundings.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class SynthesisError(PixelReasonerError):
 
 
 @dataclass(frozen=True)
-class Lattice:
-    """The boxes that can be said about one image: corners on multiples of `step`, in the model's unit."""
+class CoordinateGrid:
+    """The boxes that can be written about one image: corners on multiples of `step`, in the model's unit."""
 
     size: Size
     """The original image in pixels."""
@@ -53,8 +53,8 @@ class Lattice:
         cell = Box(0, 0, self.step, self.step, self.unit).to(Unit.FRACTION, self.view)
         return max(cell.x2 * self.size.width, cell.y2 * self.size.height)
 
-    def say(self, box: Box) -> Box:
-        """A box in original pixels as the model says it: in its unit, rounded outward to the step."""
+    def encode_box(self, box: Box) -> Box:
+        """A box in original pixels as the model writes it: in its unit, rounded outward to the step."""
         edge = Box(0, 0, 1, 1, Unit.FRACTION).to(self.unit, self.view)
         fraction = box.clip(self.size).to(Unit.FRACTION, self.size)
         b = fraction.to(self.unit, self.view)
@@ -65,50 +65,50 @@ class Lattice:
         )
         return Box(x1, y1, x2, y2, self.unit)
 
-    def cut(self, said: Box) -> Box:
-        """The whole original pixels that `crop_image` cuts for a box the model said."""
-        return Box(*said.to(Unit.FRACTION, self.view).pixel_bounds(self.size))
+    def decode_box(self, written: Box) -> Box:
+        """The whole original pixels that `crop_image` cuts for a box the model wrote."""
+        return Box(*written.to(Unit.FRACTION, self.view).pixel_bounds(self.size))
 
 
-def fitting_box(cue: Box, lattice: Lattice, rng: np.random.Generator) -> Box:
-    """A good crop, as the model says it: it holds the whole cue, with some margin, and not much else.
+def fitting_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator) -> Box:
+    """A good crop, as the model writes it: it holds the whole cue, with some margin, and not much else.
 
-    `cue` is in original pixels of the lattice's image; so for all functions here.
+    `cue` is in original pixels of the grid's image; so for all functions here.
     """
     side, longer = math.sqrt(cue.area), max(cue.width, cue.height)
-    most = min(FITTING[1] * side, LARGEST_FITTING * min(lattice.size))
-    return _around(cue, lattice, rng, least=max(FITTING[0] * side, LEAST_ROOM * longer), most=most)
+    most = min(FITTING[1] * side, LARGEST_FITTING * min(grid.size))
+    return _around(cue, grid, rng, least=max(FITTING[0] * side, LEAST_ROOM * longer), most=most)
 
 
-def too_large_box(cue: Box, lattice: Lattice, rng: np.random.Generator) -> Box:
+def too_large_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator) -> Box:
     """A crop that holds the cue and is too large to be of use, without being the whole image.
 
     Raises:
         SynthesisError: the cue takes so much of the image that no crop is too large for it.
     """
-    side, cap = math.sqrt(cue.area), LARGEST * min(lattice.size)
+    side, cap = math.sqrt(cue.area), LARGEST * min(grid.size)
     clearly_larger = 1.5 * max(FITTING[1] * side, LEAST_ROOM * max(cue.width, cue.height))
     if cap < clearly_larger:
         raise SynthesisError("the cue is too large a part of its image for a crop that is too large")
     least = min(max(TOO_LARGE[0] * side, clearly_larger), cap)
-    return _around(cue, lattice, rng, least=least, most=min(TOO_LARGE[1] * side, cap))
+    return _around(cue, grid, rng, least=least, most=min(TOO_LARGE[1] * side, cap))
 
 
-def disjoint_box(cue: Box, lattice: Lattice, rng: np.random.Generator, *others: Box) -> Box:
+def disjoint_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator, *others: Box) -> Box:
     """A wrong crop: the size of a good one, with nothing of the cue, and of `others` where there is room.
 
     Raises:
         SynthesisError: the cue leaves no room for it.
     """
-    width, height = lattice.size
+    width, height = grid.size
     wanted = float(rng.uniform(*FITTING)) * math.sqrt(cue.area)
     for forbidden in ((cue, *others), (cue,)):
         for tried in range(TRIES):
-            side = min(max(wanted * 0.93**tried, SHORTEST_PX), *lattice.size)
+            side = min(max(wanted * 0.93**tried, SHORTEST_PX), *grid.size)
             x, y = float(rng.uniform(0, width - side)), float(rng.uniform(0, height - side))
-            said = lattice.say(Box(x, y, x + side, y + side))
-            if not any(lattice.cut(said).overlaps(box) for box in forbidden):
-                return said
+            written = grid.encode_box(Box(x, y, x + side, y + side))
+            if not any(grid.decode_box(written).overlaps(box) for box in forbidden):
+                return written
     raise SynthesisError("the cue leaves no room in its image for a crop without it")
 
 
@@ -141,12 +141,12 @@ def disjoint_frames(
     return tuple(sorted(rng.choice(free, n, replace=False).tolist()))
 
 
-def _around(cue: Box, lattice: Lattice, rng: np.random.Generator, *, least: float, most: float) -> Box:
+def _around(cue: Box, grid: CoordinateGrid, rng: np.random.Generator, *, least: float, most: float) -> Box:
     """A square around the cue, its side from `least` to `most` after rounding, where the image allows."""
-    side = float(rng.uniform(least, max(least, most - 2 * lattice.cell_px)))
-    x1, x2 = _span(cue.x1, cue.x2, side, lattice.size.width, rng)
-    y1, y2 = _span(cue.y1, cue.y2, side, lattice.size.height, rng)
-    return lattice.say(Box(x1, y1, x2, y2))
+    side = float(rng.uniform(least, max(least, most - 2 * grid.cell_px)))
+    x1, x2 = _span(cue.x1, cue.x2, side, grid.size.width, rng)
+    y1, y2 = _span(cue.y1, cue.y2, side, grid.size.height, rng)
+    return grid.encode_box(Box(x1, y1, x2, y2))
 
 
 def _span(low: float, high: float, side: float, length: int, rng: np.random.Generator) -> tuple[float, float]:

@@ -1,11 +1,12 @@
-"""Synthesis, start to end: trajectories about PixelWorld's tasks, written to a JSONL file one by one."""
+"""Synthesis, start to end: trajectories about the tasks of a source, written to a JSONL file one by one."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,22 +16,25 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.chat.checkpoint_files import vision_spec
+from pixelreasoner.chat.families import Family, family_of
 from pixelreasoner.core.config import Config
-from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.prefetch import prefetch
-from pixelreasoner.core.recipe import RESOLVED_FILE, load_recipe, save_resolved
 from pixelreasoner.core.records import write_trajectories
+from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.models.checkpoints import checkpoint_folder
-from pixelreasoner.synth.compose import compose
+from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer
+from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.mix import Mix, Slot, Template, plan
-from pixelreasoner.synth.sight import sight_of
-from pixelreasoner.synth.teacher import OracleTeacher
-from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.tasks.pixelworld.world import Split
+from pixelreasoner.synth.outline import Tools, outline
+from pixelreasoner.synth.regions import SynthesisError
+from pixelreasoner.synth.teacher import Teacher, TeacherConfig, build_teacher
+from pixelreasoner.tasks.config import TasksConfig, build_tasks
+from pixelreasoner.tasks.source import TaskSource
 
-TRAJECTORIES_FILE = "trajectories.jsonl"
 AHEAD_PER_WORKER = 8
 """Trajectories composed ahead of the writer: a trajectory holds its pictures, so not all at once."""
 
@@ -41,18 +45,18 @@ class SynthConfig(Config):
     out: Path
     """The folder of the results: `trajectories.jsonl`, its pictures, and this configuration."""
     checkpoint: str = "nano"
-    """The model to be taught, a folder or a shipped checkpoint's name. Its wording and pixel budgets are
-    used; its weights are not read."""
-    world: WorldConfig = WorldConfig()
-    """Where the tasks come from. The mix decides how many need the operation, not the world."""
-    split: Split = "train"
+    """The model to be taught: a folder, a shipped checkpoint's name, or a hub id. How it sees, points and
+    calls is read from it; its weights are not."""
+    interaction: Interaction = Interaction()
+    tasks: TasksConfig = TasksConfig(split="train")
+    """Where the tasks come from. The mix decides how many need the operation, not the source."""
+    scoring: ScoringConfig = ScoringConfig()
+    teacher: TeacherConfig = TeacherConfig()
     n: int = Field(default=7500, ge=1)
     """Trajectories."""
     mix: Mix = Mix()
-    unit: Unit = Unit.RELATIVE
-    """What the numbers of a box mean to the model's family; one in its chat format goes first."""
     coordinate_step: float = Field(default=20, gt=0)
-    """Coordinates are multiples of it, in `unit`."""
+    """Coordinates are multiples of it, in the unit of the model's family."""
     seed: int = 0
     workers: int = Field(default=1, ge=1)
     """Processes that compose; the result does not depend on it."""
@@ -62,20 +66,20 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
     """Write the trajectories of `config`; how many there are of each template.
 
     An interrupted run leaves whole records; `resume` adds the missing ones, and the file is then the one an
-    uninterrupted run writes. Without it a file that is there is replaced.
+    uninterrupted run writes.
 
     Raises:
-        ConfigError: `resume` with another configuration than the folder's.
+        ConfigError: the folder holds a run and `resume` is off, or one of another recipe.
         CheckpointError: the checkpoint cannot be read.
+        SynthesisError: a task cannot be used, or there are too few of a kind.
     """
-    _open_folder(config, resume=resume)
-    path = config.out / TRAJECTORIES_FILE
+    folder = open_run(config.out, config, resume=resume, free=("workers",))
     # Writing nothing drops a line that a killed writer left unfinished.
-    write_trajectories(path, (), append=resume)
-    done = _count_lines(path)
+    write_trajectories(folder.trajectories, (), append=True)
+    done = _count_lines(folder.trajectories)
     console = Console(stderr=True)
     bar = track(synthesize(config, start=done), "synth", total=config.n, completed=done, console=console)
-    write_trajectories(path, bar, append=True)
+    write_trajectories(folder.trajectories, bar, append=True)
     counts = Counter(slot.template for slot in slots(config))
     console.print(_table(counts))
     return dict(counts)
@@ -92,31 +96,68 @@ def synthesize(config: SynthConfig, *, start: int = 0) -> Iterator[Trajectory]:
 
 
 def slots(config: SynthConfig) -> list[Slot]:
-    """What each trajectory of `config` is."""
-    return plan(config.n, config.mix, config.world.kinds, np.random.default_rng(config.seed))
+    """What each trajectory of `config` is.
+
+    Raises:
+        SynthesisError: the source has too few tasks.
+    """
+    return plan(config.n, config.mix, build_tasks(config.tasks), np.random.default_rng(config.seed))
 
 
 class Composer:
-    """Composes any one trajectory of a configuration; built once, and sent to the processes that compose."""
+    """Composes any one trajectory of a configuration; it is sent to the processes that compose."""
 
     def __init__(self, config: SynthConfig) -> None:
         self._config = config
-        self._world = PixelWorld(config.world)
-        folder = checkpoint_folder(config.checkpoint)
-        self._sight = sight_of(folder, unit=config.unit, step=config.coordinate_step)
-        self._toolbox = self._sight.toolbox()
-        self._teacher = OracleTeacher()
+        self._selected: dict[tuple[str, bool | None], TaskSource] = {}
 
     def __call__(self, number: int, slot: Slot) -> Trajectory:
-        split, needs = self._config.split, slot.needs_operation
-        return compose(
-            self._world.task(split, slot.kind, slot.index, needs_operation=needs),
-            slot.template,
-            self._teacher,
-            sight=self._sight,
-            toolbox=self._toolbox,
-            rng=np.random.default_rng([self._config.seed, number]),
-        )
+        """Trajectory `number`, which is what `slot` says.
+
+        Raises:
+            SynthesisError: the task cannot be used, or the result is not what its template says.
+        """
+        (task,) = self._source(slot).take(slot.index, 1)
+        # The teacher's words and the regions draw from streams of their own.
+        regions, words = (np.random.default_rng([self._config.seed, number, stream]) for stream in range(2))
+        done = outline(task, slot.template, self._tools, regions)
+        texts = asyncio.run(self._teacher.write(done, words))
+        trajectory = compose(done, texts, self._family.syntax, self._tools.vision.coordinates)
+        if problems := verify(trajectory, self._scorer, self._family.syntax):
+            raise SynthesisError(
+                f"a {slot.template} trajectory about task {task.id!r} is wrong: {'; '.join(problems)}"
+            )
+        return trajectory
+
+    def _source(self, slot: Slot) -> TaskSource:
+        key = slot.kind, slot.needs_operation
+        if key not in self._selected:
+            self._selected[key] = self._tasks.select(kind=slot.kind, needs_operation=slot.needs_operation)
+        return self._selected[key]
+
+    @cached_property
+    def _tasks(self) -> TaskSource:
+        return build_tasks(self._config.tasks)
+
+    @cached_property
+    def _teacher(self) -> Teacher:
+        return build_teacher(self._config.teacher)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return build_scorer(self._config.scoring)
+
+    @cached_property
+    def _family(self) -> Family:
+        return family_of(checkpoint_folder(self._config.checkpoint))
+
+    @cached_property
+    def _tools(self) -> Tools:
+        folder = checkpoint_folder(self._config.checkpoint)
+        interaction = self._config.interaction
+        chat_format = ChatFormat.load(folder).with_wording(interaction.wording)
+        vision = vision_spec(folder, self._family, chat_format)
+        return Tools.of(vision, self._config.coordinate_step, interaction.toolbox(vision.unit, chat_format))
 
 
 def _in_processes(
@@ -130,19 +171,6 @@ def _in_processes(
 
 def _composed(composer: Composer, numbered: tuple[int, Slot]) -> Trajectory:
     return composer(*numbered)
-
-
-def _open_folder(config: SynthConfig, *, resume: bool) -> None:
-    """Keep the configuration with the results, and refuse to mix those of two."""
-    saved = config.out / RESOLVED_FILE
-    if resume and saved.exists():
-        # How many processes compose does not change what they compose.
-        if load_recipe(SynthConfig, saved).model_copy(update={"workers": config.workers}) != config:
-            raise ConfigError(
-                f"{saved} differs from the recipe given; resume with the same recipe, or choose another --out"
-            )
-        return
-    save_resolved(config, config.out)
 
 
 def _count_lines(path: Path) -> int:

@@ -1,43 +1,65 @@
 """Who writes the sentences of a synthesised trajectory.
 
 The template decides what happens (paper, section 4.1): look at the whole input, operate on the cue, look at
-what came back, answer. A teacher only words it. The words before a call should end with the thing it is
+what came back, answer. By the time a teacher is asked, the operations have been carried out; it words them,
+in one asynchronous call for the whole trajectory. The words before a call should end with the thing it is
 about: a small model that has just said "the red card" finds its coordinates more easily.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from pydantic import Field
 
+from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media import Video
+from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.core.task import Task
+from pixelreasoner.synth.outline import Move, Outline
+
+TEACHERS = Registry("teacher", {"oracle": "pixelreasoner.synth.teacher:OracleTeacher"})
+
+
+@dataclass(frozen=True)
+class TrajectoryTexts:
+    """All that a teacher writes about one trajectory."""
+
+    before: tuple[str, ...]
+    """For each operation, what the message says before its call."""
+    conclusion: str
+    r"""The last message, with the answer within \boxed{}."""
 
 
 class Teacher(Protocol):
-    """Words the steps of a template; draws everything random from `rng`."""
+    """Words the steps of an outline; draws everything random from `rng`."""
 
-    def analysis(self, task: Task, rng: np.random.Generator) -> str:
-        """What the whole input shows, before the first operation."""
+    async def write(self, outline: Outline, rng: np.random.Generator) -> TrajectoryTexts:
+        """The texts of one trajectory."""
         ...
 
-    def before_operation(self, task: Task, rng: np.random.Generator) -> str:
-        """Announces an operation; the call follows."""
-        ...
 
-    def after_wrong(self, task: Task, rng: np.random.Generator) -> str:
-        """What an operation showed that missed the cue."""
-        ...
+class TeacherConfig(Config):
+    """Which teacher, and with what options."""
 
-    def after_too_large(self, task: Task, rng: np.random.Generator) -> str:
-        """What a crop showed that holds the cue and far more."""
-        ...
+    use: str = "oracle"
+    """A registered name, or package.module:object."""
+    options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
-    def conclusion(self, task: Task, rng: np.random.Generator) -> str:
-        r"""The answer, within \boxed{}."""
-        ...
+
+def build_teacher(config: TeacherConfig) -> Teacher:
+    """The teacher of a recipe.
+
+    Raises:
+        ConfigError: there is none of that name, or it does not take its options.
+    """
+    kind: Callable[..., Teacher] = TEACHERS.find(config.use)
+    check_call(f"teacher '{config.use}'", kind, **config.options)
+    return kind(**config.options)
 
 
 class OracleTeacher:
@@ -47,28 +69,46 @@ class OracleTeacher:
     same sentence as an answer after an operation: the task's own claim, where it has one.
     """
 
-    def analysis(self, task: Task, rng: np.random.Generator) -> str:
-        if task.needs_operation is False:
-            return _pick(rng, f"I look closer at {_subject(task)}.", f"{_start(task)} is here.")
-        return _pick(rng, f"{_start(task)} is too small to read.", f"{_start(task)} is small.")
+    async def write(self, outline: Outline, rng: np.random.Generator) -> TrajectoryTexts:
+        """As `Teacher.write`.
 
-    def before_operation(self, task: Task, rng: np.random.Generator) -> str:
-        subject = _subject(task)
-        if any(isinstance(item, Video) for item in task.media):
-            return _pick(rng, f"I select the frames with {subject}.", f"Look at the frames with {subject}.")
-        return _pick(rng, f"Zoom in on {subject}.", f"Look closer at {subject}.")
+        Raises:
+            ConfigError: the task has no reference answer, or no subject to write about.
+        """
+        task, before = outline.task, []
+        last: Move | None = None
+        for step in outline.steps:
+            before.append(f"{_opening(task, last, rng)} {_announcement(task, rng)}")
+            last = step.move
+        return TrajectoryTexts(tuple(before), _conclusion(task))
 
-    def after_wrong(self, task: Task, rng: np.random.Generator) -> str:
-        return _pick(rng, f"{_start(task)} is not here.", f"{_start(task)} is not here. Look again.")
 
-    def after_too_large(self, task: Task, rng: np.random.Generator) -> str:
-        return _pick(rng, f"{_start(task)} is here.", f"{_start(task)} is too small to read.")
+def _opening(task: Task, last: Move | None, rng: np.random.Generator) -> str:
+    """What a message says about what was last seen: the whole input, or what the last operation showed."""
+    start = _start(task)
+    match last:
+        case Move.WRONG:
+            return _pick(rng, f"{start} is not here.", f"{start} is not here. Look again.")
+        case Move.TOO_LARGE:
+            return _pick(rng, f"{start} is here.", f"{start} is too small to read.")
+        case _ if task.needs_operation is False:
+            return _pick(rng, f"I look closer at {_subject(task)}.", f"{start} is here.")
+        case _:
+            return _pick(rng, f"{start} is too small to read.", f"{start} is small.")
 
-    def conclusion(self, task: Task, rng: np.random.Generator) -> str:
-        if not task.answers:
-            raise ConfigError(f"task {task.id!r} has no reference answer for a teacher to give")
-        answer = task.answers[0]
-        return f"{task.claim or f'The answer is {answer}.'} \\boxed{{{answer}}}"
+
+def _announcement(task: Task, rng: np.random.Generator) -> str:
+    subject = _subject(task)
+    if any(isinstance(item, Video) for item in task.media):
+        return _pick(rng, f"I select the frames with {subject}.", f"Look at the frames with {subject}.")
+    return _pick(rng, f"Zoom in on {subject}.", f"Look closer at {subject}.")
+
+
+def _conclusion(task: Task) -> str:
+    if not task.answers:
+        raise ConfigError(f"task {task.id!r} has no reference answer for a teacher to give")
+    answer = task.answers[0]
+    return f"{task.claim or f'The answer is {answer}.'} \\boxed{{{answer}}}"
 
 
 def _pick(rng: np.random.Generator, *sentences: str) -> str:

@@ -7,6 +7,8 @@ something (SSR), update the policy on them (GRPO), log. Everything else is one c
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,18 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.config import Precision, TrainableParts
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision
+from pixelreasoner.models.loader import set_trainable
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig
@@ -33,7 +38,6 @@ from pixelreasoner.policy.group import GroupPolicy
 from pixelreasoner.rewards.answers import is_correct
 from pixelreasoner.rewards.curiosity import CuriosityConfig, RewardTerms, curiosity_rewards
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.tasks.prefetch import Prefetch
 from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.optim import OptimConfig, adamw
 from pixelreasoner.train.progress import Interruptible, RunLog
@@ -104,14 +108,16 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         trainer.load_state_dict(state)
     world = PixelWorld(config.world)
     alarm = CollapseAlarm()
+
+    def batch(step: int) -> list[Task]:
+        return list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step))
+
     show = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
     with (
         Interruptible() as interrupt,
         RunLog(config.out, config.steps, "rl", resume_at=trainer.step, show=show) as log,
-        Prefetch(
-            lambda step: list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step)),
-            range(trainer.step, config.steps),
-        ) as batches,
+        ThreadPoolExecutor(1) as pool,
+        closing(prefetch(pool, batch, range(trainer.step, config.steps), ahead=2)) as batches,
     ):
         for tasks in batches:
             metrics = trainer.train_step(tasks)
@@ -123,7 +129,7 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
             if interrupt.requested:
                 break
     save_state(config.out, trainer.state_dict())
-    trainer.model.save(config.out / "model")
+    save_checkpoint(trainer.model, config.out / "model")
     return config.out / "model"
 
 
@@ -132,13 +138,14 @@ class RLTrainer:
 
     def __init__(self, model: VisionLanguageModel, config: RLConfig) -> None:
         self.model, self.config, self.step = model, config, 0
-        self.features = FeatureStore(model, frozen=config.freeze_vision)
+        set_trainable(
+            model, TrainableParts(vision=not config.freeze_vision, embeddings=not config.freeze_embeddings)
+        )
+        self.features = FeatureStore(model)
         self.policy = GroupPolicy(
             model, features=self.features, batch_size=config.rollout_batch, precision=config.precision
         )
-        self.toolbox = toolbox_for(model.renderer)
-        if config.freeze_embeddings:
-            model.freeze_embeddings()
+        self.toolbox = Interaction().toolbox(model.renderer.vision.unit, model.renderer.chat_format)
         self.optimizer = adamw(model.parameters(), config.optim)
         self.replay = ReplayBuffer(
             config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power

@@ -13,13 +13,16 @@ from pydantic import Field
 
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.chat.tools import toolbox_for
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.config import Precision, TrainableParts
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.precision import Precision, autocast
+from pixelreasoner.models.loader import set_trainable
+from pixelreasoner.models.precision import autocast
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.samples import TrainSample, sft_sample
 from pixelreasoner.objectives.sft import batch_tokens, sft_loss
@@ -89,7 +92,7 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         if trainer.done and trainer.step < steps:
             log.note(f"the loss is below {config.stop_below} after {trainer.step} of {steps} steps: done")
     save_state(config.out, trainer.state_dict())
-    model.save(config.out / "model")
+    save_checkpoint(model, config.out / "model")
     return config.out / "model"
 
 
@@ -103,7 +106,8 @@ def load_samples(data: Path, model: VisionLanguageModel) -> tuple[list[TrainSamp
         RecordError: there is none.
     """
     renderer = model.renderer
-    tools = toolbox_for(renderer).schemas
+    toolbox = Interaction().toolbox(renderer.vision.unit, renderer.chat_format)
+    tools = toolbox.schemas if toolbox is not None else []
     samples: list[TrainSample] = []
     layouts: list[Layout] = []
     for trajectory in read_trajectories(data):
@@ -120,7 +124,8 @@ class SFTTrainer:
 
     def __init__(self, model: VisionLanguageModel, config: SFTConfig, steps: int) -> None:
         self.model, self.config, self.steps, self.step = model, config, steps, 0
-        self.features = FeatureStore(model, frozen=config.freeze_vision)
+        set_trainable(model, TrainableParts(vision=not config.freeze_vision))
+        self.features = FeatureStore(model)
         self.optimizer = adamw(model.parameters(), config.optim)
         self.rng = np.random.default_rng(config.seed)
         self._order: list[int] = []

@@ -19,20 +19,16 @@ prompt, H query heads, K key-value heads, G = H / K, D head width, S tokens that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from pixelreasoner.models.kv_pool import KeyValuePool
-
-CASCADE = "pixelreasoner_cascade"
 
 
 @dataclass(frozen=True)
@@ -195,15 +191,13 @@ def cascade_attention(
     query_1HND: Tensor,
     key_1KND: Tensor,
     value_1KND: Tensor,
-    attention_mask: Tensor | None,
     *,
+    plan: CascadePlan,
     scaling: float,
     dropout: float = 0.0,
-    cascade: CascadePlan,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """An attention function for transformers; returns [1, N, H, D]. The decoder hands `cascade` on to it."""
-    assert attention_mask is None, "the plan says who attends to whom; a mask beside it would be ignored"
+    """Attention of a row after its plan; returns [1, N, H, D], as attention functions of transformers do."""
     assert dropout == 0.0, "sampling is done by a model in evaluation mode"
     assert options.get("sliding_window") is None, "a window is not part of the two-region form"
     device = query_1HND.device.type
@@ -213,19 +207,4 @@ def cascade_attention(
         dtype = torch.get_autocast_dtype(device)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     with torch.autocast(device, enabled=False):
-        return cascade.attend(module, q, k, v, scaling), None
-
-
-AttentionInterface.register(CASCADE, cascade_attention)
-
-
-@contextmanager
-def use_cascade(decoder: Any) -> Iterator[None]:
-    """Within it, a transformers decoder takes `cascade=CascadePlan(...)` in every pass, and makes no mask."""
-    before = decoder.config._attn_implementation
-    # The public setter would look for a package of that name.
-    decoder.config._attn_implementation = CASCADE
-    try:
-        yield
-    finally:
-        decoder.config._attn_implementation = before
+        return plan.attend(module, q, k, v, scaling), None

@@ -1,8 +1,9 @@
-"""PyTorch's own flash attention, forward and backward as two plain calls, on ragged pieces.
+"""Attention on ragged pieces, forward and backward as two plain calls: PyTorch's flash attention, or chunks.
 
 `scaled_dot_product_attention` keeps the log-sum-exp of its scores to itself; the operators under it hand
 it out and take it back. Their names and layouts differ from device to device: this file is the only one
-that knows them.
+that knows them. Where there are none (fp32 on CUDA, other devices), `Chunked` does the same with matrix
+products, a bounded number of scores at a time.
 
 Shape legend: T tokens, H query heads, K key-value heads, D head width; L (for queries) and M (for keys)
 tokens of one piece, g = H / K query heads for each key-value head.
@@ -11,6 +12,7 @@ tokens of one piece, g = H / K query heads for each key-value head.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,6 +20,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+
+LOG = logging.getLogger("pixelreasoner")
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,75 @@ class CudaFlash:
         )  # fmt: skip
 
 
-def kernel_for(q: Tensor) -> Kernel | None:
-    """The kernel for queries [..., D] of this device, dtype and width; None where there is none."""
+CHUNK_SCORES = 2**26
+"""The most scores that `Chunked` computes at one time: a quarter of a gigabyte in fp32, a few times over."""
+
+
+class Chunked:
+    """Matrix products and a softmax, a run of queries at a time: exact on any device, in any dtype."""
+
+    def forward(
+        self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        out_THD = torch.empty_like(q_THD, memory_format=torch.contiguous_format)
+        lse_TH = q_THD.new_empty(q_THD.shape[:2], dtype=torch.promote_types(q_THD.dtype, torch.float32))
+        n_kv = k_TKD.shape[1]
+        for at, of, scores in self._chunks(q_THD, k_TKD, region, scale):
+            lse_gKL = scores.logsumexp(-1)
+            weights = (scores - lse_gKL[..., None]).exp()
+            out_gKLD = weights @ _spread(v_TKD[of], q_THD).to(weights.dtype)
+            _split(out_THD[at], n_kv).copy_(out_gKLD)
+            _split(lse_TH[at, :, None], n_kv).copy_(lse_gKL[..., None])
+        return out_THD, lse_TH
+
+    def backward(
+        self, grad_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor,
+        out_THD: Tensor, lse_TH: Tensor, region: Region, scale: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        dtype = lse_TH.dtype
+        dq_THD = torch.empty_like(q_THD, memory_format=torch.contiguous_format)
+        dk_TKD, dv_TKD = (torch.zeros_like(x, dtype=dtype) for x in (k_TKD, v_TKD))
+        n_kv = k_TKD.shape[1]
+        for at, of, scores in self._chunks(q_THD, k_TKD, region, scale):
+            grad, q, out = (_split(x[at], n_kv).to(dtype) for x in (grad_THD, q_THD, out_THD))
+            k, v = (_spread(x[of], q_THD).to(dtype) for x in (k_TKD, v_TKD))
+            weights = (scores - _split(lse_TH[at, :, None], n_kv)).exp()
+            d_scores = weights * (grad @ v.mT - (grad * out).sum(-1, keepdim=True)) * scale
+            _split(dq_THD[at], n_kv).copy_(d_scores @ k)
+            dk_TKD[of] += (d_scores.mT @ q).sum(0).transpose(0, 1)
+            dv_TKD[of] += (weights.mT @ grad).sum(0).transpose(0, 1)
+        return dq_THD, dk_TKD.to(k_TKD.dtype), dv_TKD.to(v_TKD.dtype)
+
+    def _chunks(
+        self, q_THD: Tensor, k_TKD: Tensor, region: Region, scale: float
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Runs of queries, the keys of their piece, and their scores [g, K, L, M], -inf where masked."""
+        n_heads, n_kv = q_THD.shape[1], k_TKD.shape[1]
+        dtype = torch.promote_types(q_THD.dtype, torch.float32)
+        for at, of in region.pieces():
+            n_keys = of.stop - of.start
+            run = max(1, CHUNK_SCORES // (n_heads * n_keys))
+            for start in range(at.start, at.stop, run):
+                rows = slice(start, min(start + run, at.stop))
+                q, k = _split(q_THD[rows], n_kv).to(dtype), _spread(k_TKD[of], q_THD).to(dtype)
+                scores = q @ k.mT * scale
+                if region.causal:
+                    first = start - at.start
+                    shape = (rows.stop - rows.start, n_keys)
+                    later = torch.ones(shape, dtype=torch.bool, device=q.device).triu(first + 1)
+                    scores = scores.masked_fill(later, -torch.inf)
+                yield rows, of, scores
+
+
+def kernel_for(q: Tensor) -> Kernel:
+    """The kernel for queries [..., D] of this device, dtype and width."""
+    kernel = _flash_for(q) or Chunked()
+    _log_once(type(kernel).__name__, str(q.device.type), str(q.dtype).removeprefix("torch."), q.shape[-1])
+    return kernel
+
+
+def _flash_for(q: Tensor) -> Kernel | None:
+    """PyTorch's flash attention, where there is one."""
     width = q.shape[-1]
     match q.device.type:
         case "cpu" if q.dtype in CpuFlash.dtypes and _present(CpuFlash.operators):
@@ -181,6 +252,11 @@ def kernel_for(q: Tensor) -> Kernel | None:
             return CudaFlash() if known and torch.cuda.get_device_capability(q.device) >= (8, 0) else None
         case _:
             return None
+
+
+@lru_cache
+def _log_once(kernel: str, device: str, dtype: str, width: int) -> None:
+    LOG.info("shared-prefix attention: %s on %s, %s, heads of width %d", kernel, device, dtype, width)
 
 
 @lru_cache

@@ -34,15 +34,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from pixelreasoner.models.attention.flash_kernels import Kernel, Region, kernel_for
-
-SHARED_PREFIX = "pixelreasoner_shared_prefix"
-SHARED_PREFIX_DENSE = "pixelreasoner_shared_prefix_dense"
-"""The same by one masked softmax over the whole row: what the other is tested against."""
 
 
 @dataclass(frozen=True)
@@ -97,31 +90,17 @@ def shared_prefix_attention(
     query_1HTD: Tensor,
     key_1KTD: Tensor,
     value_1KTD: Tensor,
-    attention_mask: Tensor | None,
     *,
+    plan: PrefixPlan,
     scaling: float,
     dropout: float = 0.0,
-    shared_prefix: PrefixPlan | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """An attention function for transformers; returns [1, T, H, D].
-
-    `shared_prefix` is handed to the decoder as a keyword argument, which passes it on to every layer, also
-    when gradient checkpointing runs a layer again. Without it this is transformers' own "sdpa" attention,
-    so that one model can both sample and be trained.
-    """
-    if shared_prefix is None:
-        return sdpa_attention_forward(
-            module, query_1HTD, key_1KTD, value_1KTD, attention_mask,
-            dropout=dropout, scaling=scaling, **options,
-        )  # fmt: skip
-    _check(query_1HTD, shared_prefix, attention_mask, dropout, options)
+    """Attention of a row after its plan; returns [1, T, H, D], as attention functions of transformers do."""
+    _check(query_1HTD, plan, dropout, options)
     q, k, v = _autocast(query_1HTD, key_1KTD, value_1KTD)
-    kernel = kernel_for(q)
-    if kernel is None:
-        return _dense(q, k, v, shared_prefix, scaling), None
     q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q, k, v))
-    out_THD = _TwoRegions.apply(q_THD, k_TKD, v_TKD, shared_prefix, scaling, kernel)
+    out_THD = _TwoRegions.apply(q_THD, k_TKD, v_TKD, plan, scaling, kernel_for(q))
     assert isinstance(out_THD, Tensor)
     return out_THD.unsqueeze(0), None
 
@@ -131,17 +110,18 @@ def dense_attention(
     query_1HTD: Tensor,
     key_1KTD: Tensor,
     value_1KTD: Tensor,
-    attention_mask: Tensor | None,
     *,
+    plan: PrefixPlan,
     scaling: float,
     dropout: float = 0.0,
-    shared_prefix: PrefixPlan,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """As `shared_prefix_attention`, with a [T, T] mask."""
-    _check(query_1HTD, shared_prefix, attention_mask, dropout, options)
+    """The same by one masked softmax over the whole row, with a [T, T] mask: the reference."""
+    _check(query_1HTD, plan, dropout, options)
     q, k, v = _autocast(query_1HTD, key_1KTD, value_1KTD)
-    return _dense(q, k, v, shared_prefix, scaling), None
+    mask_TT = _mask(plan, q.device)
+    out_1HTD = F.scaled_dot_product_attention(q, k, v, attn_mask=mask_TT, scale=scaling, enable_gqa=True)
+    return out_1HTD.transpose(1, 2), None
 
 
 class _TwoRegions(torch.autograd.Function):
@@ -187,14 +167,6 @@ def _gradients(ctx: Any, grad_THD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return dq, dk, dv
 
 
-def _dense(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, plan: PrefixPlan, scale: float) -> Tensor:
-    mask_TT = _mask(plan, q_1HTD.device)
-    out_1HTD = F.scaled_dot_product_attention(
-        q_1HTD, k_1KTD, v_1KTD, attn_mask=mask_TT, scale=scale, enable_gqa=True
-    )
-    return out_1HTD.transpose(1, 2)
-
-
 # The layers of a pass ask for the same mask, and it is large.
 @lru_cache(maxsize=1)
 def _mask(plan: PrefixPlan, device: torch.device) -> Tensor:
@@ -208,12 +180,9 @@ def _mask(plan: PrefixPlan, device: torch.device) -> Tensor:
     return mask_TT
 
 
-def _check(
-    q_1HTD: Tensor, plan: PrefixPlan, attention_mask: Tensor | None, dropout: float, options: dict[str, Any]
-) -> None:
+def _check(q_1HTD: Tensor, plan: PrefixPlan, dropout: float, options: dict[str, Any]) -> None:
     rows, _, n_tokens, _ = q_1HTD.shape
     assert (rows, n_tokens) == (1, plan.n_tokens), f"{rows} x {n_tokens} tokens, a plan of {plan.n_tokens}"
-    assert attention_mask is None, "the plan says who attends to whom; a mask beside it would be ignored"
     assert dropout == 0.0, "the backward kernels are called without dropout"
     assert options.get("sliding_window") is None, "a window is not part of the two-region form"
 
@@ -224,16 +193,3 @@ def _autocast(*states: Tensor) -> list[Tensor]:
     if not torch.is_autocast_enabled(device):
         return list(states)
     return [x.to(torch.get_autocast_dtype(device)) for x in states]
-
-
-for _name, _function in ((SHARED_PREFIX, shared_prefix_attention), (SHARED_PREFIX_DENSE, dense_attention)):
-    AttentionInterface.register(_name, _function)
-# Padded batches need the mask of "sdpa". For a row without padding it returns None: nothing [T, T] is built.
-AttentionMaskInterface.register(SHARED_PREFIX, sdpa_mask)
-
-
-def use_shared_prefix(decoder: Any) -> None:
-    """Switch a transformers decoder, in place; without a plan it computes what it did, by the same calls."""
-    # For good, not around a pass: gradient checkpointing asks again for the implementation while it replays
-    # a layer in the backward pass. The public setter would look for a package of that name.
-    decoder.config._attn_implementation = SHARED_PREFIX

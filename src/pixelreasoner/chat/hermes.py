@@ -1,6 +1,6 @@
-r"""What a model message says, read from its text: pure functions shared by every renderer.
+r"""Calls as JSON between tags, the form of Hermes and of the Qwen families, read from and written to text.
 
-A message may hold one operation in the form the Qwen family writes it, and a final answer::
+A message may hold one operation, and a final answer::
 
     The sign is tiny. <tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4]}}</tool_call>
     It reads K. \boxed{K}
@@ -169,3 +169,20 @@ _DECODER = json.JSONDecoder(
     parse_constant=_refuse_constant,
     object_pairs_hook=_unique_keys,
 )
+
+
+class HermesSyntax:
+    """JSON between tags, as a `chat.families.CallSyntax`."""
+
+    open_tag = CALL_OPEN
+
+    def parse(self, text: str) -> Parsed:
+        """See `parse_message`."""
+        return parse_message(text)
+
+    def format(self, call: ToolCall) -> str:
+        """See `format_call`."""
+        return format_call(call)
+
+
+HERMES = HermesSyntax()

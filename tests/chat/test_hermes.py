@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelreasoner.chat.parsing import MAX_DEPTH, MAX_DIGITS, format_call, last_boxed, parse_message
+from pixelreasoner.chat.hermes import MAX_DEPTH, MAX_DIGITS, format_call, last_boxed, parse_message
 from pixelreasoner.core.messages import ToolCall
 
 ZOOM = '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4]}}</tool_call>'

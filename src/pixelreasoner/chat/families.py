@@ -1,0 +1,118 @@
+"""Model families: everything that is fixed for all checkpoints of one, known from `config.json` alone.
+
+To add a family like these, write one `Family` and enter it in `FAMILIES`. The boxes of Qwen2.5-VL are pixels
+of the image as shown, those of Qwen3-VL run from 0 to 1000.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pixelreasoner.chat.chat_format import PixelBudget
+from pixelreasoner.chat.hermes import HERMES
+from pixelreasoner.chat.pixels import Normalization
+from pixelreasoner.chat.videos import BLOCK_PER_PATCH, ONE_BLOCK, VideoLayout
+from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.core.geometry import Unit
+from pixelreasoner.core.messages import Parsed, ToolCall
+
+
+class CallSyntax(Protocol):
+    """How a family writes a call of an operation."""
+
+    open_tag: str
+    """What a call begins with; a stream of text is held back from here on."""
+
+    def parse(self, text: str) -> Parsed:
+        """What a message says. Never raises: a broken call becomes `Parsed.call_error`."""
+        ...
+
+    def format(self, call: ToolCall) -> str:
+        """A call as the model writes it; `parse` reads it back unchanged."""
+        ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the checkpoints of a family share."""
+
+    model_type: str
+    """In config.json."""
+    unit: Unit
+    """What the numbers of a box mean."""
+    normalization: Normalization
+    """How the vision tower reads colours, where the checkpoint does not say."""
+    image: PixelBudget
+    """Of a picture, where the checkpoint does not say."""
+    video_frame: PixelBudget
+    """Of a frame in a video."""
+    video: VideoLayout
+    """How a video is written and laid out."""
+    processors: tuple[str, str]
+    """What transformers calls the family's processor and its video processor."""
+    syntax: CallSyntax = HERMES
+
+
+QWEN2_5_VL = Family(
+    model_type="qwen2_5_vl",
+    unit=Unit.PIXEL,
+    # The statistics of CLIP's training images.
+    normalization=Normalization((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    image=PixelBudget(min_pixels=4 * 28 * 28, max_pixels=16384 * 28 * 28),
+    video_frame=PixelBudget(min_pixels=128 * 28 * 28, max_pixels=768 * 28 * 28),
+    video=ONE_BLOCK,
+    processors=("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
+)
+QWEN3_VL = Family(
+    model_type="qwen3_vl",
+    unit=Unit.RELATIVE,
+    normalization=Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    image=PixelBudget(min_pixels=64 * 32 * 32, max_pixels=16384 * 32 * 32),
+    video_frame=PixelBudget(min_pixels=128 * 32 * 32, max_pixels=768 * 32 * 32),
+    video=BLOCK_PER_PATCH,
+    processors=("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
+)
+FAMILIES = {family.model_type: family for family in (QWEN3_VL, QWEN2_5_VL)}
+
+
+def family_of(folder: Path) -> Family:
+    """The family of a checkpoint folder.
+
+    Raises:
+        CheckpointError: no config.json, or a model of another family.
+    """
+    found = read_config(folder).get("model_type")
+    if found not in FAMILIES:
+        raise CheckpointError(f"{folder} holds a '{found}' model; supported: {', '.join(FAMILIES)}")
+    return FAMILIES[found]
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """The config.json of a checkpoint folder.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise CheckpointError(f"{folder} is not a checkpoint folder (no config.json)")
+    return read_json(path)
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A JSON object from a file of a checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise CheckpointError(f"{path} cannot be read: {e}") from e
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} cannot be read: it holds no JSON object")
+    return found

@@ -1,0 +1,66 @@
+"""Finding the chat template that writes images, wherever a checkpoint keeps it.
+
+Released Qwen2.5-VL has two: a text-only one in tokenizer_config.json, which AutoTokenizer reads, and the one
+for images in chat_template.json, which only AutoProcessor does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+
+from pixelreasoner.chat.families import read_json
+from pixelreasoner.core.errors import CheckpointError
+
+_JSON_FILES = ("chat_template.json", "processor_config.json")
+
+
+def find_template(folder: Path, tokenizer: Any, image_markup: str) -> str:
+    """The first template of a checkpoint that writes `image_markup` for an image.
+
+    Raises:
+        CheckpointError: none of them does.
+    """
+    tried: list[str] = []
+    for place, template in _templates(folder, tokenizer):
+        tried.append(place)
+        if _writes_images(tokenizer, template, image_markup):
+            return template
+    places = f"those in {', '.join(tried)} do not" if tried else "there is none"
+    raise CheckpointError(
+        f"{folder}: no chat template writes images ({places}); put the checkpoint's multimodal template "
+        f"beside it as chat_template.jinja"
+    )
+
+
+def _templates(folder: Path, tokenizer: Any) -> Iterator[tuple[str, str]]:
+    """Where a template may be, and what is there."""
+    path = folder / "chat_template.jinja"
+    if path.exists():
+        yield path.name, path.read_text(encoding="utf-8")
+    for name in _JSON_FILES:
+        path = folder / name
+        if path.exists():
+            template = read_json(path).get("chat_template")
+            if isinstance(template, str):
+                yield name, template
+    own = tokenizer.chat_template
+    if isinstance(own, dict):
+        own = own.get("default")
+    if isinstance(own, str):
+        yield "tokenizer_config.json", own
+
+
+def _writes_images(tokenizer: Any, template: str, image_markup: str) -> bool:
+    content = [{"type": "image"}, {"type": "text", "text": "q"}]
+    try:
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], chat_template=template, tokenize=False
+        )
+    except (TemplateError, TypeError):
+        # A text-only template adds the content, a list here, to a string.
+        return False
+    return image_markup in text

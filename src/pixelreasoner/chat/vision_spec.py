@@ -1,0 +1,79 @@
+"""How a checkpoint sees and points: patches, pixel budgets, colours, and what the numbers of a box mean.
+
+Known from the files of a checkpoint without weights or tokenizer: all that a teacher or an operation needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pixelreasoner.chat.chat_format import PixelBudget
+from pixelreasoner.chat.pixels import Normalization, fit
+from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.geometry import Size, Unit
+from pixelreasoner.core.media import Media, Picture, Video
+from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
+
+
+@dataclass(frozen=True)
+class VisionSpec:
+    """A model's view of pictures and videos."""
+
+    unit: Unit
+    """What the numbers of a box mean."""
+    patch: int
+    """Side of a patch in pixels."""
+    merge: int
+    """Patches along one side of a language-model token."""
+    temporal_patch: int
+    """Frames that one token of a video spans."""
+    normalization: Normalization
+    """How the vision tower reads colours."""
+    image: PixelBudget
+    """Of the pictures of a question."""
+    crop: PixelBudget
+    """Of crops and selected frames."""
+    video_frame: PixelBudget
+    """Of each frame of a video."""
+    tokens_per_second: float = 2.0
+    """M-RoPE positions per second of a video that is one block."""
+
+    @property
+    def factor(self) -> int:
+        """Side of one language-model token in pixels."""
+        return self.patch * self.merge
+
+    @property
+    def coordinates(self) -> str:
+        """A text that differs where the same numbers of a box mean another region."""
+        if self.unit is not Unit.PIXEL:
+            return self.unit.value
+        # Pixels of the image as shown: the size it is shown at is part of the meaning.
+        budgets = (f"{b.min_pixels}..{b.max_pixels}" for b in (self.image, self.crop))
+        return f"pixel of {' and '.join(budgets)} in steps of {self.factor}"
+
+    def size_of(self, picture: Picture, *, crop: bool) -> Size:
+        """The size a picture of the question, or one that an operation returned, is shown at."""
+        return fit(picture.size, self.crop if crop else self.image, factor=self.factor)
+
+    def frame_size(self, video: Video) -> Size:
+        """The size the frames of a video are shown at."""
+        return fit(video.size, self.video_frame, factor=self.factor)
+
+    def displayed(self, picture: Picture, *, crop: bool) -> DisplayedImage:
+        """A picture as the model sees it."""
+        return DisplayedImage(picture, self.size_of(picture, crop=crop))
+
+    def image_context(self, media: Sequence[Media]) -> ImageContext:
+        """What a prompt shows: pictures are numbered from 1, a video is apart and has no number.
+
+        Raises:
+            MediaError: there is more than one video.
+        """
+        videos = [item for item in media if isinstance(item, Video)]
+        if len(videos) > 1:
+            raise MediaError(f"there are {len(videos)} videos in one conversation; make one of each video")
+        pictures = (item for item in media if isinstance(item, Picture))
+        images = tuple(self.displayed(picture, crop=False) for picture in pictures)
+        return ImageContext(images=images, video=videos[0] if videos else None)

@@ -1,0 +1,36 @@
+"""The interaction with a model: the operations it is offered, its limits, how it is sampled, and the wording.
+
+One configuration for `ask`, `synth`, `sft`, `rl`, `eval`: what is trained is what is evaluated and served.
+"""
+
+from __future__ import annotations
+
+from pixelreasoner.chat.chat_format import ChatFormat, Wording
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.geometry import Unit
+from pixelreasoner.env.limits import Limits
+from pixelreasoner.ops.build import PAPER, OperationConfig, Replies, build_toolbox
+from pixelreasoner.ops.toolbox import Toolbox
+from pixelreasoner.policy.base import Sampling
+
+
+class Interaction(Config):
+    """The defaults are the paper's."""
+
+    operations: tuple[OperationConfig, ...] = PAPER
+    """Offered to the model; empty offers none."""
+    limits: Limits = Limits()
+    sampling: Sampling = Sampling()
+    wording: Wording = Wording()
+    """Words in place of those that the checkpoint was saved with."""
+
+    def toolbox(self, unit: Unit, chat_format: ChatFormat) -> Toolbox | None:
+        """The operations in the words of a chat format; None where there are none.
+
+        Raises:
+            ConfigError: an operation of the recipe cannot be used.
+        """
+        if not self.operations:
+            return None
+        replies = Replies(chat_format.crop_reply, chat_format.frames_reply, chat_format.error_reply)
+        return build_toolbox(self.operations, unit=unit, replies=replies)

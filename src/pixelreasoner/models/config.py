@@ -1,0 +1,61 @@
+"""Which checkpoint, where, in which number formats, and which parts learn: one configuration for all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pixelreasoner.core.config import Config
+
+Precision = Literal["fp32", "bf16"]
+
+
+class TrainableParts(Config):
+    """Which parts of the model take gradients."""
+
+    vision: bool = True
+    """The vision tower, its merger included."""
+    language: bool = True
+    """The layers of the decoder and its final norm."""
+    embeddings: bool = True
+    """The token embeddings and the output layer."""
+
+
+class LoraConfig(Config):
+    """Low-rank adapters in the place of trained matrices (arXiv 2106.09685); needs the extra `lora`."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    """The adapters' product is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Names of linear layers in the decoder."""
+    vision: bool = False
+    """Adapters in the vision tower's linear layers too."""
+
+
+class ModelConfig(Config):
+    """How every command loads a model."""
+
+    checkpoint: str = "nano"
+    """A folder, the name of a shipped checkpoint, or a hub id (`Qwen/Qwen2.5-VL-7B-Instruct`)."""
+    device: str = "auto"
+    """A torch device; "auto" takes CUDA where there is one, else the CPU."""
+    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the weights; "auto" is fp32 on a CPU and bf16 on an accelerator."""
+    precision: Precision = "fp32"
+    """Of the matrix products where the weights are fp32 (autocast): bf16 is faster, the weights stay fp32."""
+    gradient_checkpointing: bool = False
+    """Recompute the activations of each layer in the backward pass: far less memory, more time."""
+    train: TrainableParts = TrainableParts()
+    lora: LoraConfig | None = None
+    """Adapters to train; all other weights are then fixed, whatever `train` says."""
+    feature_bytes: int = Field(default=2 * 2**30, ge=0)
+    """Memory for vision features that are kept while the tower is fixed."""
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> ModelConfig:
+        if self.lora is None and not any((self.train.vision, self.train.language, self.train.embeddings)):
+            raise ValueError("no part of the model learns; set one of train.vision, language, embeddings")
+        return self

@@ -1,0 +1,91 @@
+"""The operations a recipe offers, as one toolbox in the words and units of a model.
+
+::
+
+    [[interaction.operations]]
+    use = "crop_image"                          # a registered operation
+    name = "crop_image_normalized"              # what the model calls it
+    options = { min_side_px = 28 }
+
+    [[interaction.operations]]
+    use = "my_package.operations:MirrorImage"   # one of your own (`ops.operation.Operation`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+from pydantic import Field
+
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.geometry import Unit
+from pixelreasoner.core.registry import Registry, check_call
+from pixelreasoner.ops.crop import CropImage
+from pixelreasoner.ops.frames import SelectFrames
+from pixelreasoner.ops.operation import Operation
+from pixelreasoner.ops.toolbox import Toolbox
+
+OPERATIONS = Registry(
+    "operation",
+    {
+        "crop_image": "pixelreasoner.ops.crop:CropImage",
+        "select_frames": "pixelreasoner.ops.frames:SelectFrames",
+    },
+)
+
+
+class OperationConfig(Config):
+    """One operation of a recipe."""
+
+    use: str
+    """A registered operation, or package.module:object: a class, or an operation ready to use."""
+    name: str | None = None
+    """What the model calls it; None keeps its own name."""
+    description: str | None = None
+    """How it is described to the model; None keeps its own description."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of its class."""
+
+
+PAPER = (OperationConfig(use="crop_image"), OperationConfig(use="select_frames"))
+"""The operations of the paper (appendix C.1)."""
+
+
+class Replies(NamedTuple):
+    """What the built-in operations say; the fields of each are those of `chat.chat_format.ChatFormat`."""
+
+    crop: str
+    frames: str
+    error: str
+
+
+def build_toolbox(operations: Sequence[OperationConfig], *, unit: Unit, replies: Replies) -> Toolbox:
+    """The toolbox of a recipe.
+
+    Args:
+        operations: which ones, in the order in which they are described.
+        unit: what the numbers of a box mean to the model.
+        replies: the wording of results.
+
+    Raises:
+        ConfigError: there is no such operation, it does not take its options, a name is taken twice, or a
+            reply names a field there is not.
+    """
+    return Toolbox(tuple(_operation(config, unit, replies) for config in operations), replies.error)
+
+
+def _operation(config: OperationConfig, unit: Unit, replies: Replies) -> Operation:
+    found: Any = OPERATIONS.find(config.use)
+    named = {"name": config.name, "description": config.description}
+    options: dict[str, Any] = config.options | {k: v for k, v in named.items() if v is not None}
+    built_in: dict[Any, dict[str, Any]] = {
+        CropImage: {"unit": unit, "reply": replies.crop},
+        SelectFrames: {"reply": replies.frames},
+    }
+    if isinstance(found, type):
+        options = built_in.get(found, {}) | options
+    if not isinstance(found, type) and not options:
+        return found
+    check_call(f"operation '{config.use}'", found, **options)
+    return cast(Operation, found(**options))

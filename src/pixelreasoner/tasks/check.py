@@ -1,0 +1,80 @@
+"""Looking a task source through: every task is read, its media decoded, its own answers scored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pixelreasoner.core.errors import MediaError, MissingExtraError, RecordError
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.task import Task
+from pixelreasoner.rewards.scorers import Scorer, gold_problems
+from pixelreasoner.tasks.source import TaskSource
+
+
+@dataclass
+class KindCounts:
+    """What was counted of one kind of task."""
+
+    tasks: int = 0
+    needing: int = 0
+    """Tasks known to need an operation."""
+    cues: int = 0
+    """Tasks with a cue."""
+    images: int = 0
+    videos: int = 0
+    unanswered: int = 0
+    """Tasks without a reference: whatever a model answers scores 0."""
+    answers: Counter[str] = field(default_factory=Counter[str])
+    """How often each reference occurs; the first hundred different ones."""
+
+
+MAX_ANSWERS = 100
+
+
+class TaskCheck:
+    """Counts tasks as they pass, and keeps what is wrong with which."""
+
+    def __init__(self, source: TaskSource, scorer: Scorer) -> None:
+        self._source, self._scorer = source, scorer
+        self._ids: set[str] = set()
+        self.kinds: dict[str, KindCounts] = {}
+        self.problems: list[str] = []
+        self.unusable = 0
+        """Tasks with at least one problem."""
+
+    def usable(self, n: int) -> Iterator[Task]:
+        """The tasks among the first `n` that nothing is wrong with, one at a time."""
+        for position in range(n):
+            before = len(self.problems)
+            try:
+                found = list(self._source.take(position, 1))
+            except (RecordError, MediaError, MissingExtraError) as e:
+                self.problems.append(str(e))
+                found = []
+            for task in found:
+                self._count(task)
+                self._judge(task)
+                if len(self.problems) == before:
+                    yield task
+            self.unusable += len(self.problems) > before
+
+    def _judge(self, task: Task) -> None:
+        if task.id in self._ids:
+            self.problems.append(f"task {task.id}: another task has the same id")
+        self._ids.add(task.id)
+        self.problems += map(str, gold_problems([task], self._scorer))
+
+    def _count(self, task: Task) -> None:
+        counts = self.kinds.setdefault(task.kind, KindCounts())
+        images = sum(isinstance(item, Picture) for item in task.media)
+        counts.tasks += 1
+        counts.needing += task.needs_operation is True
+        counts.cues += task.cue is not None
+        counts.images += images
+        counts.videos += len(task.media) - images
+        counts.unanswered += not task.answers
+        for answer in task.answers[:1]:
+            if answer in counts.answers or len(counts.answers) < MAX_ANSWERS:
+                counts.answers[answer] += 1

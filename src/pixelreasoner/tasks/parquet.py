@@ -1,0 +1,126 @@
+"""Task files in Parquet, through pyarrow (extra `data`).
+
+A Parquet file is read in row groups. Rows taken in ascending order are read once; a row taken out of order
+costs the part of its group before it, so that files written here have small groups. No file stays open, and
+no group stays in memory, between calls.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pixelreasoner.core.errors import MissingExtraError, RecordError
+from pixelreasoner.tasks.rows import TaskRow
+
+GROUP_ROWS = 16
+"""Rows of a group of the files written here."""
+BATCH_ROWS = 16
+"""Rows in memory at one time while a group is read."""
+MEDIA_FIELDS = ("images", "video", "media")
+
+
+class ParquetRows:
+    """The rows of a Parquet file; numbers count from 1.
+
+    Raises:
+        RecordError: it is no Parquet file.
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    row_noun = "row"
+
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+        self._path, self._columns = path, columns
+        self._starts = array("q", [0])
+        """The number of rows before each row group, and in all."""
+        with self._opened() as file:
+            for group in range(file.metadata.num_row_groups):
+                self._starts.append(self._starts[-1] + file.metadata.row_group(group).num_rows)
+
+    def scan(self) -> Iterator[tuple[int, object]]:
+        with self._opened() as file:
+            names = [n for n in self._wanted(file) if n not in self._media_columns()]
+            number = 0
+            for batch in file.iter_batches(batch_size=1024, columns=names):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+
+    def read(self, numbers: Iterable[int]) -> Iterator[object]:
+        with self._opened() as file:
+            names = self._wanted(file)
+            rows: Iterator[object] = iter(())
+            group, next_row = -1, 0
+            for at in (number - 1 for number in numbers):
+                here = bisect_right(self._starts, at) - 1
+                if here != group or at < next_row:
+                    group, next_row = here, self._starts[here]
+                    rows = _rows(file, group, names)
+                yield next(islice(rows, at - next_row, None))
+                next_row = at + 1
+
+    def _wanted(self, file: Any) -> list[str]:
+        """The columns to read: with a mapping, those it names."""
+        present = file.schema_arrow.names
+        return [name for name in present if not self._columns or name in self._columns.values()]
+
+    def _media_columns(self) -> set[str]:
+        return {self._columns.get(name, name) for name in MEDIA_FIELDS}
+
+    def _opened(self) -> Any:
+        parquet = _pyarrow().parquet
+        try:
+            return parquet.ParquetFile(self._path, pre_buffer=False)  # a group may be larger than memory
+        except (OSError, _pyarrow().ArrowInvalid) as e:
+            raise RecordError(
+                f"{self._path} is no readable Parquet file ({e}); write or fetch it again"
+            ) from e
+
+
+def _rows(file: Any, group: int, names: list[str]) -> Iterator[object]:
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=names):
+        yield from batch.to_pylist()
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows, a few at a time; how many there were."""
+    pa = _pyarrow()
+    schema, n = _schema(pa), 0
+    rows = iter(rows)
+    with pa.parquet.ParquetWriter(path, schema) as writer:
+        while group := list(islice(rows, GROUP_ROWS)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=GROUP_ROWS)
+            n += len(group)
+    return n
+
+
+def _schema(pa: Any) -> Any:
+    """A column for each field of a row; images as the library `datasets` writes them."""
+    text, texts = pa.string(), pa.list_(pa.string())
+    image = pa.struct([("bytes", pa.binary()), ("path", text)])
+    video = pa.struct([("frames", pa.list_(image)), ("times_s", pa.list_(pa.float64()))])
+    numbers, ints = pa.list_(pa.float64()), pa.list_(pa.int64())
+    cue = pa.struct([("box", numbers), ("unit", text), ("frames", ints), ("target", pa.int64())])
+    columns = {
+        "id": text, "question": text, "answers": texts, "kind": text,
+        "images": pa.list_(image), "video": video,
+        "media": pa.list_(pa.struct([("image", image), ("video", video)])),
+        "cue": cue, "needs_operation": pa.bool_(), "options": texts, "scorer": text,
+        "subject": text, "claim": text, "split": text,
+    }  # fmt: skip
+    assert columns.keys() == TaskRow.model_fields.keys()
+    return pa.schema(list(columns.items()))
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as e:
+        raise MissingExtraError("pyarrow", "data", "A Parquet file of tasks") from e
+    return pyarrow

@@ -1,0 +1,87 @@
+"""Rules of `tasks`: every row is looked at, what is wrong is named, the rest can be converted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixelreasoner.cli.main import main
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.media_io import save_image
+from pixelreasoner.tasks.files import open_task_file
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    save_image(Picture(np.zeros((8, 8, 3), np.uint8)), tmp_path / "a.png")
+    rows = [
+        {"id": "one", "question": "How many?", "answers": 3, "images": "a.png", "kind": "count"},
+        {"id": "two", "question": "Which letter?", "answers": "K", "needs_operation": True},
+    ]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def add(file: Path, *rows: object) -> None:
+    with file.open("a") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def test_a_good_file_is_counted_and_shown(file: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["tasks", str(file), "--show", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "How many?" in out
+    assert "Answer 3" in out
+    assert "Which letter?" not in out
+    lines = [line.split() for line in out.splitlines()]
+    # kind, tasks, needing an operation, cues, images, videos, without an answer
+    assert ["count", "1", "0", "0", "1", "0", "0", "3", "(1)"] in lines
+    assert ["open", "1", "1", "0", "0", "0", "0", "K", "(1)"] in lines
+
+
+def test_every_wrong_row_is_named_and_the_others_are_converted(file: Path, tmp_path: Path, capsys):
+    add(
+        file,
+        {"id": "three", "question": "Q?", "images": "gone.png"},
+        {"question": "Q?", "answr": "K"},
+        {"id": "two", "question": "Again?"},
+        {"id": "six", "question": "How many?", "answers": ["3", "a few"], "scorer": "integer"},
+    )
+    out = tmp_path / "good.jsonl"
+    assert main(["tasks", str(file), "--convert", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "mine.jsonl, line 3: images[0]: " in said.out
+    assert "mine.jsonl, line 4: answr: unknown field; did you mean 'answers'?" in said.out
+    assert "task two: another task has the same id" in said.out
+    assert "task six: its own answer 'a few' scores 0, not 1" in said.out
+    assert "4 of 6 tasks cannot be used as they are" in said.err
+    assert [t.id for t in open_task_file(out).take(0, 9)] == ["one", "two"]
+
+
+def test_the_scorer_of_the_run_can_be_tried(file: Path, capsys):
+    assert main(["tasks", str(file), "--scorer", "integer"]) == 2
+    assert "'K' scores 0" in capsys.readouterr().out
+
+
+def test_a_page_of_tasks(file: Path, tmp_path: Path):
+    page = tmp_path / "page.html"
+    assert main(["tasks", str(file), "--html", str(page)]) == 0
+    assert "How many?" in page.read_text()
+    assert "data:image/png" in page.read_text()
+
+
+def test_an_endless_source_is_looked_at_up_to_the_limit(capsys):
+    assert main(["tasks", "pixelworld", "--limit", "5", "--show", "0"]) == 0
+    assert capsys.readouterr().out.count("(1)") == 5
+
+
+@pytest.mark.parametrize(
+    ("source", "message"), [("gone.jsonl", "does not exist"), ("chess", "no task source 'chess'")]
+)
+def test_a_source_that_is_not_there(source: str, message: str, capsys):
+    assert main(["tasks", source]) == 2
+    assert message in capsys.readouterr().err

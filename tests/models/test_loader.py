@@ -1,0 +1,270 @@
+"""One loader: device, dtype, what learns, adapters, clear errors; folders saved whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
+
+from pixelreasoner.core.errors import CheckpointError, ConfigError
+from pixelreasoner.core.task import Task
+from pixelreasoner.models.adapters import adapter_weights, merged_weights
+from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.config import LoraConfig, ModelConfig, TrainableParts
+from pixelreasoner.models.features import FeatureStore
+from pixelreasoner.models.loader import load_model
+from pixelreasoner.models.saving import save_checkpoint
+from pixelreasoner.models.vlm import VisionLanguageModel
+from prompting import prompt_of
+
+
+def loaded(folder: Path, *, training: bool = True, **changes: object) -> VisionLanguageModel:
+    config = ModelConfig.model_validate({"checkpoint": str(folder), "device": "cpu", **changes})
+    return load_model(config, training=training)
+
+
+def learning(model: VisionLanguageModel) -> set[str]:
+    """The parts that take gradients."""
+    parts = {"model.visual": "vision", "embed_tokens": "embeddings", "lm_head": "embeddings"}
+    names = [name for name, p in model.hf.named_parameters() if p.requires_grad]
+    return {next((part for key, part in parts.items() if key in name), "language") for name in names}
+
+
+def layout(model: VisionLanguageModel, picture):
+    return model.renderer.layout([prompt_of(model.renderer, Task("t", "Which?", (picture(40, 24),), ()), ())])
+
+
+def hidden(model: VisionLanguageModel, row) -> torch.Tensor:
+    features = model.encode(row.blocks)
+    return model(model.embed([row], features, left=False))
+
+
+class TestWhatLearns:
+    def test_nothing_does_when_it_is_only_used(self, folder):
+        model = loaded(folder, training=False)
+        assert not model.training
+        assert learning(model) == set()
+
+    @pytest.mark.parametrize("parts", [
+        {"vision": False}, {"embeddings": False}, {"language": False}, {"vision": False, "embeddings": False},
+    ])  # fmt: skip
+    def test_the_parts_a_recipe_names(self, folder, parts):
+        model = loaded(folder, train=parts)
+        assert model.training
+        assert learning(model) == {"vision", "language", "embeddings"} - set(parts)
+
+    def test_a_recipe_in_which_nothing_learns_is_refused(self):
+        with pytest.raises(ValueError, match="no part of the model learns"):
+            ModelConfig(train=TrainableParts(vision=False, language=False, embeddings=False))
+
+    def test_the_constructor_changes_nothing(self, folder):
+        hf = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="sdpa").train()
+        hf.requires_grad_(False)
+        before = {name: type(module) for name, module in hf.named_modules()}
+        model = VisionLanguageModel(hf, loaded(folder).renderer)
+        assert {name: type(module) for name, module in hf.named_modules()} == before
+        assert hf.model.language_model.config._attn_implementation == "sdpa"
+        assert hf.model.visual.config._attn_implementation == "sdpa"
+        assert learning(model) == set()
+        assert hf.training
+
+
+class TestFormats:
+    def test_bfloat16_weights_on_a_processor(self, folder, picture):
+        exact, small = loaded(folder, training=False), loaded(folder, training=False, dtype="bf16")
+        assert small.dtype == torch.bfloat16
+        row = layout(exact, picture)
+        with torch.no_grad():
+            a, b = hidden(exact, row), hidden(small, row)
+        assert b.dtype == torch.bfloat16
+        assert 0 < ((a - b).norm() / a.norm()) < 0.03
+
+    def test_auto_is_float32_on_a_processor(self, folder):
+        assert loaded(folder).dtype == torch.float32
+
+    @pytest.mark.parametrize("device", ["cuda:99", "tpu", "cuda:x"])
+    def test_a_device_that_is_not_there(self, qwen3_folder, device):
+        with pytest.raises(ConfigError, match=f"device '{device}' cannot be used here"):
+            loaded(qwen3_folder, device=device)
+
+    @pytest.mark.parametrize("train", [{}, {"embeddings": False}, {"vision": False, "embeddings": False}])
+    def test_gradient_checkpointing_gives_the_same_gradients(self, folder, picture, train):
+        def gradients(model):
+            row = layout(model, picture)
+            hidden(model, row).square().mean().backward()
+            return {name: p.grad for name, p in model.hf.named_parameters() if p.grad is not None}
+
+        plain = loaded(folder, train=train)
+        recomputed = loaded(folder, train=train, gradient_checkpointing=True)
+        assert recomputed.hf.is_gradient_checkpointing
+        expected, found = gradients(plain), gradients(recomputed)
+        assert expected.keys() == found.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, atol=1e-7, rtol=1e-5)
+
+
+class TestFolders:
+    def test_hub_ids_that_cannot_be_had_say_so(self, monkeypatch):
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(CheckpointError, match=r"'nobody/no-such-model' is not in the hub's cache"):
+            checkpoint_folder("nobody/no-such-model")
+
+    def test_a_hub_id_is_taken_from_the_cache(self, qwen3_folder, tmp_path, monkeypatch):
+        """The layout of the hub's cache: a snapshot folder that a ref names."""
+        from huggingface_hub import constants
+
+        repository = tmp_path / "models--somebody--tiny"
+        commit = "0" * 40
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text(commit)
+        shutil.copytree(qwen3_folder, repository / "snapshots" / commit)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert checkpoint_folder("somebody/tiny").samefile(repository / "snapshots" / commit)
+
+    def test_what_is_neither_is_told_the_three_ways(self, tmp_path):
+        with pytest.raises(CheckpointError, match=r"folder with a config\.json, a hub id .* nano"):
+            checkpoint_folder("no checkpoint")
+
+    @pytest.mark.parametrize("content", ["half", b"version https://git-lfs.github.com/spec/v1\n", b""])
+    def test_damaged_weights(self, qwen3_folder, tmp_path, content):
+        """Case C23: half a download, a pointer in the place of a file, an empty file."""
+        shutil.copytree(qwen3_folder, tmp_path / "c")
+        path = tmp_path / "c" / "model.safetensors"
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+        with pytest.raises(CheckpointError, match=r"cut short|not a complete checkpoint"):
+            loaded(tmp_path / "c")
+
+    def test_a_weight_of_another_shape_is_named(self, qwen3_folder, tmp_path):
+        """Case C24."""
+        shutil.copytree(qwen3_folder, tmp_path / "c")
+        path = tmp_path / "c" / "model.safetensors"
+        weights = load_file(path)
+        name = next(k for k in weights if k.endswith("q_proj.weight"))
+        weights[name] = weights[name][:-8].clone()
+        save_file(weights, path, metadata={"format": "pt"})
+        with pytest.raises(
+            CheckpointError, match=rf"other shapes: {name} is \[24, 32\] instead of \[32, 32\]"
+        ):
+            loaded(tmp_path / "c")
+
+
+class TestSaving:
+    @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+    def test_in_the_format_it_was_loaded_in(self, folder, tmp_path, dtype):
+        save_checkpoint(loaded(folder, dtype=dtype), tmp_path / "out")
+        wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
+        assert {w.dtype for w in load_file(tmp_path / "out" / "model.safetensors").values()} == {wanted}
+        config = json.loads((tmp_path / "out" / "config.json").read_text())
+        assert config["dtype"] == str(wanted).removeprefix("torch.")
+
+    def test_a_failed_write_leaves_the_old_folder(self, folder, tmp_path, monkeypatch):
+        out = tmp_path / "out"
+        save_checkpoint(loaded(folder), out)
+        before = {p.name: p.read_bytes() for p in out.iterdir()}
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        model = loaded(folder)
+        monkeypatch.setattr(model.renderer.tokenizer, "save_pretrained", fail)
+        with pytest.raises(CheckpointError, match="No space left on device"):
+            save_checkpoint(model, out)
+        assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+        assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+    def test_killed_while_it_saves_again_and_again(self, qwen3_folder, tmp_path):
+        out = tmp_path / "out"
+        code = f"""
+from pathlib import Path
+from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.models.saving import save_checkpoint
+model = VisionLanguageModel.load({str(qwen3_folder)!r})
+while True:
+    save_checkpoint(model, Path({str(out)!r}))
+"""
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen([sys.executable, "-c", code], env=env) as process:
+            deadline = time.monotonic() + 60
+            while not out.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.7)
+            process.send_signal(signal.SIGKILL)
+        # Between the two renames the old folder has another name; a kill there leaves that one.
+        found = [out] if out.exists() else list(tmp_path.glob(".out.*.old"))
+        loaded(found[0])
+
+
+class TestAdapters:
+    LORA = LoraConfig(rank=2, alpha=4.0)
+
+    def test_new_ones_change_nothing_and_alone_learn(self, folder, picture):
+        plain, adapted = loaded(folder), loaded(folder, lora=self.LORA)
+        row = layout(plain, picture)
+        assert torch.equal(hidden(plain, row), hidden(adapted, row))
+        names = {name for name, p in adapted.hf.named_parameters() if p.requires_grad}
+        assert names == set(adapter_weights(adapted.hf))
+        assert all(".lora_" in name and "language_model" in name for name in names)
+        hidden(adapted, row).square().mean().backward()
+        assert all(p.grad is not None for p in adapted.hf.parameters() if p.requires_grad)
+
+    def test_the_merged_model_is_an_ordinary_one_with_the_same_numbers(self, folder, tmp_path, picture):
+        model = loaded(folder, lora=self.LORA)
+        generator = torch.Generator().manual_seed(0)
+        for name, parameter in model.hf.named_parameters():
+            if ".lora_B." in name:
+                parameter.data.normal_(0.0, 0.1, generator=generator)
+        row = layout(model, picture)
+        with torch.no_grad():
+            expected = hidden(model, row)
+        save_checkpoint(model, tmp_path / "out")
+        again = loaded(tmp_path / "out", training=False)
+        with torch.no_grad():
+            torch.testing.assert_close(hidden(again, row), expected, atol=1e-5, rtol=1e-4)
+            assert not torch.allclose(expected, hidden(loaded(folder, training=False), row), atol=1e-3)
+        assert [n for n, _ in merged_weights(model.hf)] == list(again.hf.state_dict())
+
+    def test_on_bfloat16_weights_adapters_are_float32(self, qwen3_folder):
+        model = loaded(qwen3_folder, lora=self.LORA, dtype="bf16")
+        assert {w.dtype for w in adapter_weights(model.hf).values()} == {torch.float32}
+        assert model.dtype == torch.bfloat16
+
+    def test_layers_that_are_not_there(self, qwen3_folder):
+        with pytest.raises(ConfigError, match="no linear layer is called conv"):
+            loaded(qwen3_folder, lora=LoraConfig(targets=("conv",)))
+
+
+class TestFeatureStore:
+    def test_its_memory_is_bounded_in_bytes(self, folder, picture):
+        model = loaded(folder, train={"vision": False})
+        rows = [layout(model, lambda w, h, s=seed: picture(w, h, s)) for seed in range(4)]
+        one = FeatureStore(model)
+        one(rows[0].blocks)
+        size = one.n_bytes
+        assert size > 0
+        store = FeatureStore(model, max_bytes=2 * size)
+        for row in rows:
+            store(row.blocks)
+            assert store.n_bytes <= 2 * size
+
+    def test_it_forgets_when_the_tower_learns_again(self, folder, picture):
+        model = loaded(folder, train={"vision": False})
+        row = layout(model, picture)
+        store = FeatureStore(model)
+        store(row.blocks)
+        model.vision.requires_grad_(True)
+        assert next(iter(store(row.blocks).values())).tokens_MD.requires_grad
+        assert store.n_bytes == 0
