@@ -17,8 +17,10 @@ from pixelreasoner.chat.layout import Layout
 from pixelreasoner.chat.qwen import VISION_END, VISION_START, QwenVLRenderer
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Picture
-from pixelreasoner.core.trajectory import Segment
-from pixelreasoner.objectives.samples import TrainSample
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Segment, StopReason, Trajectory, Turn
+from pixelreasoner.objectives.loss_mask import loss_mask, prompt_of
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 AROUND_IMAGE = 6
 """Tokens of an observation beside its image's: the two brackets, and a few words."""
@@ -77,31 +79,32 @@ TRUE_CASES = (
 )
 
 
-def group_samples(case: Case, renderer: QwenVLRenderer, *, seed: int = 0) -> list[TrainSample]:
-    """Random words and random pixels, with advantages of mean zero; behaviour log-probabilities are zero."""
+def random_group(case: Case, renderer: QwenVLRenderer, *, seed: int = 0) -> ScoredGroup:
+    """Random words and random pixels, with advantages of mean zero; the sampler's log-probs are zero."""
     random = np.random.default_rng(seed)
     shape = grid(round(case.image * case.prompt))
     prompt = _with_image(case.prompt - shape[0] * shape[1], shape, renderer, random)
     advantages = random.standard_normal(case.group)
     advantages = (advantages - advantages.mean()) / max(float(advantages.std()), 1e-6)
-    samples = []
+    trajectories = []
     # Evenly spread, so that the mean is that of the case.
-    for share, advantage in zip(np.linspace(-1, 1, case.group), advantages, strict=True):
+    for share in np.linspace(-1, 1, case.group):
         length = round(case.completion * (1 + case.spread * (share if case.group > 1 else 0.0)))
-        samples.append(_attempt(case, length, prompt, float(advantage), renderer, random))
-    return samples
+        trajectories.append(_trajectory(case, length, prompt, renderer, random))
+    advantages = tuple(advantages.tolist())
+    return ScoredGroup(tuple(trajectories), {}, advantages, advantages)
 
 
-def work_of(samples: Sequence[TrainSample], layouts: Sequence[Layout]) -> Work:
-    """What a group of samples with one prompt holds."""
-    first = samples[0]
-    prompt = int((layouts[0].owner_T < len(first.segments[0].ids)).sum())
-    n_media = len(first.segments[0].media)
+def work_of(group: ScoredGroup, layouts: Sequence[Layout]) -> Work:
+    """What a group with one prompt holds."""
+    first = prompt_of(group.trajectories[0])
+    prompt = int((layouts[0].owner_T < len(first.ids)).sum())
+    n_media = len(first.media)
     patches = [tuple(int(np.prod(block.grid_thw)) for block in row.blocks) for row in layouts]
     return Work(
         prompt=prompt,
         attempts=tuple(len(row) - prompt for row in layouts),
-        loss_tokens=sum(sample.n_loss_tokens for sample in samples),
+        loss_tokens=sum(int(loss_mask(trajectory).sum()) for trajectory in group.trajectories),
         prompt_images=patches[0][:n_media],
         attempt_images=tuple(images[n_media:] for images in patches),
     )
@@ -118,26 +121,21 @@ def smaller(case: Case, group: int) -> Case:
     return replace(case, group=group)
 
 
-def _attempt(
-    case: Case,
-    length: int,
-    prompt: Segment,
-    advantage: float,
-    renderer: QwenVLRenderer,
-    random: np.random.Generator,
-) -> TrainSample:
+def _trajectory(
+    case: Case, length: int, prompt: Segment, renderer: QwenVLRenderer, random: np.random.Generator
+) -> Trajectory:
     """Messages and crops in turn, `length` tokens long, a message first and last."""
     shape = grid(case.crop // case.crops)
     observed = [_with_image(AROUND_IMAGE, shape, renderer, random) for _ in range(case.crops)]
     n_sampled = length - case.crops * (AROUND_IMAGE + shape[0] * shape[1])
     assert n_sampled > case.crops, f"{length} tokens leave no words between {case.crops} crops of {shape}"
     ends = np.linspace(0, n_sampled, case.crops + 2).round().astype(int)
-    said = [Segment(_words(int(n), renderer, random)) for n in np.diff(ends)]
-    segments = [prompt, said[0]]
-    for observation, message in zip(observed, said[1:], strict=True):
-        segments += [observation, message]
-    mask = np.concatenate([np.full(len(s.ids), i % 2 == 1) for i, s in enumerate(segments)])
-    return TrainSample(tuple(segments), mask, np.zeros(len(mask), np.float32), advantage)
+    words = [_words(int(n), renderer, random) for n in np.diff(ends)]
+    turns = tuple(
+        Turn("", sampled=Segment(ids, logprobs=(0.0,) * len(ids)), observed=observation)
+        for ids, observation in zip(words, [*observed, None], strict=True)
+    )
+    return Trajectory(Task("bench", "", (), ()), turns, StopReason.ANSWER, prompt=prompt)
 
 
 def _with_image(

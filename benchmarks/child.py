@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.cases import Case, group_samples, smaller
+from benchmarks.cases import Case, random_group, smaller
 from benchmarks.memory import peak_of
 from benchmarks.methods.base import Method, Settings
 from benchmarks.rollout import rollout_method, scripted
@@ -41,9 +41,7 @@ def _training(request: dict[str, Any], cases: list[Case]) -> list[dict[str, int]
     model = VisionLanguageModel.load(folder)
 
     def method_for(case: Case) -> Method:
-        return training_method(
-            request["method"], folder, model, group_samples(case, model.renderer), settings
-        )
+        return training_method(request["method"], folder, model, random_group(case, model.renderer), settings)
 
     method_for(smaller(cases[0], 2)).run()
     found = []

@@ -17,9 +17,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from benchmarks.cases import TRUE_CASES, Case, group_samples, work_of
+from benchmarks.cases import TRUE_CASES, Case, random_group, work_of
 from benchmarks.memory import peak_of
-from benchmarks.methods.base import Settings, largest_differences, with_behaviour
+from benchmarks.methods.base import Settings, largest_differences, layouts_of, with_behavior
 from benchmarks.methods.ours import Padded, Shared
 from benchmarks.profile import where_time_goes
 from benchmarks.roofline import DecoderSize, VisionSize
@@ -28,7 +28,7 @@ from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import MATRIX_PRODUCTS, OURS, Record, efficiency, machine, quiet, timed_record
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.samples import TrainSample
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 PRODUCT_ROWS = 8192
 """Rows of the products that give the rate: enough to fill an accelerator."""
@@ -85,13 +85,13 @@ def _measure(
 ) -> Iterator[Record]:
     end = time.perf_counter() + seconds
     settings, device = plan.settings, torch.device(plan.device)
-    samples = group_samples(case, model.renderer)
+    group = random_group(case, model.renderer)
     # Whatever the first pass gives is taken for the sampler's log-probabilities; it also warms the device up.
-    samples = with_behaviour(samples, Padded(model, samples, settings).run())
-    made = {"shared": Shared(model, samples, settings), "padded": Padded(model, samples, settings)}
-    work = work_of(samples, [model.renderer.layout(s.segments) for s in samples])
+    group = with_behavior(group, Padded(model, group, settings).run())
+    made = {"shared": Shared(model, group, settings), "padded": Padded(model, group, settings)}
+    work = work_of(group, layouts_of(group, model.renderer))
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
-    differences, peaks = _differences_and_peaks(model, samples, settings, device)
+    differences, peaks = _differences_and_peaks(model, group, settings, device)
     model.zero_grad(set_to_none=True)
     profile = where_time_goes(made[OURS].run, device)
     model.zero_grad(set_to_none=True)
@@ -115,13 +115,13 @@ def _measure(
 
 
 def _differences_and_peaks(
-    model: VisionLanguageModel, samples: list[TrainSample], settings: Settings, device: torch.device
+    model: VisionLanguageModel, group: ScoredGroup, settings: Settings, device: torch.device
 ) -> tuple[tuple[float, float], dict[str, int]]:
     """How far the two methods are apart in this precision, and the bytes each needs beside the weights."""
     found: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
     peaks: dict[str, int] = {}
     for name, kind in (("padded", Padded), ("shared", Shared)):
-        method = kind(model, samples, settings)
+        method = kind(model, group, settings)
         model.zero_grad(set_to_none=True)
         kept: list[Tensor] = []
         peaks[name] = peak_of(lambda: kept.append(method.run()), device)  # noqa: B023 (called at once)

@@ -42,7 +42,8 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.samples import score_group, to_samples
+from pixelreasoner.objectives.loss_mask import behavior_logprobs
+from pixelreasoner.objectives.scored_group import score_group
 
 METHODS = ("group", "local", "trl")
 STEP_CASES = (Case(466, 122, 49, crops=1, spread=0.0), Case(466, 202, 89, crops=2, spread=0.0))
@@ -149,9 +150,9 @@ def largest_logp_difference(
     group: Sequence[Trajectory], exact: PreTrainedModel, model: VisionLanguageModel
 ) -> float:
     """Between what the sampler recorded and what transformers gives the finished attempts, one at a time."""
-    samples = to_samples(score_group(tuple(group), dealt_rewards(group), scale="std"))
-    recorded = np.concatenate([s.behavior_logp[s.mask] for s in samples])
-    wanted = Stock(exact, model.renderer, samples, Settings(rows=1)).log_probs()
+    scored = score_group(tuple(group), {"reward": dealt_rewards(group)}, scale="std")
+    recorded = np.concatenate([behavior_logprobs(trajectory) for trajectory in group])
+    wanted = Stock(exact, model.renderer, scored, Settings(rows=1)).log_probs()
     return float(np.abs(recorded - wanted.numpy()).max())
 
 

@@ -1,7 +1,7 @@
 """One forward and backward pass over a group, by every method: time, memory, and how far apart they are.
 
-All methods get the same weights, the same samples and the same loss, and take turns in one process. Their
-numbers are compared with those of transformers' own forward pass in float64, one attempt at a time.
+All methods get the same weights, the same group and the same loss, and take turns in one process. Their
+numbers are compared with those of transformers' own forward pass in float64, one trajectory at a time.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import torch
 import transformers
 from torch import Tensor
 
-from benchmarks.cases import CPU_CASES, QUICK_CASES, Case, group_samples, smaller, work_of
+from benchmarks.cases import CPU_CASES, QUICK_CASES, Case, random_group, smaller, work_of
 from benchmarks.memory import measured_in_child
-from benchmarks.methods.base import Method, Settings, largest_differences, with_behaviour
+from benchmarks.methods.base import Method, Settings, largest_differences, layouts_of, with_behavior
 from benchmarks.methods.ours import Padded, Shared
 from benchmarks.methods.stock import Stock
 from benchmarks.methods.trl_trainer import Trl
@@ -34,7 +34,7 @@ from benchmarks.roofline import DecoderSize, VisionSize, Work, training_flops
 from benchmarks.shapes import SMALL, stock_model, write_checkpoint
 from benchmarks.timing import MatrixProducts, Ratio, interleaved
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.samples import TrainSample
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 OURS = "shared"
 METHODS = (OURS, "padded", "stock", "trl")
@@ -82,10 +82,10 @@ def _measure(
 ) -> Iterator[Record]:
     model = VisionLanguageModel.load(folder)
     end = time.perf_counter() + seconds
-    samples, reference = _with_reference(folder, model, case, plan.settings)
-    work = work_of(samples, [model.renderer.layout(s.segments) for s in samples])
+    group, reference = _with_reference(folder, model, case, plan.settings)
+    work = work_of(group, layouts_of(group, model.renderer))
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
-    made = {m: training_method(m, folder, model, samples, plan.settings) for m in methods}
+    made = {m: training_method(m, folder, model, group, plan.settings) for m in methods}
     products = MatrixProducts(decoder, work.tokens, device=CPU, dtype=torch.float32)
     products()
     differences = {
@@ -109,14 +109,14 @@ def _measure(
 
 def _with_reference(
     folder: Path, model: VisionLanguageModel, case: Case, settings: Settings
-) -> tuple[list[TrainSample], tuple[Tensor, dict[str, Tensor]]]:
-    """The samples, with the reference's log-probabilities as behaviour, and those with their gradients."""
-    samples = group_samples(case, model.renderer)
+) -> tuple[ScoredGroup, tuple[Tensor, dict[str, Tensor]]]:
+    """The group as if the reference had sampled it, and the reference's log-probabilities and gradients."""
+    group = random_group(case, model.renderer)
     exact = stock_model(folder, dtype=torch.float64)
     one_by_one = Settings(frozen=settings.frozen, rows=1)
-    samples = with_behaviour(samples, Stock(exact, model.renderer, samples, one_by_one).log_probs())
-    reference = Stock(exact, model.renderer, samples, one_by_one)
-    return samples, (reference.run(), reference.gradients())
+    group = with_behavior(group, Stock(exact, model.renderer, group, one_by_one).log_probs())
+    reference = Stock(exact, model.renderer, group, one_by_one)
+    return group, (reference.run(), reference.gradients())
 
 
 def _memory(
@@ -134,7 +134,7 @@ def _memory(
 
 
 def training_method(
-    name: str, folder: Path, model: VisionLanguageModel, samples: Sequence[TrainSample], settings: Settings
+    name: str, folder: Path, model: VisionLanguageModel, group: ScoredGroup, settings: Settings
 ) -> Method:
     """The method of that name on the weights of `folder`, which `model` holds too.
 
@@ -143,14 +143,14 @@ def training_method(
     """
     match name:
         case "shared":
-            return Shared(model, samples, settings)
+            return Shared(model, group, settings)
         case "padded":
-            return Padded(model, samples, settings)
+            return Padded(model, group, settings)
         case "stock":
-            return Stock(stock_model(folder), model.renderer, samples, settings)
+            return Stock(stock_model(folder), model.renderer, group, settings)
         case _:
             assert name == "trl", name
-            return Trl(stock_model(folder), model.renderer, samples, settings)
+            return Trl(stock_model(folder), model.renderer, group, settings)
 
 
 def available(methods: Sequence[str]) -> list[str]:

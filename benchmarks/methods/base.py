@@ -1,6 +1,6 @@
-"""What every way of training on a group has in common: the same samples, the same loss, one pass.
+"""What every way of training on a group has in common: the same trajectories, the same loss, one pass.
 
-Shape legend: N loss tokens of the group, attempt after attempt.
+Shape legend: N loss tokens of the group, trajectory after trajectory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from pixelreasoner.chat.layout import Layout
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.core.trajectory import Turn
 from pixelreasoner.models.logprobs import TokenScores
-from pixelreasoner.objectives.grpo import GrpoConfig, LossInputs, grpo_loss
-from pixelreasoner.objectives.samples import TrainSample
-from pixelreasoner.train.batches import behavior_logprobs, repeat_per_token
+from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective, LossInputs, grpo_loss
+from pixelreasoner.objectives.loss_mask import behavior_logprobs, loss_mask
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
-LOSS = GrpoConfig(normalization="token")
+OBJECTIVE = GrpoObjective(GrpoConfig(normalization="token"))
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Settings:
     frozen: bool = False
     """The vision tower takes no gradient."""
     rows: int | None = None
-    """Attempts per padded micro-batch; None for the whole group."""
+    """Trajectories per padded micro-batch; None for the whole group."""
     recompute: bool = False
     """Gradient checkpointing, as transformers does it: one decoder or tower layer at a time."""
 
@@ -49,32 +51,55 @@ class Method(Protocol):
         ...
 
 
-def group_loss(scores: TokenScores, samples: Sequence[TrainSample], n_loss_tokens: int) -> Tensor:
-    """The loss of some of the samples; those of all parts of a group add up to its loss."""
-    device = scores.logp_N.device
+def loss_tokens(group: ScoredGroup) -> list[int]:
+    """How many each trajectory has."""
+    return [int(loss_mask(trajectory).sum()) for trajectory in group.trajectories]
+
+
+def group_loss(scores: TokenScores, part: ScoredGroup, n_loss_tokens: int) -> Tensor:
+    """The loss of part of a group with `n_loss_tokens`; those of all parts add up to the group's."""
+    device, counts = scores.logp_N.device, loss_tokens(part)
+    advantage_N = np.repeat(np.asarray(part.advantages, dtype=np.float32), counts)
+    behavior_N = np.concatenate([behavior_logprobs(trajectory) for trajectory in part.trajectories])
     inputs = LossInputs(
         logp_T=scores.logp_N,
-        behavior_logp_T=behavior_logprobs(samples, device),
-        advantage_T=repeat_per_token(samples, [s.advantage for s in samples], device),
-        weight_T=repeat_per_token(samples, [1.0 / n_loss_tokens] * len(samples), device),
+        behavior_logp_T=torch.from_numpy(behavior_N).to(device),
+        advantage_T=torch.from_numpy(advantage_N).to(device),
+        weight_T=torch.full_like(scores.logp_N.detach(), 1.0 / n_loss_tokens),
     )
-    return grpo_loss(inputs, LOSS).loss
+    return grpo_loss(inputs, OBJECTIVE.config).loss
 
 
-def with_behaviour(samples: Sequence[TrainSample], logp_N: Tensor) -> list[TrainSample]:
-    """The samples as if the policy that is trained had sampled them: ratios are one."""
-    out, at = [], 0
-    values = logp_N.detach().float().cpu().numpy()
-    for sample in samples:
-        recorded = np.zeros(len(sample.mask), np.float32)
-        recorded[sample.mask] = values[at : at + sample.n_loss_tokens]
-        at += sample.n_loss_tokens
-        out.append(replace(sample, behavior_logp=recorded))
-    return out
+def with_behavior(group: ScoredGroup, logp_N: Tensor) -> ScoredGroup:
+    """The group as if the policy that is trained had sampled it: ratios are one."""
+    values = iter(logp_N.detach().float().tolist())
+
+    def turn_with_logprobs(turn: Turn) -> Turn:
+        assert turn.sampled is not None
+        logprobs = tuple(next(values) for _ in turn.sampled.ids)
+        return replace(turn, sampled=replace(turn.sampled, logprobs=logprobs))
+
+    trajectories = tuple(
+        replace(trajectory, turns=tuple(map(turn_with_logprobs, trajectory.turns)))
+        for trajectory in group.trajectories
+    )
+    return replace(group, trajectories=trajectories)
+
+
+def layouts_of(group: ScoredGroup, renderer: QwenVLRenderer) -> list[Layout]:
+    """One per trajectory, each with its prompt."""
+    return [renderer.layout(trajectory.segments) for trajectory in group.trajectories]
+
+
+def part_of(group: ScoredGroup, indices: Sequence[int]) -> ScoredGroup:
+    """Some trajectories of a group."""
+    trajectories = tuple(group.trajectories[i] for i in indices)
+    advantages = tuple(group.advantages[i] for i in indices)
+    return ScoredGroup(trajectories, {}, advantages, advantages)
 
 
 def parts(n: int, rows: int | None) -> list[range]:
-    """Attempts 0 ... n-1 in micro-batches of `rows`."""
+    """Trajectories 0 ... n-1 in micro-batches of `rows`."""
     size = rows or n
     return [range(start, min(start + size, n)) for start in range(0, n, size)]
 

@@ -1,83 +1,88 @@
-"""This package's two ways: rows that share their prompt, and one padded row per attempt."""
+"""This package's way, rows that share their prompt; and its reference, one padded row per trajectory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from benchmarks.methods.base import Settings, gradients_of, group_loss, padded_tokens, parts
+from benchmarks.methods.base import (
+    OBJECTIVE,
+    Settings,
+    gradients_of,
+    group_loss,
+    layouts_of,
+    loss_tokens,
+    padded_tokens,
+    part_of,
+    parts,
+)
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.packing import CompletionSegment, pack
+from pixelreasoner.models.logprobs import score_row
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.samples import TrainSample
-from pixelreasoner.train.batches import score_samples
-from pixelreasoner.train.shared_update import score_shared, shared_micro_batches
+from pixelreasoner.nano.padded import score_padded
+from pixelreasoner.objectives.loss_mask import loss_mask
+from pixelreasoner.objectives.packing import PackedRow, pack_rows
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 
 class Shared:
-    """`train.shared_update`: the prompt once, each picture once."""
+    """Packed rows: the prompt once, each picture once."""
 
     def __init__(
-        self,
-        model: VisionLanguageModel,
-        samples: Sequence[TrainSample],
-        settings: Settings,
-        *,
-        row_tokens: int = 2**62,
+        self, model: VisionLanguageModel, group: ScoredGroup, settings: Settings, *, row_tokens: int = 2**62
     ) -> None:
         """A group goes into rows of at most `row_tokens`, each with the prompt."""
-        self._model, self._samples, self._settings, self._limit = model, samples, settings, row_tokens
-        layouts = [model.renderer.layout(s.segments) for s in samples]
-        branches = [
-            CompletionSegment.of(layout, sample.mask, len(sample.segments[0].ids))
-            for layout, sample in zip(layouts, samples, strict=True)
-        ]
-        rows = shared_micro_batches(samples, layouts, row_tokens)
-        self.tokens = sum(len(pack([branches[i] for i in row])) for row in rows)
+        self._model, self._group, self._settings, self._limit = model, group, settings, row_tokens
+        self.tokens = sum(map(len, self._rows()))
 
     def run(self) -> Tensor:
-        model, samples = self._model, self._samples
+        model = self._model
         prepare(model, self._settings)
         # A new store each time: with a frozen tower, features would be remembered from the last run.
         features = FeatureStore(model)
-        layouts = [model.renderer.layout(s.segments) for s in samples]
-        n_loss = sum(s.n_loss_tokens for s in samples)
-        found: dict[int, Tensor] = {}
-        for part in shared_micro_batches(samples, layouts, self._limit):
-            chosen = [samples[i] for i in part]
-            scores = score_shared(model, features, chosen, [layouts[i] for i in part])
-            group_loss(scores, chosen, n_loss).backward()
-            counts = [s.n_loss_tokens for s in chosen]
-            found.update(zip(part, scores.logp_N.detach().split(counts), strict=True))
-        return torch.cat([found[i] for i in range(len(samples))])
+        found = []
+        for row in self._rows():
+            scores = score_row(model, row, features(row.layout.blocks))
+            OBJECTIVE(scores, row).loss.backward()
+            found.append(scores.logp_N.detach())
+        return torch.cat(found)
 
     def gradients(self) -> dict[str, Tensor]:
         return gradients_of(self._model.hf)
 
+    def _rows(self) -> Iterator[PackedRow]:
+        """Of one group with one prompt: loss tokens come in the order of its trajectories."""
+        assert all(self._group.advantages), "what has no advantage is left out"
+        return pack_rows(
+            [self._group],
+            lambda trajectory: self._model.renderer.layout(trajectory.segments),
+            max_tokens=self._limit,
+            token_weights=OBJECTIVE.token_weights,
+            behavior=True,
+        )
+
 
 class Padded:
-    """`train.batches`: padded rows; a picture passes the tower once per micro-batch."""
+    """`nano.padded`: padded rows; a picture passes the tower once per micro-batch."""
 
-    def __init__(
-        self, model: VisionLanguageModel, samples: Sequence[TrainSample], settings: Settings
-    ) -> None:
-        self._model, self._samples, self._settings = model, samples, settings
-        layouts = [model.renderer.layout(s.segments) for s in samples]
-        self.tokens = padded_tokens(layouts, settings.rows)
+    def __init__(self, model: VisionLanguageModel, group: ScoredGroup, settings: Settings) -> None:
+        self._model, self._group, self._settings = model, group, settings
+        self.tokens = padded_tokens(layouts_of(group, model.renderer), settings.rows)
 
     def run(self) -> Tensor:
-        model, samples = self._model, self._samples
+        model, group = self._model, self._group
         prepare(model, self._settings)
-        layouts = [model.renderer.layout(s.segments) for s in samples]
-        n_loss = sum(s.n_loss_tokens for s in samples)
+        n_loss = sum(loss_tokens(group))
         found = []
-        for part in parts(len(samples), self._settings.rows):
-            chosen = [samples[i] for i in part]
+        for indices in parts(len(group.trajectories), self._settings.rows):
+            part = part_of(group, indices)
+            layouts = layouts_of(part, model.renderer)
             features = FeatureStore(model)
-            scores = score_samples(model, features, chosen, [layouts[i] for i in part])
-            group_loss(scores, chosen, n_loss).backward()
+            rows = [(layout, loss_mask(y)) for layout, y in zip(layouts, part.trajectories, strict=True)]
+            scores = score_padded(model, rows, features(block for row in layouts for block in row.blocks))
+            group_loss(scores, part, n_loss).backward()
             found.append(scores.logp_N.detach())
         return torch.cat(found)
 

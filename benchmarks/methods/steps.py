@@ -13,9 +13,9 @@ from benchmarks.methods.ours import Padded, Shared
 from benchmarks.methods.rollouts import Game, Ours, PolicyMaker, TrlGeneration, trl_prompt
 from benchmarks.methods.trl_trainer import dealt_rewards
 from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.samples import score_group, to_samples
-from pixelreasoner.train.optim import OptimConfig, adamw, optimizer_step
+from pixelreasoner.objectives.scored_group import score_group
 
 OPTIM = OptimConfig(lr=1e-6)
 
@@ -42,8 +42,8 @@ class OurStep:
 
     def run(self) -> None:
         group = tuple(timed(self._play.play, self.playing)())
-        scored = score_group(group, dealt_rewards(group), scale="std")
-        self._train(self._model, to_samples(scored), Settings()).run()
+        scored = score_group(group, {"reward": dealt_rewards(group)}, scale="std")
+        self._train(self._model, scored, Settings()).run()
         optimizer_step(self._optimizer, step=0, total=1, config=OPTIM)
 
 

@@ -1,7 +1,7 @@
 """The straightforward way: transformers' own forward pass on padded rows, each with pixels of its own.
 
-Nothing is shared and nothing is clever: an attempt brings its prompt and its pictures, rows are padded on the
-right, the model numbers the positions, and vocabulary scores are taken for the completion.
+Nothing is shared: a trajectory brings its prompt and its pictures, rows are padded on the right, the model
+numbers the positions, and vocabulary scores are taken for the completion.
 
 Shape legend: B rows, T tokens of the longest, C tokens after the prompt, V vocabulary, N loss tokens.
 """
@@ -17,12 +17,22 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from benchmarks.methods.base import Settings, gradients_of, group_loss, padded_tokens, parts
+from benchmarks.methods.base import (
+    Settings,
+    gradients_of,
+    group_loss,
+    layouts_of,
+    loss_tokens,
+    padded_tokens,
+    part_of,
+    parts,
+)
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.models.logprobs import TokenScores
 from pixelreasoner.models.patches import patch_rows
-from pixelreasoner.objectives.samples import TrainSample
+from pixelreasoner.objectives.loss_mask import loss_mask, prompt_of
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 
 @dataclass(frozen=True)
@@ -40,18 +50,16 @@ class PaddedRows:
     """Patches of each image along time, height and width, images in order of appearance."""
 
     @classmethod
-    def of(
-        cls, samples: Sequence[TrainSample], layouts: Sequence[Layout], device: torch.device
-    ) -> PaddedRows:
-        """Rows of attempts at one task, padded on the right."""
+    def of(cls, group: ScoredGroup, layouts: Sequence[Layout], device: torch.device) -> PaddedRows:
+        """Rows of rollouts of one task, padded on the right."""
         width = max(len(row) for row in layouts)
         ids, mask, kind = (np.zeros((len(layouts), width), np.int64) for _ in range(3))
         loss = np.zeros((len(layouts), width), bool)
-        for b, (sample, row) in enumerate(zip(samples, layouts, strict=True)):
+        for b, (trajectory, row) in enumerate(zip(group.trajectories, layouts, strict=True)):
             ids[b, : len(row)], mask[b, : len(row)], kind[b, : len(row)] = row.ids_T, 1, row.kind_T
-            loss[b, : len(row)] = sample.mask[row.owner_T]
+            loss[b, : len(row)] = loss_mask(trajectory)[row.owner_T]
         grids = [block.grid_thw for row in layouts for block in row.blocks]
-        prompt = int((layouts[0].owner_T < len(samples[0].segments[0].ids)).sum())
+        prompt = int((layouts[0].owner_T < len(prompt_of(group.trajectories[0]).ids)).sum())
         return cls(
             ids_BT=torch.from_numpy(ids).to(device),
             mask_BT=torch.from_numpy(mask).to(device),
@@ -74,11 +82,11 @@ class Stock:
         self,
         hf: PreTrainedModel,
         renderer: QwenVLRenderer,
-        samples: Sequence[TrainSample],
+        group: ScoredGroup,
         settings: Settings,
     ) -> None:
-        self._hf, self._renderer, self._samples, self._settings = hf, renderer, samples, settings
-        self.tokens = padded_tokens([renderer.layout(s.segments) for s in samples], settings.rows)
+        self._hf, self._renderer, self._group, self._settings = hf, renderer, group, settings
+        self.tokens = padded_tokens(layouts_of(group, renderer), settings.rows)
         hf.model.visual.requires_grad_(not settings.frozen)
         if settings.recompute:
             hf.gradient_checkpointing_enable({"use_reentrant": False})
@@ -86,25 +94,27 @@ class Stock:
     def run(self) -> Tensor:
         self._hf.train()
         self._hf.zero_grad(set_to_none=True)
-        n_loss = sum(s.n_loss_tokens for s in self._samples)
+        n_loss = sum(loss_tokens(self._group))
         found = []
-        for part in parts(len(self._samples), self._settings.rows):
-            chosen = [self._samples[i] for i in part]
-            logp_N = self._score(chosen)
+        for part in self._parts():
+            logp_N = self._score(part)
             # The entropy is not part of this way; the loss does not read it.
-            group_loss(TokenScores(logp_N, logp_N.detach()), chosen, n_loss).backward()
+            group_loss(TokenScores(logp_N, logp_N.detach()), part, n_loss).backward()
             found.append(logp_N.detach())
         return torch.cat(found)
 
     @torch.no_grad()
     def log_probs(self) -> Tensor:
         """The forward pass alone: [N]."""
-        chosen = ([self._samples[i] for i in p] for p in parts(len(self._samples), self._settings.rows))
-        return torch.cat([self._score(samples) for samples in chosen])
+        return torch.cat([self._score(part) for part in self._parts()])
 
-    def _score(self, samples: Sequence[TrainSample]) -> Tensor:
-        layouts = [self._renderer.layout(s.segments) for s in samples]
-        rows = PaddedRows.of(samples, layouts, self._hf.device)
+    def _parts(self) -> list[ScoredGroup]:
+        n = len(self._group.trajectories)
+        return [part_of(self._group, indices) for indices in parts(n, self._settings.rows)]
+
+    def _score(self, group: ScoredGroup) -> Tensor:
+        layouts = layouts_of(group, self._renderer)
+        rows = PaddedRows.of(group, layouts, self._hf.device)
         n_after = rows.ids_BT.shape[1] - rows.prompt
         out = self._hf(
             input_ids=rows.ids_BT,

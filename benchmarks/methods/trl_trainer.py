@@ -20,11 +20,19 @@ from transformers import PreTrainedModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
-from benchmarks.methods.base import Settings, gradients_of, padded_tokens, parts
+from benchmarks.methods.base import (
+    Settings,
+    gradients_of,
+    layouts_of,
+    loss_tokens,
+    padded_tokens,
+    part_of,
+    parts,
+)
 from benchmarks.methods.stock import PaddedRows, pixels_of
 from pixelreasoner.chat.qwen import IMAGE_PAD, QwenVLRenderer
 from pixelreasoner.core.errors import MissingExtraError
-from pixelreasoner.objectives.samples import TrainSample
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 
 class Trl:
@@ -34,26 +42,27 @@ class Trl:
         self,
         hf: PreTrainedModel,
         renderer: QwenVLRenderer,
-        samples: Sequence[TrainSample],
+        group: ScoredGroup,
         settings: Settings,
     ) -> None:
         """Raises MissingExtraError when TRL is not installed."""
         require_trl()
-        self._hf, self._samples, self._settings = hf, samples, settings
-        self._layouts = [renderer.layout(s.segments) for s in samples]
+        self._hf, self._group, self._settings = hf, group, settings
+        self._layouts = layouts_of(group, renderer)
+        n = len(group.trajectories)
         self.tokens = padded_tokens(self._layouts, settings.rows)
         hf.model.visual.requires_grad_(not settings.frozen)
         if settings.recompute:
             # The trainer does so at the start of a whole run, which is not what is measured.
             hf.gradient_checkpointing_enable({"use_reentrant": False})
         folder = output_folder(self)
-        arguments = trainer_parts(hf, renderer, folder, group=len(samples), settings=settings)
+        arguments = trainer_parts(hf, renderer, folder, group=n, settings=settings)
         self._trainer = _given_batches()(**arguments)
         self._trainer.model_wrapped = hf
         self._trainer.current_gradient_accumulation_steps = 1
         self._seen: list[Tensor] = []
         self._keep_log_probs()
-        self._inputs = [self._batch(part, renderer) for part in parts(len(samples), settings.rows)]
+        self._inputs = [self._batch(part, renderer) for part in parts(n, settings.rows)]
 
     def run(self) -> Tensor:
         self._hf.zero_grad(set_to_none=True)
@@ -78,9 +87,9 @@ class Trl:
 
     def _batch(self, part: Sequence[int], renderer: QwenVLRenderer) -> dict[str, Any]:
         """What `_generate_and_score_completions` hands to the loss; prompts of one group have no padding."""
-        samples, layouts = [self._samples[i] for i in part], [self._layouts[i] for i in part]
+        group, layouts = part_of(self._group, part), [self._layouts[i] for i in part]
         device = self._hf.device
-        rows = PaddedRows.of(samples, layouts, device)
+        rows = PaddedRows.of(group, layouts, device)
         at = slice(rows.prompt, None)
         return {
             "prompt_ids": rows.ids_BT[:, : rows.prompt],
@@ -88,8 +97,8 @@ class Trl:
             "completion_ids": rows.ids_BT[:, at],
             "completion_mask": rows.mask_BT[:, at],
             "tool_mask": rows.loss_BT[:, at].long(),
-            "advantages": torch.tensor([s.advantage for s in samples], device=device),
-            "num_items_in_batch": torch.tensor(sum(s.n_loss_tokens for s in self._samples), device=device),
+            "advantages": torch.tensor(group.advantages, device=device),
+            "num_items_in_batch": torch.tensor(sum(loss_tokens(self._group)), device=device),
             "pixel_values": pixels_of(layouts, renderer, device).to(self._hf.dtype),
             "image_grid_thw": rows.grid_M3,
             "num_images": [len(row.blocks) for row in layouts],

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.cases import CPU_CASES, TRUE_CASES, Case, grid, group_samples, work_of
+from benchmarks.cases import CPU_CASES, TRUE_CASES, Case, grid, random_group, work_of
+from benchmarks.methods.base import layouts_of
 from benchmarks.shapes import CORPUS, VOCABULARY, random_model
-from pixelreasoner.models.packing import CompletionSegment, pack
+from pixelreasoner.objectives.loss_mask import loss_mask
+from pixelreasoner.objectives.packing import pack_rows
 
 
 @pytest.fixture(scope="module")
@@ -24,37 +26,42 @@ def test_the_processor_cases_keep_the_proportions_of_the_true_ones():
 
 @pytest.mark.parametrize("case", CPU_CASES, ids=lambda case: case.name)
 def test_a_group_is_as_long_as_its_case(case: Case, renderer):
-    samples = group_samples(case, renderer)
-    layouts = [renderer.layout(s.segments) for s in samples]
-    work = work_of(samples, layouts)
+    group = random_group(case, renderer)
+    layouts = layouts_of(group, renderer)
+    work = work_of(group, layouts)
     # A picture has whole rows and columns: at most one row of tokens is missing.
     assert 0 <= case.prompt - work.prompt <= 1
     assert work.prompt + np.array(work.attempts) == pytest.approx([len(row) for row in layouts])
     assert np.mean(work.attempts) == pytest.approx(case.completion, abs=0.5)
     assert max(work.attempts) > min(work.attempts)
-    assert abs(sum(s.advantage for s in samples)) < 1e-9
+    assert abs(sum(group.advantages)) < 1e-9
     assert [len(images) for images in work.attempt_images] == [case.crops] * case.group
 
 
 def test_the_prompt_is_one_segment_and_only_messages_are_learned(renderer):
-    samples = group_samples(Case(60, 40, 9, group=2, image=0.6), renderer)
-    assert samples[0].segments[0] is samples[1].segments[0]
-    for sample in samples:
-        prompt, said, seen, said_then = (len(s.ids) for s in sample.segments)
-        assert sample.mask.tolist() == [False] * prompt + [True] * said + [False] * seen + [True] * said_then
+    group = random_group(Case(60, 40, 9, group=2, image=0.6), renderer)
+    first, second = group.trajectories
+    assert first.prompt is second.prompt
+    for trajectory in group.trajectories:
+        prompt, said, seen, said_then = (len(s.ids) for s in trajectory.segments)
+        wanted = [False] * prompt + [True] * said + [False] * seen + [True] * said_then
+        assert loss_mask(trajectory).tolist() == wanted
 
 
 def test_a_group_packs_into_one_row_with_the_prompt_once(renderer):
     case = Case(60, 40, 9, group=4, image=0.6)
-    samples = group_samples(case, renderer)
-    layouts = [renderer.layout(s.segments) for s in samples]
-    branches = [
-        CompletionSegment.of(row, s.mask, len(s.segments[0].ids))
-        for row, s in zip(layouts, samples, strict=True)
-    ]
+    group = random_group(case, renderer)
+    layouts = layouts_of(group, renderer)
+    (row,) = pack_rows(
+        [group],
+        lambda trajectory: renderer.layout(trajectory.segments),
+        max_tokens=10_000,
+        token_weights=lambda counts: [1.0] * len(counts),
+        behavior=True,
+    )
     assert case.unique_tokens == 60 + 4 * 40
-    # Nothing is predicted from the last token of an attempt.
-    assert len(pack(branches)) == work_of(samples, layouts).tokens == 60 + 4 * 39
+    # Nothing is predicted from the last token of a trajectory.
+    assert len(row) == work_of(group, layouts).tokens == 60 + 4 * 39
 
 
 def test_a_picture_never_takes_more_tokens_than_asked_for():

@@ -12,7 +12,7 @@ from benchmarks.reference.local_policy import LocalPolicy
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.logprobs import score_tokens
+from pixelreasoner.nano.padded import score_padded
 from pixelreasoner.policy.base import CompletionRequest, Sampling, complete
 from prompting import prompt_of
 
@@ -75,7 +75,7 @@ def test_the_recorded_log_probs_are_those_the_trainer_computes(model, requests, 
         rows.append((model.renderer.layout((*request.segments, Segment(completion.ids))), mask))
     features = policy.features(b for layout, _ in rows for b in layout.blocks)
     with torch.no_grad():
-        scores = score_tokens(
+        scores = score_padded(
             model, rows, features, temperature=temperature, forbidden_ids=model.renderer.forbidden_ids
         )
     recorded = [p for completion in done for p in completion.logprobs]

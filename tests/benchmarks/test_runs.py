@@ -100,9 +100,9 @@ def test_without_trl_the_way_to_install_it_is_told(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "trl", None)
     folder = write_checkpoint("tiny-qwen3", tmp_path)
     model = VisionLanguageModel.load(folder)
-    samples = train.group_samples(CASE, model.renderer)
+    group = train.random_group(CASE, model.renderer)
     with pytest.raises(MissingExtraError, match=r"pip install 'pixelreasoner\[bench\]'"):
-        train.training_method("trl", folder, model, samples, Settings())
+        train.training_method("trl", folder, model, group, Settings())
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch):

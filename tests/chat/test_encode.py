@@ -16,7 +16,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment, Trajectory
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
-from pixelreasoner.objectives.samples import loss_mask
+from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.scripted import ScriptedPolicy
 from toolboxes import standard_toolbox

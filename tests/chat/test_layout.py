@@ -1,6 +1,7 @@
 """Positions and expansion, by hand. Equality with transformers is in the tests of the two families."""
 
 import numpy as np
+import pytest
 
 from pixelreasoner.chat.layout import Layout, VisualBlock, expand
 
@@ -59,3 +60,32 @@ def test_time_steps_of_a_video():
 def test_time_steps_are_rounded_down_after_the_product():
     row = lay([VIDEO], block((4, 2, 2), "video", time_step=0.75))
     assert row.position_3T[0].tolist() == [0, 0, 1, 2]
+
+
+def test_a_slice_has_its_tokens_positions_and_blocks():
+    wide, tall = block((1, 2, 4)), block((1, 4, 2))  # two tokens each
+    row = lay([5, IMAGE, 6, IMAGE, 7], wide, tall)
+    middle = row.slice(1, 4)
+    assert middle.ids_T.tolist() == [IMAGE, IMAGE, 6]
+    assert middle.position_3T.tolist() == row.position_3T[:, 1:4].tolist()
+    assert middle.owner_T.tolist() == [1, 1, 2]
+    assert middle.blocks == (wide,)
+    assert row.slice(3, 7).blocks == (tall,)
+    assert row.slice(3, 4).blocks == row.slice(2 + 1, 3).blocks == ()
+    assert row.slice(0, len(row)).blocks == (wide, tall)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(2, 4), (0, 2)])
+def test_a_slice_never_cuts_a_block(start, stop):
+    with pytest.raises(AssertionError, match="within a block"):
+        lay([5, IMAGE, 6], block((1, 2, 4))).slice(start, stop)
+
+
+def test_joined_slices_are_the_row_again_recorded_nowhere():
+    row = lay([5, IMAGE, 6, IMAGE, 7], block((1, 2, 4)), block((1, 4, 2)))
+    again = Layout.join([row.slice(0, 3), row.slice(3, 4), row.slice(4, len(row))])
+    assert again.ids_T.tolist() == row.ids_T.tolist()
+    assert again.kind_T.tolist() == row.kind_T.tolist()
+    assert again.position_3T.tolist() == row.position_3T.tolist()
+    assert again.blocks == row.blocks
+    assert set(again.owner_T.tolist()) == {-1}

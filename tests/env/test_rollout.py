@@ -29,7 +29,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
-from pixelreasoner.objectives.samples import loss_mask
+from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.policy.base import Completion, Sampling
 from pixelreasoner.policy.scripted import ScriptedPolicy
 from rollout_helpers import (

@@ -17,7 +17,7 @@ from pixelreasoner.core.trajectory import StopReason, Trajectory
 from pixelreasoner.env.events import Event, Finished, OperationReturned, OperationStarted, TextToken
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
-from pixelreasoner.objectives.samples import loss_mask
+from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken, Sampling
 from pixelreasoner.policy.scripted import (

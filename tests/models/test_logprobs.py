@@ -9,7 +9,7 @@ import torch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models import logprobs
-from pixelreasoner.models.logprobs import score_tokens
+from pixelreasoner.nano.padded import score_padded
 from prompting import prompt_of
 
 
@@ -56,7 +56,7 @@ def blocks_of(rows):
 @pytest.mark.parametrize("chunk", [1, 5, 4096])
 def test_scores_are_those_of_a_plain_log_softmax(model, rows, temperature, chunk, monkeypatch):
     monkeypatch.setattr(logprobs, "CHUNK", chunk)
-    scores = score_tokens(model, rows, model.encode(blocks_of(rows)), temperature=temperature)
+    scores = score_padded(model, rows, model.encode(blocks_of(rows)), temperature=temperature)
     logp, entropy = reference(model, rows, temperature=temperature)
     torch.testing.assert_close(scores.logp_N, logp, atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(scores.entropy_N, entropy, atol=1e-10, rtol=1e-10)
@@ -68,7 +68,7 @@ def test_chunks_are_shorter_with_a_large_vocabulary(model, rows, monkeypatch):
     hook = model.hf.lm_head.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     monkeypatch.setattr(logprobs, "CHUNK_SCORES", 3 * model.hf.lm_head.out_features)
     with torch.no_grad():
-        score_tokens(model, rows, model.encode(blocks_of(rows)))
+        score_padded(model, rows, model.encode(blocks_of(rows)))
     hook.remove()
     assert max(sizes) == 3 < sum(sizes)
 
@@ -84,7 +84,7 @@ def test_gradients(model, rows, chunk, monkeypatch):
         model.zero_grad()
         return found
 
-    ours = gradients(score_tokens(model, rows, model.encode(blocks_of(rows)), temperature=0.8).logp_N)
+    ours = gradients(score_padded(model, rows, model.encode(blocks_of(rows)), temperature=0.8).logp_N)
     theirs = gradients(reference(model, rows, temperature=0.8)[0])
     assert ours.keys() == theirs.keys()
     for name, gradient in ours.items():
@@ -95,15 +95,15 @@ def test_gradients(model, rows, chunk, monkeypatch):
 def test_forbidden_tokens_have_no_probability(model, rows):
     forbidden = model.renderer.forbidden_ids
     features = model.encode(blocks_of(rows))
-    scores = score_tokens(model, rows, features, forbidden_ids=forbidden)
+    scores = score_padded(model, rows, features, forbidden_ids=forbidden)
     logp, entropy = reference(model, rows, forbidden=forbidden)
     torch.testing.assert_close(scores.logp_N, logp, atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(scores.entropy_N, entropy, atol=1e-10, rtol=1e-10)
-    assert (scores.logp_N > score_tokens(model, rows, features).logp_N).all()
+    assert (scores.logp_N > score_padded(model, rows, features).logp_N).all()
 
 
 def test_nothing_to_score(model, rows):
-    scores = score_tokens(model, rows[2:], model.encode(blocks_of(rows[2:])))
+    scores = score_padded(model, rows[2:], model.encode(blocks_of(rows[2:])))
     assert scores.logp_N.shape == scores.entropy_N.shape == (0,)
     scores.logp_N.sum().backward()
     model.zero_grad()
@@ -112,4 +112,4 @@ def test_nothing_to_score(model, rows):
 def test_a_first_token_cannot_be_predicted(model, rows):
     layout, mask = rows[0]
     with pytest.raises(AssertionError, match="first token"):
-        score_tokens(model, [(layout, np.ones_like(mask))], model.encode(layout.blocks))
+        score_padded(model, [(layout, np.ones_like(mask))], model.encode(layout.blocks))

@@ -14,6 +14,7 @@ from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.nano.curriculum import Curriculum
 from pixelreasoner.nano.exchanges import spoken_box, view_of
 from pixelreasoner.nano.lessons import Lesson, lessons
+from pixelreasoner.nano.scratch import Architecture
 from pixelreasoner.tasks.pixelworld import KINDS, PixelWorld
 from pixelreasoner.tasks.pixelworld.things import COLOURS, Thing
 from pixelreasoner.tasks.pixelworld.world import WorldConfig
@@ -25,6 +26,7 @@ BUDGETS = ChatFormat(
     crop=PixelBudget(min_pixels=64 * 64, max_pixels=96 * 96),
     video_frame=PixelBudget(min_pixels=16 * 16, max_pixels=48 * 48),
 )
+VISION = Architecture(patch_size=FACTOR // 2).vision(BUDGETS)
 
 
 def drawn(n: int):
@@ -32,7 +34,7 @@ def drawn(n: int):
     world = PixelWorld()
     for i in range(n):
         scene, rng = world.scene("base", KINDS[i % 5], i, tiny=i % 2 == 0)
-        for made in lessons(scene, rng, BUDGETS, FACTOR):
+        for made in lessons(scene, rng, BUDGETS, VISION):
             yield scene, made
 
 
@@ -88,7 +90,7 @@ def test_a_thing_is_located_at_most_once_per_picture():
 def test_the_frames_named_are_those_that_show_the_card():
     world = PixelWorld()
     scene, rng = world.scene("base", "clip", 3, tiny=True)
-    answers = "\n".join(e.answer for made in lessons(scene, rng, BUDGETS, FACTOR) for e in made.exchanges)
+    answers = "\n".join(e.answer for made in lessons(scene, rng, BUDGETS, VISION) for e in made.exchanges)
     told = dict(re.findall(r'The (\w+) card\n\{"target_frames": (\[[^]]*\])\}', answers))
     assert {c: json.loads(f) for c, f in told.items()} == {t.colour: list(t.frames) for t in scene.things}
 
@@ -106,7 +108,7 @@ def test_a_close_up_may_come_beside_the_picture_it_was_taken_from():
     alone, beside = 0, 0
     for i in range(90):
         scene, rng = PixelWorld().scene("base", KINDS[i % 5], i, tiny=True)
-        overview, *rest = lessons(scene, rng, BUDGETS, FACTOR)
+        overview, *rest = lessons(scene, rng, BUDGETS, VISION)
         close_ups = [made for made in rest if made.views and not is_awaited(made)]
         for made in close_ups:
             *before, close_up = made.exchanges[0].media
@@ -158,7 +160,7 @@ def test_what_the_overview_does_not_show_is_guessed_among_choices_in_a_lesson_of
     seen = 0
     for i in range(30):
         scene, rng = PixelWorld().scene("base", ("attribute", "page", "clip")[i % 3], i, tiny=True)
-        overview, *rest = lessons(scene, rng, BUDGETS, FACTOR)
+        overview, *rest = lessons(scene, rng, BUDGETS, VISION)
         assert not any(e.question.startswith(("Which", "What")) for e in overview.exchanges) or not rest
         for made in rest:
             if made.views:  # a close-up
@@ -185,7 +187,7 @@ def test_a_view_keeps_what_is_inside_and_scales_it():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_curriculum_does_not_depend_on_the_number_of_painters():
-    curriculum = Curriculum(WorldConfig(), BUDGETS, FACTOR, n_scenes=60, n_charts=3)
+    curriculum = Curriculum(WorldConfig(), BUDGETS, VISION, n_scenes=60, n_charts=3)
     one, two = (list(curriculum.paint(workers)) for workers in (1, 2))
     said = lambda chunks: [e.question + e.answer for ls, _ in chunks for made in ls for e in made.exchanges]  # noqa: E731
     shown = lambda chunks: [v.media.digest for _, charts in chunks for v in charts]  # noqa: E731

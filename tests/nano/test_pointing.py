@@ -155,7 +155,7 @@ def test_lessons_place_every_colour_word_of_their_answers():
     reader, world, r = PlaceReader(model, COLOUR_NAMES), PixelWorld(), model.renderer
     for index, kind in enumerate(KINDS):
         scene, rng = world.scene("base", kind, index, tiny=False)
-        for lesson in lessons(scene, rng, r.chat_format, r.factor):
+        for lesson in lessons(scene, rng, r.chat_format, r.vision):
             layout, mask = lesson_row(lesson, model, ())
             named = sum(_word_count(e.answer) for e in lesson.exchanges)
             places = [p for e in lesson.exchanges for p in e.places]

@@ -15,10 +15,10 @@ CONFIG = GrpoConfig(clip_low=0.2, clip_high=0.3, dual_clip=2.0)
 
 
 def inputs(ratios: list[float], advantages: list[float], weights: list[float] | None = None) -> LossInputs:
-    behaviour = torch.full((len(ratios),), -1.5, dtype=torch.float64)
+    behavior = torch.full((len(ratios),), -1.5, dtype=torch.float64)
     return LossInputs(
-        logp_T=(behaviour + torch.tensor(ratios, dtype=torch.float64).log()).requires_grad_(),
-        behavior_logp_T=behaviour,
+        logp_T=(behavior + torch.tensor(ratios, dtype=torch.float64).log()).requires_grad_(),
+        behavior_logp_T=behavior,
         advantage_T=torch.tensor(advantages, dtype=torch.float64),
         weight_T=torch.tensor(weights or [1.0] * len(ratios), dtype=torch.float64),
     )

@@ -18,18 +18,18 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory
 from pixelreasoner.objectives.replay import ReplayBuffer
-from pixelreasoner.objectives.samples import ScoredGroup
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 PICTURE = Picture(np.zeros((2, 2, 3), np.uint8))
 
 
 def scored(name: str, advantage: float) -> ScoredGroup:
-    attempt = Trajectory(Task(name, "Q?", (PICTURE,), ("A",)), (), StopReason.ANSWER)
-    return ScoredGroup((attempt, attempt), (1.0, 0.0), (advantage, -advantage))
+    rollout = Trajectory(Task(name, "Q?", (PICTURE,), ("A",)), (), StopReason.ANSWER)
+    return ScoredGroup((rollout, rollout), {}, (1.0, 0.0), (advantage, -advantage))
 
 
 def names(groups: list[ScoredGroup]) -> list[str]:
-    return [group.group[0].task.id for group in groups]
+    return [group.trajectories[0].task.id for group in groups]
 
 
 def buffer(capacity: int = 100, seed: int = 0, power: float = 1.0) -> ReplayBuffer:

@@ -19,7 +19,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory
 from pixelreasoner.env.interaction import Interaction
-from pixelreasoner.objectives.samples import loss_mask
+from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.ops.build import PAPER
 from pixelreasoner.rewards.scorers import exact
 from pixelreasoner.synth.compose import compose, verify

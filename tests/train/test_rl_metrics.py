@@ -1,31 +1,39 @@
-"""Metrics of micro-batches put together: by hand."""
+"""What a step logs about its rollouts: by hand."""
+
+from __future__ import annotations
 
 import pytest
-import torch
 
-from pixelreasoner.objectives.grpo import LossOutputs
-from pixelreasoner.train.rl_metrics import UpdateMetrics
-
-
-def loss(ratio: float, ratio_max: float) -> LossOutputs:
-    return LossOutputs(
-        loss=torch.tensor(0.0),
-        metrics={"ratio": torch.tensor(ratio)},
-        maxima={"ratio_max": torch.tensor(ratio_max)},
-    )
+from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
+from pixelreasoner.objectives.scored_group import score_group
+from pixelreasoner.train.rl_metrics import rollout_metrics
 
 
-def test_means_weigh_by_tokens_and_maxima_are_maxima():
-    metrics = UpdateMetrics()
-    metrics.add_loss(loss(1.0, 1.5), n_tokens=30)
-    metrics.add_loss(loss(2.0, 2.5), n_tokens=10)
-    metrics.add_means({"grad_norm": 3.0}, n_tokens=40)
-    metrics.add_loss(loss(1.0, 1.25), n_tokens=40)
-    metrics.add_means({"grad_norm": 1.0}, n_tokens=40)
-    assert metrics.result() == pytest.approx(
-        {"ratio": 90 / 80, "grad_norm": 2.0, "ratio_max": 2.5, "loss_tokens": 80.0}
-    )
+def rollout(*, crops: int = 0, failed: int = 0, needs: bool | None = None) -> Trajectory:
+    """So many crops, then failed calls, then an answer; three sampled tokens per turn."""
+    sampled = Segment((1, 2, 3))
+    turns = [Turn("", observation=Observation(""), sampled=sampled)] * crops
+    turns += [Turn("", observation=Observation("", valid=False), sampled=sampled)] * failed
+    task = Task("t", "Q?", (), ("A",), needs_operation=needs)
+    return Trajectory(task, (*turns, Turn("", sampled=sampled)), StopReason.ANSWER)
 
 
-def test_an_update_of_nothing():
-    assert UpdateMetrics().result() == {"loss_tokens": 0.0}
+def test_means_over_all_rollouts():
+    groups = [
+        score_group(
+            (rollout(crops=2, needs=True), rollout(failed=1, needs=True)),
+            {"correctness": [1.0, 0.0], "curiosity": [0.5, 0.0]}, scale="std", scores=[1.0, 0.0],
+        ),
+        score_group(
+            (rollout(needs=False), rollout(needs=False)),
+            {"correctness": [1.0, 1.0], "curiosity": [0.0, 0.0]}, scale="std", scores=[1.0, 1.0],
+        ),
+    ]  # fmt: skip
+    assert rollout_metrics(groups) == pytest.approx(
+        {
+            "reward": 3.5 / 4, "accuracy": 0.75, "correctness": 0.75, "curiosity": 0.125, "rapr": 0.25,
+            "operations": 0.5, "invalid_operations": 0.25, "turns": 7 / 4, "sampled_tokens": 21 / 4,
+            "zero_advantage_groups": 0.5, "rapr_needs_operation": 0.5, "accuracy_needs_operation": 0.5,
+        }
+    )  # fmt: skip

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Segment
+from pixelreasoner.core.trajectory import Segment, StopReason, Trajectory, Turn
+from pixelreasoner.learn.learner import LearnerConfig
+from pixelreasoner.learn.local import LocalLearner
+from pixelreasoner.learn.optim import OptimConfig
+from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.objectives.samples import TrainSample
-from pixelreasoner.train.optim import OptimConfig
+from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
+from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer
 from prompting import prompt_of
 
@@ -24,59 +26,85 @@ CONFIG = SFTConfig(
 
 
 @pytest.fixture
-def data(model, picture) -> tuple[list[TrainSample], list[Layout]]:
+def groups(model, picture) -> list[ScoredGroup]:
     """Two short answers to learn."""
-    renderer = model.renderer
-    samples = []
-    for text in ("It reads K.", "The red card"):
-        prompt = prompt_of(renderer, Task("t", "Which?", (picture(24, 16),), ()), ())
-        answer = Segment(renderer.encode(text))
-        mask = np.array([False] * len(prompt.ids) + [True] * len(answer.ids))
-        samples.append(TrainSample((prompt, answer), mask, np.zeros(len(mask), np.float32), advantage=1.0))
-    return samples, [renderer.layout(s.segments) for s in samples]
+    prompt = prompt_of(model.renderer, Task("t", "Which?", (picture(24, 16),), ()), ())
+    return [
+        imitation(
+            Trajectory(
+                Task("t", "", (), ()),
+                (Turn(text, sampled=Segment(model.renderer.encode(text))),),
+                StopReason.ANSWER,
+                prompt=prompt,
+            )
+        )
+        for text in ("It reads K.", "The red card")
+    ]
 
 
-def trainer(model: VisionLanguageModel, steps: int, **changes: object) -> SFTTrainer:
+def trainer(
+    model: VisionLanguageModel, groups: list[ScoredGroup], steps: int, **changes: object
+) -> SFTTrainer:
     """A run on a copy of the model."""
     fresh = VisionLanguageModel(copy.deepcopy(model.hf), model.renderer)
-    return SFTTrainer(fresh, CONFIG.model_copy(update=changes), steps)
+    fresh.vision.requires_grad_(False)
+    learner = LocalLearner(
+        fresh,
+        SftObjective(),
+        LearnerConfig(optim=CONFIG.optim, total_updates=steps),
+        features=FeatureStore(fresh),
+    )
+    return SFTTrainer(CONFIG.model_copy(update=changes), learner, groups, steps)
 
 
-def go_on(run: SFTTrainer, data: tuple[list[TrainSample], list[Layout]], until: int) -> list[float]:
+def go_on(run: SFTTrainer, until: int) -> list[float]:
     """The losses of the steps up to `until`, or to the run's end."""
-    samples, layouts = data
     losses = []
     while not run.done and run.step < until:
-        index = run.draw(len(samples))
-        losses.append(run.update([samples[i] for i in index], [layouts[i] for i in index])["loss"])
+        losses.append(run.train_step()["loss"])
     return losses
 
 
-def test_tuning_stops_once_the_mean_of_the_last_losses_is_low_enough(model, data):
-    losses = go_on(trainer(model, 40), data, 40)
+def test_tuning_stops_once_the_mean_of_the_last_losses_is_low_enough(model, groups):
+    losses = go_on(trainer(model, groups, 40), 40)
     assert len(losses) == 40
     means = [sum(losses[i - SMOOTHED : i]) / SMOOTHED for i in range(SMOOTHED, 41)]
     assert means[20] < means[5]
     between = (means[5] + means[20]) / 2
     first_below = next(i for i, mean in enumerate(means) if mean < between) + SMOOTHED
-    stopped = go_on(trainer(model, 40, stop_below=between), data, 40)
+    stopped = go_on(trainer(model, groups, 40, stop_below=between), 40)
     assert stopped == pytest.approx(losses[:first_below])
 
 
-def test_a_loss_that_never_comes_down_uses_all_steps(model, data):
-    assert len(go_on(trainer(model, 12, stop_below=-1.0), data, 40)) == 12
+def test_a_loss_that_never_comes_down_uses_all_steps(model, groups):
+    assert len(go_on(trainer(model, groups, 12, stop_below=-1.0), 40)) == 12
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_and_stops_at_the_same_step(model, data):
-    losses = go_on(trainer(model, 30), data, 30)
+def test_a_resumed_run_equals_an_uninterrupted_one_and_stops_at_the_same_step(model, groups):
+    losses = go_on(trainer(model, groups, 30), 30)
     enough = sum(losses[15 - SMOOTHED : 15]) / SMOOTHED + 1e-4
-    whole = trainer(model, 30, stop_below=enough)
-    go_on(whole, data, 30)
-    first = trainer(model, 30, stop_below=enough)
-    go_on(first, data, 7)
-    second = trainer(model, 30, stop_below=enough)
+    whole = trainer(model, groups, 30, stop_below=enough)
+    go_on(whole, 30)
+    first = trainer(model, groups, 30, stop_below=enough)
+    go_on(first, 7)
+    second = trainer(model, groups, 30, stop_below=enough)
     second.load_state_dict(first.state_dict())
-    go_on(second, data, 30)
+    go_on(second, 30)
     assert second.step == whole.step <= 15
-    for a, b in zip(second.model.parameters(), whole.model.parameters(), strict=True):
-        assert torch.equal(a, b)
+    for (name, a), (_, b) in zip(second.learner.weights(), whole.learner.weights(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_every_trajectory_once_per_epoch(model, groups):
+    seen: list[str] = []
+
+    class Recording:
+        """A learner that notes what it is given."""
+
+        def update(self, batch: list[ScoredGroup]) -> dict[str, float]:
+            seen.extend(group.trajectories[0].turns[0].text for group in batch)
+            return {"loss": 1.0}
+
+    run = SFTTrainer(CONFIG, Recording(), groups, 8)  # pyright: ignore[reportArgumentType]
+    go_on(run, 8)
+    assert [sorted(seen[i : i + 2]) for i in range(0, 8, 2)] == [["It reads K.", "The red card"]] * 4

@@ -5,6 +5,7 @@ Shape legend: T expanded tokens; H, W pixels; F frames of one block; N tokens of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -59,6 +60,35 @@ class Layout:
     def next_position(self) -> int:
         """The position of the first token after this row."""
         return int(self.position_3T.max()) + 1 if len(self) else 0
+
+    def slice(self, start: int, stop: int) -> Layout:
+        """Tokens [start, stop), with the blocks that stand among them and the positions they have here.
+
+        Neither end lies within a block.
+        """
+        ends = np.cumsum([0, *(block.n_tokens for block in self.blocks)])
+        n_visual = [int(np.count_nonzero(self.kind_T[:end])) for end in (start, stop)]
+        first, last = (int(np.searchsorted(ends, n)) for n in n_visual)
+        assert [ends[first], ends[last]] == n_visual, "a cut within a block"
+        return Layout(
+            ids_T=self.ids_T[start:stop],
+            kind_T=self.kind_T[start:stop],
+            owner_T=self.owner_T[start:stop],
+            position_3T=self.position_3T[:, start:stop],
+            blocks=self.blocks[first:last],
+        )
+
+    @staticmethod
+    def join(layouts: Sequence[Layout]) -> Layout:
+        """One row of several, side by side; each keeps its positions. `owner_T` is -1: nobody recorded it."""
+        ids_T = np.concatenate([layout.ids_T for layout in layouts])
+        return Layout(
+            ids_T=ids_T,
+            kind_T=np.concatenate([layout.kind_T for layout in layouts]),
+            owner_T=np.full(len(ids_T), -1),
+            position_3T=np.concatenate([layout.position_3T for layout in layouts], axis=1),
+            blocks=tuple(block for layout in layouts for block in layout.blocks),
+        )
 
 
 def expand(

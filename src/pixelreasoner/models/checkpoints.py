@@ -1,4 +1,4 @@
-"""Where checkpoints are: a folder, the name of one that ships with the package, or a hub repository."""
+"""Where checkpoints are: a folder, one that ships with the package, or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -8,45 +8,81 @@ from pathlib import Path
 from pixelreasoner.core.errors import CheckpointError
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_NEEDED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
-"""Files of a hub repository that make a checkpoint; weights in other formats stay there."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
+"""What is fetched from the hub: no second copy of the weights in another format."""
 
 
 def checkpoint_folder(name: str | Path) -> Path:
-    """The folder of a checkpoint; a hub id is downloaded into the hub's own cache, or taken from it.
+    """The folder of a checkpoint.
+
+    Args:
+        name: a folder, a shipped checkpoint's name, or a model of the hub as `organisation/name`; its files
+            are fetched once, into the hub's own cache.
 
     Raises:
-        CheckpointError: it is none of the three, or the download failed; the message says what to do.
+        CheckpointError: there is no such checkpoint; the message says what was looked for and what may be
+            meant.
     """
     for folder in (Path(name), SHIPPED / str(name)):
         if (folder / "config.json").is_file():
             return folder
-    text = str(name)
-    if _HUB_ID.fullmatch(text) and not Path(name).exists():
-        return _download(text)
-    known = ", ".join(sorted(p.name for p in SHIPPED.iterdir() if p.is_dir())) if SHIPPED.is_dir() else "none"
+    if Path(name).is_dir():
+        raise CheckpointError(f"{name} is not a checkpoint folder (no config.json); {_meant(Path(name))}")
+    if HUB_ID.fullmatch(str(name)):
+        return _fetched(str(name))
     raise CheckpointError(
-        f"no checkpoint at '{name}'; give a folder with a config.json, a hub id (owner/name), "
-        f"or one of: {known}"
+        f"no checkpoint at '{name}'; give a folder with a config.json, a model of the hub (owner/name), "
+        f"or one of: {_shipped()}"
     )
 
 
-def _download(name: str) -> Path:
+def _shipped() -> str:
+    return ", ".join(sorted(p.name for p in SHIPPED.iterdir() if p.is_dir())) if SHIPPED.is_dir() else "none"
+
+
+def _meant(folder: Path) -> str:
+    """What a folder without a configuration is, as far as its files tell."""
+    if (folder / "adapter_config.json").is_file():
+        return "it holds LoRA adapters: give the checkpoint they belong to, and this folder as lora.start"
+    # By length first: checkpoint-1000 comes after checkpoint-200.
+    inner = sorted((p.parent.name for p in folder.glob("*/config.json")), key=lambda n: (len(n), n))
+    if inner:
+        chosen = "model" if "model" in inner else inner[-1]
+        return f"did you mean {folder / chosen}?"
+    return f"give the folder that holds one, or one of: {_shipped()}"
+
+
+def _fetched(name: str) -> Path:
+    """The hub's files of a model, in its cache."""
+    # Half a second to import, and needed for the hub only.
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=_NEEDED))
-    except RepositoryNotFoundError as e:
+        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+    except GatedRepoError as e:
         raise CheckpointError(
-            f"there is no folder '{name}', and the hub has no model of that name, or it is gated: "
-            f"check the name; for a gated model accept its terms and set HF_TOKEN"
+            f"'{name}' is gated: ask for access at https://huggingface.co/{name}, "
+            f"then log in with `hf auth login`"
         ) from e
-    except LocalEntryNotFoundError as e:
+    except (RepositoryNotFoundError, HFValidationError) as e:
         raise CheckpointError(
-            f"'{name}' is not in the hub's cache here and cannot be downloaded (no network, or "
-            f"HF_HUB_OFFLINE is set); download it where there is one, and give the folder"
+            f"no checkpoint at '{name}': there is no such folder, and no such model on the Hugging Face hub "
+            f"(a private one needs `hf auth login`)"
+        ) from e
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as e:
+        raise CheckpointError(
+            f"no checkpoint at '{name}': there is no such folder, the hub's cache does not hold it, "
+            f"and the hub cannot be reached; fetch it where there is a network (`hf download {name}`) "
+            f"and give its folder"
         ) from e
     except (HfHubHTTPError, OSError) as e:
-        raise CheckpointError(f"'{name}' could not be downloaded from the hub: {e}; try again") from e
+        raise CheckpointError(f"'{name}' cannot be fetched from the Hugging Face hub: {e}") from e

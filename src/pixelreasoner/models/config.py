@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -34,6 +35,11 @@ class LoraConfig(Config):
     """Names of linear layers in the decoder."""
     vision: bool = False
     """Adapters in the vision tower's linear layers too."""
+    start: Path | None = None
+    """A folder with adapters in peft's format to go on from."""
+    merge_on_save: bool = True
+    """Whether a saved checkpoint is a plain one, with the adapters added to its weights. If not, it holds the
+    adapters alone, in `adapter/`, and is loaded together with the checkpoint they belong to."""
 
 
 class ModelConfig(Config):
@@ -47,6 +53,11 @@ class ModelConfig(Config):
     """Of the weights; "auto" is fp32 on a CPU and bf16 on an accelerator."""
     precision: Precision = "fp32"
     """Of the matrix products where the weights are fp32 (autocast): bf16 is faster, the weights stay fp32."""
+    attention: Literal["auto", "flash", "dense"] = "auto"
+    """The kernel for packed rows. auto: flash where there is one, else exact chunks of matrix products.
+    flash: that kernel, or an error. dense: a mask over the whole row, for comparison."""
+    max_dense_tokens: int = Field(default=8192, ge=1)
+    """The longest row for which `attention = "dense"` may build its mask."""
     gradient_checkpointing: bool = False
     """Recompute the activations of each layer in the backward pass: far less memory, more time."""
     train: TrainableParts = TrainableParts()

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 
-from pixelreasoner.core.errors import CheckpointError, ConfigError
-from pixelreasoner.models.adapters import add_adapters
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.adapters import (
+    ADAPTER_FOLDER,
+    add_adapters,
+    base_of,
+    merge_adapters,
+    restore_adapters,
+)
 from pixelreasoner.models.attention.dispatch import use_planned_attention
+from pixelreasoner.models.attention.shared_prefix import DEFAULT_RULE, AttentionRule
 from pixelreasoner.models.attention.vision_attention import use_packed_attention
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.models.patches import use_linear_patches
 from pixelreasoner.models.vlm import VisionLanguageModel, renderer_of
+from pixelreasoner.models.weight_files import has_weights, read_model
 
-NAMES_SHOWN = 3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -37,10 +42,19 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
         MissingExtraError: `config.lora` without the package peft.
     """
     device = find_device(config.device)
-    model = load_weights_of(checkpoint_folder(config.checkpoint), dtype=_dtype(config, device), device=device)
-    set_trainable(model, config.train if training and config.lora is None else None)
-    if config.lora is not None and training:
-        add_adapters(model, config.lora)
+    folder = checkpoint_folder(config.checkpoint)
+    lora = config.lora if training else None
+    model = load_weights_of(
+        folder,
+        dtype=_dtype(config, device),
+        device=device,
+        attention=AttentionRule(config.attention, config.max_dense_tokens),
+        merge=None if lora is not None else adapters_of(config, folder),
+    )
+    set_trainable(model, config.train if training and lora is None else None)
+    if lora is not None:
+        model.base, model.merge_on_save = _base(config.checkpoint, folder), lora.merge_on_save
+        add_adapters(model, lora, start=adapters_of(config, folder))
     if training and config.gradient_checkpointing:
         model.hf.gradient_checkpointing_enable({"use_reentrant": False})
         # transformers makes the output of fixed embeddings a leaf; pictures are written into it.
@@ -48,16 +62,53 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
     return model.train(training)
 
 
-def load_weights_of(folder: Path, *, dtype: torch.dtype, device: torch.device) -> VisionLanguageModel:
+def load_weights_of(
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: AttentionRule = DEFAULT_RULE,
+    merge: Path | None = None,
+) -> VisionLanguageModel:
     """A checkpoint folder as a model with this package's attention; every parameter takes gradients.
+
+    Args:
+        folder: of a checkpoint; one that holds adapters alone gives the weights they belong to.
+        dtype: of the weights.
+        device: where they are put.
+        attention: how packed rows are computed.
+        merge: a folder of adapters to add to the weights.
 
     Raises:
         CheckpointError: as `load_model`.
     """
     renderer = renderer_of(folder)
-    model = VisionLanguageModel(_pretrained(folder, dtype, device), renderer, source=folder)
-    prepare(model.hf)
-    return model
+    weights = checkpoint_folder(base_of(folder / ADAPTER_FOLDER)) if _has_adapters_alone(folder) else folder
+    hf = read_model(weights, dtype=dtype)
+    if merge is not None:
+        restore_adapters(hf, merge)
+        merge_adapters(hf)
+    prepare(hf)
+    hf.to(device)  # pyright: ignore[reportArgumentType] (its stub knows no devices)
+    return VisionLanguageModel(hf, renderer, source=folder, attention=attention)
+
+
+def adapters_of(config: ModelConfig, folder: Path) -> Path | None:
+    """The adapters that a model is used with, or goes on from."""
+    if config.lora is not None and config.lora.start is not None:
+        return config.lora.start
+    return folder / ADAPTER_FOLDER if _has_adapters_alone(folder) else None
+
+
+def _has_adapters_alone(folder: Path) -> bool:
+    return (folder / ADAPTER_FOLDER).is_dir() and not has_weights(folder)
+
+
+def _base(name: str, folder: Path) -> str:
+    """What saved adapters call the checkpoint they belong to, from any working directory."""
+    if _has_adapters_alone(folder):
+        return base_of(folder / ADAPTER_FOLDER)
+    return str(folder.resolve()) if Path(name).exists() else name
 
 
 def prepare(hf: PreTrainedModel) -> None:
@@ -103,39 +154,3 @@ def _dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
     if config.dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     return DTYPES[config.dtype]
-
-
-def _pretrained(folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """The transformers model of a folder, every weight of it found.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or a weight is missing or of another shape.
-    """
-    try:
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    except (SafetensorError, EOFError) as e:
-        raise CheckpointError(
-            f"the weights in {folder} cannot be read ({e}): a file is cut short, or is an LFS pointer; "
-            f"download it again"
-        ) from e
-    except (OSError, ValueError, RuntimeError) as e:
-        raise CheckpointError(f"{folder} is not a complete checkpoint folder: {e}") from e
-    hf, report = loaded
-    # transformers would go on with random weights.
-    if mismatched := sorted(report["mismatched_keys"]):
-        shapes = (f"{name} is {list(found)} instead of {list(wanted)}" for name, found, wanted in mismatched)
-        raise CheckpointError(f"{folder} holds weights of other shapes: {_few(list(shapes))}")
-    if missing := sorted(report["missing_keys"]):
-        raise CheckpointError(f"{folder} lacks weights: {_few(missing)}")
-    return hf.to(device)
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,20 +1,20 @@
-"""Log-probabilities of given tokens, on the loss positions only.
+"""Log-probabilities of given tokens, on the loss positions only; the same for SFT and for RL.
 
-Shape legend: B rows, T tokens, N loss tokens of the batch, D hidden width, V vocabulary.
+Shape legend: T tokens of a row, N loss tokens, D hidden width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pixelreasoner.chat.layout import Layout
+from pixelreasoner.chat.layout import IntArray, Layout
+from pixelreasoner.models.attention.shared_prefix import PrefixPlan
 from pixelreasoner.models.vlm import Features, VisionLanguageModel
 
 CHUNK = 4096
@@ -25,32 +25,55 @@ CHUNK_SCORES = 2**26
 
 @dataclass(frozen=True, eq=False)
 class TokenScores:
-    """Scores of the loss tokens, rows one after another, in order."""
+    """Scores of the loss tokens, in order."""
 
     logp_N: Tensor
     entropy_N: Tensor
     """Entropy of the predicted distribution in nats; carries no gradient."""
 
 
-def score_tokens(
+class Row(Protocol):
+    """What is scored: one row of model input without padding (`objectives.packing.PackedRow`)."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def plan(self) -> PrefixPlan:
+        """Who attends to whom."""
+        ...
+
+    @property
+    def at_N(self) -> IntArray:
+        """Where each loss token is predicted."""
+        ...
+
+    @property
+    def target_N(self) -> IntArray:
+        """The loss tokens."""
+        ...
+
+
+def score_row(
     model: VisionLanguageModel,
-    rows: Sequence[tuple[Layout, npt.NDArray[np.bool_]]],
+    row: Row,
     features: dict[str, Features],
     *,
     temperature: float = 1.0,
     forbidden_ids: Collection[int] = (),
 ) -> TokenScores:
-    """log p(token | everything before it) for the tokens marked in each row.
+    """log p(token | everything before it in its trajectory), for the loss tokens of a row.
 
-    `rows` pairs a layout with a mask over its RECORDED tokens (one entry per placeholder, not expanded).
     `temperature` divides the scores and `forbidden_ids` are given no probability, both as the sampler does
-    it, so that ratios compare like with like.
+    it, so that ratios compare like with like. The decoder's attention knows prefix plans, as that of every
+    loaded model does.
     """
-    batch = model.embed([layout for layout, _ in rows], features, left=False)
-    hidden_BTD = model(batch)
-    at_N, target_N = (torch.from_numpy(x).to(hidden_BTD.device) for x in _targets(rows, hidden_BTD.shape[1]))
+    batch = model.embed([row.layout], features, left=False)
+    # One row has no padding, so transformers makes no mask; the plan alone says who attends to whom.
+    hidden_TD = model(batch, shared_prefix=row.plan)[0]
+    at_N, target_N = (torch.from_numpy(x).to(hidden_TD.device) for x in (row.at_N, row.target_N))
     return score_hidden(
-        model, hidden_BTD.flatten(0, 1)[at_N], target_N, temperature=temperature, forbidden_ids=forbidden_ids
+        model, hidden_TD[at_N], target_N, temperature=temperature, forbidden_ids=forbidden_ids
     )
 
 
@@ -77,19 +100,6 @@ def score_hidden(
         logp.append(out[0])
         entropy.append(out[1])
     return TokenScores(torch.cat(logp), torch.cat(entropy))
-
-
-def _targets(
-    rows: Sequence[tuple[Layout, npt.NDArray[np.bool_]]], width: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where in the flattened batch each loss token is predicted, and which token it is: [N] both."""
-    where, targets = [], []
-    for b, (layout, mask) in enumerate(rows):
-        at = np.flatnonzero(mask[layout.owner_T])
-        assert len(at) == 0 or at[0] > 0, "the first token of a conversation has nothing to be predicted from"
-        where.append(b * width + at - 1)
-        targets.append(layout.ids_T[at])
-    return np.concatenate(where), np.concatenate(targets)
 
 
 def _score(

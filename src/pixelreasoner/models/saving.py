@@ -2,61 +2,83 @@
 
 from __future__ import annotations
 
+import ctypes
+import glob
+import json
+import os
 import shutil
+import sys
 import uuid
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, PROCESSOR_FILE
 from pixelreasoner.core.errors import CheckpointError
-from pixelreasoner.models.adapters import merged_weights
+from pixelreasoner.models.adapters import ADAPTER_FOLDER, merged_weights, save_adapters
 from pixelreasoner.models.processor_config import VIDEO_FILE, write_processor_config
 from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.models.weight_files import quiet
 
 PROCESSOR_FILES = (PREPROCESSOR_FILE, VIDEO_FILE, PROCESSOR_FILE)
+CONFIG_FILE = "config.json"
 
 
-def save_checkpoint(model: VisionLanguageModel, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+def save_checkpoint(
+    model: VisionLanguageModel, folder: Path, *, dtype: torch.dtype | None = None, merge: bool | None = None
+) -> None:
     """Write a complete checkpoint folder in the place of the one that is there.
 
     Everything is written beside it first and renamed at the end, so that a kill at any moment leaves the old
-    folder or the new one. Adapters are merged into the weights that are written; the model keeps them.
+    folder or the new one.
 
     Args:
-        model: what to save.
+        model: what to save; it stays as it is.
         folder: where; its parents are made.
         dtype: of the weights in the files; None keeps the one they were loaded in.
+        merge: whether adapters are added to the weights. If not, the folder holds the adapters alone, and
+            names the checkpoint they belong to. None: as the model's configuration says.
 
     Raises:
-        CheckpointError: the place cannot be written to.
+        CheckpointError: the place cannot be written to, or holds something else than a checkpoint.
     """
+    if folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} holds files and no checkpoint: choose another folder to save to")
+    _remove_left(folder, "part")
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
     try:
         part.mkdir(parents=True)
-        _write(model, part, dtype or model.dtype)
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
+        if model.merge_on_save if merge is None else merge:
+            _write_weights(model, part, dtype or model.dtype)
+        else:
+            model.hf.config.save_pretrained(part)
+            save_adapters(model.hf, part / ADAPTER_FOLDER, base=model.base)
+        _write_rest(model, part)
+        _take_name(part, folder)
+        _remove_left(folder, "old")
     except OSError as e:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
         raise CheckpointError(f"{folder} cannot be written ({e.strerror or e}); nothing was lost") from e
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(model: VisionLanguageModel, folder: Path, dtype: torch.dtype) -> None:
-    config = model.hf.config
-    before = config.dtype
-    config.dtype = dtype
-    try:
-        model.hf.save_pretrained(folder, state_dict=_state(model, dtype))
-    finally:
-        config.dtype = before
+def _write_weights(model: VisionLanguageModel, folder: Path, dtype: torch.dtype) -> None:
+    state = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in merged_weights(model.hf)
+    }
+    with quiet():
+        model.hf.save_pretrained(folder, state_dict=state)
+    # transformers writes the dtype of the model in memory.
+    path = folder / CONFIG_FILE
+    config = json.loads(path.read_text())
+    for section in (config, config.get("text_config"), config.get("vision_config")):
+        if section is not None and "dtype" in section:
+            section["dtype"] = str(dtype).removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def _write_rest(model: VisionLanguageModel, folder: Path) -> None:
     model.renderer.tokenizer.save_pretrained(folder)
     model.renderer.chat_format.save(folder)
     kept = [name for name in PROCESSOR_FILES if model.source is not None and (model.source / name).exists()]
@@ -67,12 +89,38 @@ def _write(model: VisionLanguageModel, folder: Path, dtype: torch.dtype) -> None
         write_processor_config(folder, model.renderer)
 
 
-def _state(model: VisionLanguageModel, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The weights to write; an output layer that is the embeddings is written once."""
-    tied = model.hf.config.tie_word_embeddings
-    state = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in merged_weights(model.hf)
-        if not (tied and name == "lm_head.weight")
-    }
-    return state
+def _remove_left(folder: Path, kind: str) -> None:
+    """Remove what a killed writer left beside the folder."""
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.{kind}"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_name(part: Path, folder: Path) -> None:
+    """Give `folder`'s name to `part`; an old folder ends up under the name of `part`."""
+    if not folder.exists():
+        part.rename(folder)
+    elif not _exchanged(part, folder):
+        # Two steps, where the system knows no exchange: a kill between them leaves the old folder aside.
+        old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
+        folder.rename(old)
+        try:
+            part.rename(folder)
+        except OSError:
+            old.rename(folder)
+            raise
+
+
+def _exchanged(a: Path, b: Path) -> bool:
+    """Exchange two names in one step; False where the system or its file system cannot."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
+    library = ctypes.CDLL(None)
+    names = os.fsencode(a), os.fsencode(b)
+    flag = 2  # RENAME_EXCHANGE, and RENAME_SWAP on a Mac
+    try:
+        if sys.platform == "linux":
+            here = -100  # AT_FDCWD
+            return library.renameat2(here, names[0], here, names[1], flag) == 0
+        return library.renamex_np(*names, flag) == 0
+    except AttributeError:  # an older C library
+        return False

@@ -20,7 +20,8 @@ from pixelreasoner.chat.families import family_of
 from pixelreasoner.chat.layout import Layout, VisualBlock
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.errors import CheckpointError
-from pixelreasoner.models.attention.dispatch import PLANS
+from pixelreasoner.models.attention.dispatch import PLANS, knows_plans
+from pixelreasoner.models.attention.shared_prefix import DEFAULT_RULE, AttentionRule
 from pixelreasoner.models.patches import by_size, patch_rows
 
 
@@ -47,12 +48,33 @@ class VisionLanguageModel(nn.Module):
     The constructor changes nothing of what it is given; `models.loader` sets attention, device and gradients.
     """
 
-    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, *, source: Path | None = None) -> None:
-        """`source` is the folder the model was loaded from, whose processor files are saved along."""
+    def __init__(
+        self,
+        hf: PreTrainedModel,
+        renderer: QwenVLRenderer,
+        *,
+        source: Path | None = None,
+        attention: AttentionRule = DEFAULT_RULE,
+        base: str | None = None,
+        merge_on_save: bool = True,
+    ) -> None:
+        """A model.
+
+        Args:
+            hf: the transformers model; for packed rows and cascade plans it went through `loader.prepare`.
+            renderer: the checkpoint's.
+            source: the folder it was loaded from, whose processor files are saved along.
+            attention: how packed rows are computed.
+            base: the checkpoint that its adapters belong to, where it has some.
+            merge_on_save: whether adapters are added to the weights that are saved.
+        """
         super().__init__()
         self.hf = hf
         self.renderer = renderer
         self.source = source
+        self.attention = attention
+        self.base = base
+        self.merge_on_save = merge_on_save
 
     @classmethod
     def load(cls, folder: Path | str, *, dtype: torch.dtype = torch.float32) -> VisionLanguageModel:
@@ -62,9 +84,11 @@ class VisionLanguageModel(nn.Module):
             CheckpointError: no such folder, not a checkpoint, or an architecture without a renderer.
         """
         # The loader builds objects of this class.
-        from pixelreasoner.models.loader import load_weights_of
+        from pixelreasoner.models.config import ModelConfig
+        from pixelreasoner.models.loader import adapters_of, load_weights_of
 
-        return load_weights_of(Path(folder), dtype=dtype, device=torch.device("cpu"))
+        path, cpu = Path(folder), torch.device("cpu")
+        return load_weights_of(path, dtype=dtype, device=cpu, merge=adapters_of(ModelConfig(), path))
 
     def use_wording(self, wording: Wording) -> None:
         """Speak in the words of a recipe where it has some; they are saved with the model."""
@@ -143,6 +167,8 @@ class VisionLanguageModel(nn.Module):
             options |= {"visual_pos_masks": batch.visual_BT, "deepstack_visual_embeds": batch.deepstack}
         mask = batch.mask_BT if mask_BK is None else mask_BK
         if any(options.get(plan) is not None for plan in PLANS):
+            assert knows_plans(self.decoder), "this decoder's attention would not look at a plan"
+            options["attention_rule"] = self.attention
             # transformers takes a mask of four dimensions as it is: none is made, the padding not looked at.
             mask = mask.new_empty(1, 1, 0, 0)
         out = self.decoder(

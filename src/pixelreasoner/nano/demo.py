@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -38,14 +38,14 @@ from pixelreasoner.rewards.scorers import exact
 from pixelreasoner.synth.run import SynthConfig
 from pixelreasoner.synth.run import run as synthesise
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.train.progress import read_curves
+from pixelreasoner.train.metrics_file import read_curves
 from pixelreasoner.train.rl import RLConfig
 from pixelreasoner.train.rl import run as train_rl
 from pixelreasoner.train.sft import SFTConfig
 from pixelreasoner.train.sft import run as train_sft
-from pixelreasoner.train.state import STATE_FILE
 from pixelreasoner.viewer.report import write_report
 
+C = TypeVar("C", bound=Config)
 CURVES = ("rapr", "reward", "accuracy")
 N_HELD_OUT = 300
 """Held-out tasks: 60 of each kind, half of which need the operation."""
@@ -62,13 +62,15 @@ class Demo:
         self.base = str(checkpoint_folder("nano"))
         self._held_out: list[Task] | None = None
 
-    def recipe(self, cls: type[Config], name: str, **changes: Any) -> Any:
+    def recipe(self, cls: type[C], name: str, **changes: Any) -> C:
         """A shipped recipe with this run's seed, world and places."""
         shipped = load_recipe(cls, find_recipe(Path(f"nano/{name}")))
-        world = shipped.model_copy().world if "world" in cls.model_fields else None  # type: ignore[attr-defined]
-        if world is not None:
-            changes["world"] = world.model_copy(update={"seed": self.seed, "photos": self.world.photos})
-        return shipped.model_copy(update={"seed": self.seed, **changes})
+        update: dict[str, Any] = {"seed": self.seed, **changes}
+        if isinstance(shipped, SynthConfig | RLConfig):
+            photos = {} if self.world.photos is None else {"photos": str(self.world.photos)}
+            options = shipped.tasks.options | {"seed": self.seed} | photos
+            update["tasks"] = shipped.tasks.model_copy(update={"options": options})
+        return shipped.model_copy(update=update)
 
     def stage(self, title: str) -> None:
         _release_memory()
@@ -90,18 +92,21 @@ class Demo:
         folder = self.out / name
         if (folder / "model").exists():
             return folder / "model"
-        config = self.recipe(SFTConfig, "sft", out=folder, checkpoint=self.base, data=data)
-        return train_sft(config, resume=(folder / STATE_FILE).exists())
+        config = self.recipe(SFTConfig, "sft", out=folder, data=data)
+        return train_sft(config, resume=True)
 
     def rl(self, name: str, start: Path, *, curiosity: bool) -> Path:
         """Train a policy from `start`, with or without the curiosity bonus; returns the checkpoint."""
         folder = self.out / name
         if (folder / "model").exists():
             return folder / "model"
-        config = self.recipe(RLConfig, "rl", out=folder, checkpoint=str(start))
+        config = self.recipe(RLConfig, "rl", out=folder)
+        model = config.model.model_copy(update={"checkpoint": str(start)})
+        rewards = dict(config.rewards)
         if not curiosity:
-            config = config.model_copy(update={"reward": config.reward.model_copy(update={"alpha": 0.0})})
-        return train_rl(config, resume=(folder / STATE_FILE).exists())
+            rewards["curiosity"] = rewards["curiosity"].model_copy(update={"weight": 0.0})
+        config = config.model_copy(update={"model": model, "rewards": rewards})
+        return train_rl(config, resume=True)
 
     def evaluate(self, name: str, checkpoint: Path) -> list[Trajectory]:
         """Greedy answers to the held-out tasks, the same ones for every model."""

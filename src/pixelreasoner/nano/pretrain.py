@@ -29,10 +29,12 @@ from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
+from pixelreasoner.learn.state import load_state, save_state
 from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
-from pixelreasoner.models.logprobs import score_tokens
 from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
@@ -43,14 +45,11 @@ from pixelreasoner.nano.exchanges import View
 from pixelreasoner.nano.lesson_check import check_lessons
 from pixelreasoner.nano.lesson_rows import lesson_row
 from pixelreasoner.nano.lessons import Lesson
+from pixelreasoner.nano.padded import micro_batches, score_padded
 from pixelreasoner.nano.pointing import LAYERS, Lookup, PlaceReader, Pointing
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
-from pixelreasoner.objectives.sft import batch_tokens, sft_loss
 from pixelreasoner.tasks.pixelworld import WorldConfig
-from pixelreasoner.train.batches import micro_batches
-from pixelreasoner.train.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.train.progress import Interruptible, RunLog
-from pixelreasoner.train.state import open_run, save_state
 
 Row = tuple[Layout, npt.NDArray[np.bool_], tuple[Lookup, ...]]
 """Tokens, which of the recorded ones are learned, and where some of them should look."""
@@ -115,7 +114,8 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     Raises:
         ConfigError: the folder holds another run.
     """
-    state = open_run(config.out, config, resume=resume)
+    folder = open_run(config.out, config, resume=resume)
+    state = load_state(folder.state)
     start = config.out / "start"
     lessons, charts = paint_curriculum(config)
     if state is None:
@@ -142,16 +142,16 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
             metrics = trainer.train_step()
             log.step(trainer.step, metrics | {"seconds": time.perf_counter() - began})
             if trainer.step % config.save_every == 0 or interrupt.requested:
-                save_state(config.out, trainer.state_dict())
+                save_state(folder.state, trainer.state_dict())
             if interrupt.requested:
                 break
-    save_state(config.out, trainer.state_dict())
-    save_checkpoint(model, config.out / "model", dtype=torch.bfloat16)
+    save_state(folder.state, trainer.state_dict())
+    save_checkpoint(model, folder.model, dtype=torch.bfloat16)
     if trainer.step == total:
         learned = check_lessons(model, world=config.world)
         (config.out / LEARNED_FILE).write_text(json.dumps(learned, indent=2) + "\n")
         print_json(data=learned)
-    return config.out / "model"
+    return folder.model
 
 
 def paint_curriculum(config: PretrainConfig) -> tuple[list[Lesson], list[View]]:
@@ -267,16 +267,16 @@ class Pretrainer:
         joint = at >= stage.steps - stage.joint_steps
         self.model.vision.requires_grad_(joint)
         rows = [self._row(i) for i in self.rng.integers(0, len(self.lessons), stage.batch_size).tolist()]
-        total = batch_tokens([int(mask.sum()) for _, mask, _ in rows])
+        total = max(sum(int(mask.sum()) for _, mask, _ in rows), 1)
         n_looking = [sum(len(lookups[i].at_N) for _, _, lookups in rows) for i in range(len(LAYERS))]
         loss_sum, missed_sum = 0.0, 0.0
         for part in micro_batches([layout for layout, _, _ in rows], stage.micro_batch_tokens):
             some = [rows[i] for i in part]
             with autocast(self.config.precision, self.model.device), self._pointing.listening():
                 found = self.features(b for layout, _, _ in some for b in layout.blocks)
-                scores = score_tokens(self.model, [(layout, mask) for layout, mask, _ in some], found)
+                scores = score_padded(self.model, [(layout, mask) for layout, mask, _ in some], found)
                 missed = self._pointing.losses([lookups for _, _, lookups in some])
-            loss = sft_loss(scores.logp_N, n_batch_tokens=total)
+            loss = -scores.logp_N.sum() / total
             means = [m / n for m, n in zip(missed, n_looking, strict=True) if n]
             pointing = torch.stack(means).sum() if means else loss.new_zeros(())
             (loss + stage.pointing * pointing).backward()

@@ -1,4 +1,4 @@
-"""How much better an attempt was than the others at the same task (GRPO, arXiv 2402.03300, section 4.1.2)."""
+"""Advantages within a group, centred on its mean (GRPO, arXiv 2402.03300, section 4.1.2)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SAME = 1e-9
 
 
 def group_advantages(rewards: Sequence[float], *, scale: AdvantageScale) -> npt.NDArray[np.float64]:
-    """A_i of each of the G attempts at one task; [G].
+    """A_i of each of the G rollouts of one task; [G].
 
     ``scale="std"`` is GRPO::
 
         A_i = (r_i - mean(r)) / (std(r) + eps)
 
-    ``scale="none"`` leaves the division out (Dr. GRPO, arXiv 2503.20783): tasks on which nearly all attempts
+    ``scale="none"`` leaves the division out (Dr. GRPO, arXiv 2503.20783): tasks on which nearly all rollouts
     agree then weigh no more than the others.
 
     std is the population's (divide by G), the literal reading of the paper's std({r_1, ..., r_G}). Frameworks

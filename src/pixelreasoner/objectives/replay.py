@@ -1,11 +1,11 @@
-"""Selective Sample Replay: fill the batch with groups that still teach something (VL-Rethinker, 2504.08837).
+"""Selective Sample Replay: fill the batch with informative groups of the past (VL-Rethinker, 2504.08837).
 
-As training goes on, more and more tasks are solved by all attempts or by none; their advantages, and so
-their gradients, vanish, and the batch that remains shrinks and grows noisy. SSR drops those groups and fills
-their places with informative groups from earlier steps, preferring large advantages.
+As training goes on, more and more tasks are solved by all rollouts or by none. Their advantages, and so their
+gradients, vanish; the batch that remains shrinks and grows noisy. SSR drops those groups and fills their
+places with informative groups from earlier steps, preferring large advantages.
 
-The buffer lives for one episode, the span in which the behaviour policy is fixed, and is then cleared
-(paper section 5: 512 queries), so that nothing replayed is far off policy.
+The buffer lives for one episode, the span in which the behavior policy is fixed, and is then cleared (paper
+section 5: 512 queries), so that nothing replayed is far off policy.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from pixelreasoner.objectives.samples import ScoredGroup
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
 
 class ReplayBuffer:
-    """The informative groups of the current episode; whole groups, whose attempts can share a prompt."""
+    """The informative groups of the current episode; whole groups, which can share a prompt in a row."""
 
     def __init__(self, capacity: int, generator: np.random.Generator, *, power: float = 1.0) -> None:
         """An empty buffer.
 
         Args:
             capacity: groups held; the oldest leave first.
-            generator: draws the replayed groups.
-            power: a group is drawn with probability proportional to (sum of |A| over its attempts)**power;
-                0 draws evenly.
+            generator: samples the replayed groups.
+            power: a group is sampled with probability proportional to (sum of |A| over its
+                trajectories)**power; 0 samples evenly.
         """
         self._groups: deque[ScoredGroup] = deque(maxlen=capacity)
         self._generator = generator
@@ -43,13 +43,13 @@ class ReplayBuffer:
         self._groups.extend(group for group in groups if group.informative)
 
     def sample(self, n: int) -> list[ScoredGroup]:
-        """At most `n` different groups, drawn without replacement by their weight."""
+        """At most `n` different groups, sampled without replacement by their weight."""
         n = min(n, len(self._groups))
         if n <= 0:
             return []
         weights = np.array([np.abs(group.advantages).sum() for group in self._groups]) ** self._power
-        drawn = self._generator.choice(len(weights), size=n, replace=False, p=weights / weights.sum())
-        return [self._groups[i] for i in drawn]
+        chosen = self._generator.choice(len(weights), size=n, replace=False, p=weights / weights.sum())
+        return [self._groups[i] for i in chosen]
 
     def refill(self, fresh: Sequence[ScoredGroup], *, size: int) -> list[ScoredGroup]:
         """One step of SSR: the informative groups of `fresh`, filled up to `size` from earlier steps.
@@ -63,7 +63,7 @@ class ReplayBuffer:
         return informative + replayed
 
     def clear(self) -> None:
-        """Forget everything: the episode is over."""
+        """Drop all groups: the episode is over."""
         self._groups.clear()
 
     def state_dict(self) -> dict[str, Any]:

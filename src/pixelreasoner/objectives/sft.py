@@ -2,29 +2,37 @@
 
     L = - sum_t w_t * log pi_theta(t),      w_t = 1 / (loss tokens of the whole batch)
 
-The mean is over the tokens of the batch, not of each micro-batch: the losses of micro-batches add up to it,
-and a short trajectory's tokens weigh as much as a long one's.
-
-Shapes: T loss tokens of the (micro-)batch, as in `objectives.grpo`.
+The mean is over the tokens of the batch, not of each row: the losses of rows add up to it, and a short
+trajectory's tokens weigh as much as a long one's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from torch import Tensor
+import torch
 
-
-def sft_loss(logp_T: Tensor, *, n_batch_tokens: int) -> Tensor:
-    """Scalar, to be minimised.
-
-    Args:
-        logp_T: [T] log pi_theta of the loss tokens of this micro-batch, with gradient.
-        n_batch_tokens: loss tokens of the whole batch (`batch_tokens`); T when there is one micro-batch.
-    """
-    return -logp_T.sum() / n_batch_tokens
+from pixelreasoner.models.logprobs import TokenScores
+from pixelreasoner.objectives.objective import LossOutputs
+from pixelreasoner.objectives.packing import PackedRow
 
 
-def batch_tokens(n_loss_tokens: Sequence[int]) -> int:
-    """The loss tokens of a batch; at least 1, so that a batch with nothing to learn has loss 0."""
-    return max(sum(n_loss_tokens), 1)
+@dataclass(frozen=True)
+class SftObjective:
+    """Imitation of the trajectories of a batch."""
+
+    @property
+    def sampled_by_policy(self) -> bool:
+        return False
+
+    @property
+    def temperature(self) -> float:
+        return 1.0
+
+    def token_weights(self, n_loss_tokens: Sequence[int]) -> list[float]:
+        return [1.0 / max(sum(n_loss_tokens), 1)] * len(n_loss_tokens)
+
+    def __call__(self, scores: TokenScores, row: PackedRow) -> LossOutputs:
+        weight_N = torch.from_numpy(row.weight_N).to(scores.logp_N.device)
+        return LossOutputs(loss=-(weight_N * scores.logp_N).sum())

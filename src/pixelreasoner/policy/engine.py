@@ -20,7 +20,7 @@ from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
-from pixelreasoner.policy.prefix_cache import CachedPrompt, CachedSequence, Chunk, joined
+from pixelreasoner.policy.prefix_cache import CachedPrompt, CachedSequence, Chunk
 from pixelreasoner.policy.sampling import sample_tokens
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class GroupEngine:
 
     def _pass(self, decoding: list[_Message], n_prompts: int, chunks: list[Chunk]) -> Tensor:
         """The hidden states [N, D] of one token per message, and of the chunks after them."""
-        layout = joined([_last_tokens(decoding), *(chunk.layout for chunk in chunks)])
+        layout = Layout.join([_last_tokens(decoding), *(chunk.layout for chunk in chunks)])
         batch = self._model.embed([layout], self._policy.features(layout.blocks), left=False)
         plan = self._plan(len(decoding), n_prompts, chunks)
         return self._model(batch, cascade=plan)[0]

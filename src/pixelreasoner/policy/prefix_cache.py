@@ -146,7 +146,7 @@ class PrefixCache:
         """
         n_prompt = int(np.searchsorted(layout.owner_T, len(segments[0].ids)))
         assert n_prompt > 0, "a conversation starts with a prompt"
-        head, rest = cut(layout, 0, n_prompt), cut(layout, n_prompt, len(layout))
+        head, rest = layout.slice(0, n_prompt), layout.slice(n_prompt, len(layout))
         key = tuple(head.ids_T.tolist()), _keys(head.blocks)
         prompt = self._known.get(key)
         request_id = None if prompt is None else self._longest_prefix(prompt, rest)
@@ -169,7 +169,7 @@ class PrefixCache:
             sequence = CachedSequence(prompt)
             self.sequences.add(sequence)
             prompt.n_sequences += 1
-        if len(new := cut(rest, n_cached, len(rest))):
+        if len(new := rest.slice(n_cached, len(rest))):
             chunks.append(Chunk(sequence, new))
         self._resume(sequence)
         return sequence, chunks
@@ -263,40 +263,6 @@ def _smallest(rows: Iterable[CachedPrompt] | Iterable[CachedSequence], new: Room
     """The smallest room for these rows and for `new`."""
     reserved = [row.n_reserved for row in rows]
     return Room(len(reserved) + new.rows, in_blocks(max([new.tokens, *reserved])))
-
-
-def cut(layout: Layout, start: int, stop: int) -> Layout:
-    """Tokens [start, stop) of a row; no block lies across either end."""
-    first, last = (_n_blocks(layout, end) for end in (start, stop))
-    return Layout(
-        layout.ids_T[start:stop],
-        layout.kind_T[start:stop],
-        layout.owner_T[start:stop],
-        layout.position_3T[:, start:stop],
-        layout.blocks[first:last],
-    )
-
-
-def joined(layouts: Sequence[Layout]) -> Layout:
-    """One row of several, side by side; positions stay as they are, owners mean nothing any more."""
-    return Layout(
-        np.concatenate([x.ids_T for x in layouts]),
-        np.concatenate([x.kind_T for x in layouts]),
-        np.concatenate([x.owner_T for x in layouts]),
-        np.concatenate([x.position_3T for x in layouts], axis=1),
-        tuple(block for x in layouts for block in x.blocks),
-    )
-
-
-def _n_blocks(layout: Layout, stop: int) -> int:
-    """How many blocks lie before token `stop`."""
-    tokens = int((layout.kind_T[:stop] > 0).sum())
-    n = 0
-    while tokens > 0:
-        tokens -= layout.blocks[n].n_tokens
-        n += 1
-    assert tokens == 0, "a cut within a block"
-    return n
 
 
 def _keys(blocks: Sequence[VisualBlock]) -> tuple[BlockKey, ...]:

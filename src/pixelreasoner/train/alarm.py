@@ -1,29 +1,32 @@
-"""The collapse alarm: says that a policy is falling back to text before the run is over."""
+"""The collapse alarm: a warning, while the run goes on, that a policy stops using operations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass
 class CollapseAlarm:
-    """Watches RaPR, smoothed; speaks once each time it falls towards zero.
+    """Watches RaPR, smoothed; warns once each time it falls towards zero.
 
-    "The learning trap" (paper section 4.2): while operations are clumsy, text earns more, so the policy
-    stops using them and never gets better at them.
+    "The learning trap" (paper section 4.2): while many calls of operations fail, text alone earns more. The
+    policy then stops using operations, and never gets better at them.
     """
 
     floor: float = 0.1
     """The smoothed RaPR that counts as collapsed."""
-    memory: float = 0.9
+    smoothing: float = 0.9
     """Weight of the past in the running mean."""
-    mean: float | None = field(default=None)
-    peak: float = field(default=0.0)
-    raised: bool = field(default=False)
+    mean: float | None = None
+    peak: float = 0.0
+    raised: bool = False
 
     def watch(self, rapr: float) -> str | None:
         """Take one step's RaPR; returns a warning when the alarm goes off, else None."""
-        self.mean = rapr if self.mean is None else self.memory * self.mean + (1 - self.memory) * rapr
+        past = self.smoothing
+        self.mean = rapr if self.mean is None else past * self.mean + (1 - past) * rapr
         self.peak = max(self.peak, self.mean)
         if self.mean > 2 * self.floor:
             self.raised = False
@@ -31,6 +34,13 @@ class CollapseAlarm:
             return None
         self.raised = True
         return (
-            f"RaPR is collapsing: {self.mean:.2f}, down from {self.peak:.2f}. The policy is falling back to "
-            "text; raise reward.alpha or reward.H, or check that a zoom pays on the tasks that need one"
+            f"RaPR is collapsing: it fell from {self.peak:.2f} to {self.mean:.2f}. The policy falls back to "
+            "text; raise reward.alpha or reward.H, or check that a crop helps on the tasks that need one"
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen, as three numbers."""
+        return {"mean": self.mean, "peak": self.peak, "raised": self.raised}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.mean, self.peak, self.raised = state["mean"], state["peak"], state["raised"]

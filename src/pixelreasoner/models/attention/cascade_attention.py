@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from pixelreasoner.models.attention.plain_attention import plain_attention
 from pixelreasoner.models.kv_pool import KeyValuePool
 
 
@@ -108,7 +108,7 @@ class CascadePlan:
         if piece.prompt is not None:
             slot, tokens = piece.prompt
             row = torch.cat([self.prompts.layer(module.layer_idx)[:, slot, :, :tokens], row], 2)
-        out, _ = sdpa_attention_forward(module, q, row[0, None], row[1, None], mask, scaling=scale)
+        out, _ = plain_attention(module, q, row[0, None], row[1, None], mask, scaling=scale)
         return out
 
     def _decode(self, layer: int, q_HBD: Tensor, k_KBD: Tensor, v_KBD: Tensor, scale: float) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from pixelreasoner.models.attention.cascade_attention import CascadePlan, cascade_attention
+from pixelreasoner.models.attention.plain_attention import plain_attention
 from pixelreasoner.models.attention.shared_prefix import PrefixPlan, shared_prefix_attention
 
 ATTENTION = "pixelreasoner"
@@ -41,7 +41,7 @@ def decoder_attention(
         return shared_prefix_attention(module, query, key, value, plan=shared_prefix, **options)
     if cascade is not None:
         return cascade_attention(module, query, key, value, plan=cascade, **options)
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    return plain_attention(module, query, key, value, attention_mask, **options)
 
 
 AttentionInterface.register(ATTENTION, decoder_attention)
@@ -52,3 +52,8 @@ def use_planned_attention(decoder: Any) -> None:
     """Switch a transformers decoder, in place; without a plan it computes what it did, by the same calls."""
     # The public setter would look for a package of that name.
     decoder.config._attn_implementation = ATTENTION
+
+
+def knows_plans(decoder: Any) -> bool:
+    """Whether the decoder's attention looks at a plan; another one would silently let all tokens attend."""
+    return decoder.config._attn_implementation == ATTENTION

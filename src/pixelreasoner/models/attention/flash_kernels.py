@@ -176,62 +176,89 @@ class CudaFlash:
 
 CHUNK_SCORES = 2**26
 """The most scores that `Chunked` computes at one time: a quarter of a gigabyte in fp32, a few times over."""
+CHUNK_QUERIES = 1024
+"""The most queries of a chunk: a causal piece then skips about half of its scores."""
 
 
 class Chunked:
-    """Matrix products and a softmax, a run of queries at a time: exact on any device, in any dtype."""
+    """Matrix products and a softmax, a chunk of queries at a time: exact on any device, in any dtype.
+
+    Products and sums are in float32, or in float64 where the states are. Memory grows with the length of a
+    row, not with its square. R = g * L: query heads that share a key-value head are rows of one product, so
+    that no key is repeated.
+    """
 
     def forward(
         self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
     ) -> tuple[Tensor, Tensor]:
+        wide = torch.promote_types(q_THD.dtype, torch.float32)
         out_THD = torch.empty_like(q_THD, memory_format=torch.contiguous_format)
-        lse_TH = q_THD.new_empty(q_THD.shape[:2], dtype=torch.promote_types(q_THD.dtype, torch.float32))
-        n_kv = k_TKD.shape[1]
-        for at, of, scores in self._chunks(q_THD, k_TKD, region, scale):
-            lse_gKL = scores.logsumexp(-1)
-            weights = (scores - lse_gKL[..., None]).exp()
-            out_gKLD = weights @ _spread(v_TKD[of], q_THD).to(weights.dtype)
-            _split(out_THD[at], n_kv).copy_(out_gKLD)
-            _split(lse_TH[at, :, None], n_kv).copy_(lse_gKL[..., None])
+        lse_TH = q_THD.new_empty(q_THD.shape[:2], dtype=wide)
+        for at, of in self._chunks(region, q_THD.shape[1]):
+            scores_KRM = _scores(q_THD[at], k_TKD[of], region, scale)
+            lse_KR1 = scores_KRM.logsumexp(-1, keepdim=True)
+            out_KRD = scores_KRM.sub_(lse_KR1).exp_() @ _by_head(v_TKD[of], wide)
+            n = at.stop - at.start
+            out_THD[at] = _unfolded(out_KRD, n).to(out_THD.dtype)
+            lse_TH[at] = _unfolded(lse_KR1, n)[..., 0]
         return out_THD, lse_TH
 
     def backward(
         self, grad_THD: Tensor, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor,
         out_THD: Tensor, lse_TH: Tensor, region: Region, scale: float,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        dtype = lse_TH.dtype
+        wide = torch.promote_types(q_THD.dtype, torch.float32)
         dq_THD = torch.empty_like(q_THD, memory_format=torch.contiguous_format)
-        dk_TKD, dv_TKD = (torch.zeros_like(x, dtype=dtype) for x in (k_TKD, v_TKD))
+        dk_TKD, dv_TKD = (
+            torch.zeros_like(x, dtype=wide, memory_format=torch.contiguous_format) for x in (k_TKD, v_TKD)
+        )
         n_kv = k_TKD.shape[1]
-        for at, of, scores in self._chunks(q_THD, k_TKD, region, scale):
-            grad, q, out = (_split(x[at], n_kv).to(dtype) for x in (grad_THD, q_THD, out_THD))
-            k, v = (_spread(x[of], q_THD).to(dtype) for x in (k_TKD, v_TKD))
-            weights = (scores - _split(lse_TH[at, :, None], n_kv)).exp()
-            d_scores = weights * (grad @ v.mT - (grad * out).sum(-1, keepdim=True)) * scale
-            _split(dq_THD[at], n_kv).copy_(d_scores @ k)
-            dk_TKD[of] += (d_scores.mT @ q).sum(0).transpose(0, 1)
-            dv_TKD[of] += (weights.mT @ grad).sum(0).transpose(0, 1)
+        for at, of in self._chunks(region, q_THD.shape[1]):
+            q, grad, out = (_folded(x[at], n_kv, wide) for x in (q_THD, grad_THD, out_THD))
+            lse_KR1 = _folded(lse_TH[at, :, None], n_kv, wide)
+            p_KRM = _scores(q_THD[at], k_TKD[of], region, scale).sub_(lse_KR1).exp_()
+            dv_TKD[of] += (p_KRM.mT @ grad).transpose(0, 1)
+            ds_KRM = grad @ _by_head(v_TKD[of], wide).mT
+            ds_KRM.sub_((grad * out).sum(-1, keepdim=True)).mul_(p_KRM).mul_(scale)
+            dq_THD[at] = _unfolded(ds_KRM @ _by_head(k_TKD[of], wide), at.stop - at.start).to(dq_THD.dtype)
+            dk_TKD[of] += (ds_KRM.mT @ q).transpose(0, 1)
         return dq_THD, dk_TKD.to(k_TKD.dtype), dv_TKD.to(v_TKD.dtype)
 
-    def _chunks(
-        self, q_THD: Tensor, k_TKD: Tensor, region: Region, scale: float
-    ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Runs of queries, the keys of their piece, and their scores [g, K, L, M], -inf where masked."""
-        n_heads, n_kv = q_THD.shape[1], k_TKD.shape[1]
-        dtype = torch.promote_types(q_THD.dtype, torch.float32)
-        for at, of in region.pieces():
-            n_keys = of.stop - of.start
-            run = max(1, CHUNK_SCORES // (n_heads * n_keys))
-            for start in range(at.start, at.stop, run):
-                rows = slice(start, min(start + run, at.stop))
-                q, k = _split(q_THD[rows], n_kv).to(dtype), _spread(k_TKD[of], q_THD).to(dtype)
-                scores = q @ k.mT * scale
-                if region.causal:
-                    first = start - at.start
-                    shape = (rows.stop - rows.start, n_keys)
-                    later = torch.ones(shape, dtype=torch.bool, device=q.device).triu(first + 1)
-                    scores = scores.masked_fill(later, -torch.inf)
-                yield rows, of, scores
+    def _chunks(self, region: Region, n_heads: int) -> Iterator[tuple[slice, slice]]:
+        """Where the queries of each chunk and the keys they may attend to lie, within the region."""
+        for q, k in region.pieces():
+            n_keys = k.stop - k.start
+            n = max(1, min(CHUNK_QUERIES, CHUNK_SCORES // (n_heads * n_keys)))
+            for start in range(q.start, q.stop, n):
+                stop = min(start + n, q.stop)
+                last = k.start + stop - q.start if region.causal else k.stop
+                yield slice(start, stop), slice(k.start, last)
+
+
+def _scores(q_LHD: Tensor, k_MKD: Tensor, region: Region, scale: float) -> Tensor:
+    """[K, R, M]; in a causal piece the chunk's own tokens are the last of the keys."""
+    wide = torch.promote_types(q_LHD.dtype, torch.float32)
+    n = len(q_LHD)
+    scores_KRM = (_folded(q_LHD, k_MKD.shape[1], wide) @ _by_head(k_MKD, wide).mT).mul_(scale)
+    if region.causal:
+        later_LL = torch.ones(n, n, dtype=torch.bool, device=q_LHD.device).triu_(1)
+        scores_KRM.unflatten(1, (-1, n))[..., -n:].masked_fill_(later_LL, -torch.inf)
+    return scores_KRM
+
+
+def _folded(x_LHD: Tensor, n_kv: int, dtype: torch.dtype) -> Tensor:
+    """[K, R, D]: query heads that share a key-value head stand in the rows of one product."""
+    return x_LHD.unflatten(1, (n_kv, -1)).permute(1, 2, 0, 3).flatten(1, 2).to(dtype)
+
+
+def _unfolded(x_KRD: Tensor, n_queries: int) -> Tensor:
+    """[K, R, D] back to [L, H, D]."""
+    return x_KRD.unflatten(1, (-1, n_queries)).permute(2, 0, 1, 3).flatten(1, 2)
+
+
+def _by_head(x_MKD: Tensor, dtype: torch.dtype) -> Tensor:
+    """[K, M, D]."""
+    return x_MKD.transpose(0, 1).to(dtype)
 
 
 def kernel_for(q: Tensor) -> Kernel:

@@ -28,14 +28,29 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from pixelreasoner.models.attention.flash_kernels import Kernel, Region, kernel_for
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.attention.flash_kernels import Chunked, Kernel, Region, kernel_for
+
+
+@dataclass(frozen=True)
+class AttentionRule:
+    """How attention over packed rows is computed; the results agree up to rounding."""
+
+    kernel: Literal["auto", "flash", "dense"] = "auto"
+    """auto: PyTorch's flash kernel where there is one, else chunks of matrix products. flash: that kernel, or
+    an error. dense: one softmax over the whole row with a [T, T] mask; what the others are tested against."""
+    max_dense_tokens: int = 8192
+    """The longest row that gets such a mask."""
+
+
+DEFAULT_RULE = AttentionRule()
 
 
 @dataclass(frozen=True)
@@ -94,15 +109,43 @@ def shared_prefix_attention(
     plan: PrefixPlan,
     scaling: float,
     dropout: float = 0.0,
+    attention_rule: AttentionRule = DEFAULT_RULE,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of a row after its plan; returns [1, T, H, D], as attention functions of transformers do."""
+    """Attention of a row after its plan; returns [1, T, H, D], as attention functions of transformers do.
+
+    Raises:
+        ConfigError: `attention_rule` asks for a kernel that is not there, or for a mask that is too large.
+    """
     _check(query_1HTD, plan, dropout, options)
     q, k, v = _autocast(query_1HTD, key_1KTD, value_1KTD)
+    if attention_rule.kernel == "dense":
+        _check_dense(plan, attention_rule)
+        return dense_attention(module, q, k, v, plan=plan, scaling=scaling)
     q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q, k, v))
-    out_THD = _TwoRegions.apply(q_THD, k_TKD, v_TKD, plan, scaling, kernel_for(q))
+    out_THD = _TwoRegions.apply(q_THD, k_TKD, v_TKD, plan, scaling, _kernel(q, attention_rule))
     assert isinstance(out_THD, Tensor)
     return out_THD.unsqueeze(0), None
+
+
+def _kernel(q_1HTD: Tensor, rule: AttentionRule) -> Kernel:
+    kernel = kernel_for(q_1HTD)
+    if rule.kernel == "flash" and isinstance(kernel, Chunked):
+        dtype, width = str(q_1HTD.dtype).removeprefix("torch."), q_1HTD.shape[-1]
+        raise ConfigError(
+            f"there is no flash attention kernel for {dtype} and heads of width {width} on "
+            f"{q_1HTD.device.type}; set attention = 'auto' in the model's section, or another dtype"
+        )
+    return kernel
+
+
+def _check_dense(plan: PrefixPlan, rule: AttentionRule) -> None:
+    if plan.n_tokens > rule.max_dense_tokens:
+        raise ConfigError(
+            f"attention = 'dense' would build a mask of {plan.n_tokens} x {plan.n_tokens} tokens, and "
+            f"max_dense_tokens is {rule.max_dense_tokens}; set attention = 'auto' in the model's section, "
+            f"train on shorter rows, or raise max_dense_tokens"
+        )
 
 
 def dense_attention(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pixelreasoner.train.optim import OptimConfig, adamw, optimizer_step, rate
+from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step, rate
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_to_the_floor_along_a_cosine():

@@ -1,4 +1,4 @@
-"""The loss mask covers exactly the sampled tokens of turns to learn."""
+"""The loss mask covers exactly the sampled tokens of trainable turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
-from pixelreasoner.objectives.samples import loss_mask, score_group, sft_sample, to_samples
+from pixelreasoner.objectives.loss_mask import behavior_logprobs, loss_mask
 
 PICTURE = Picture(np.zeros((2, 2, 3), np.uint8))
 TASK = Task("t", "Q?", (PICTURE,), ("A",))
@@ -47,14 +47,9 @@ def test_mask_is_aligned_with_the_segments():
     assert np.array(ids)[loss_mask(EXAMPLE)].tolist() == [4, 5, 6, 7]
 
 
-def test_samples_carry_advantage_and_behaviour_logprobs():
-    scored = score_group((EXAMPLE, EXAMPLE), [1.0, 0.0], scale="none")
-    first, second = to_samples(scored)
-    assert (first.advantage, second.advantage) == (0.5, -0.5)
-    assert first.n_loss_tokens == 4
-    np.testing.assert_allclose(first.behavior_logp[first.mask], [-0.4, -0.5, -0.6, -0.7], rtol=1e-6)
-    assert not first.behavior_logp[~first.mask].any()
-    assert first.segments == EXAMPLE.segments
+def test_behavior_logprobs_are_those_of_the_loss_tokens_in_order():
+    np.testing.assert_allclose(behavior_logprobs(EXAMPLE), [-0.4, -0.5, -0.6, -0.7], rtol=1e-6)
+    assert behavior_logprobs(EXAMPLE).dtype == np.float32
 
 
 def test_a_last_observation_without_tokens_is_not_in_the_mask():
@@ -63,18 +58,18 @@ def test_a_last_observation_without_tokens_is_not_in_the_mask():
     assert loss_mask(cut).tolist() == loss_mask(EXAMPLE).tolist()
 
 
-def test_rl_needs_the_logprobs_of_what_it_learns():
+def test_logprobs_that_were_not_recorded_are_an_error():
     written = replace(EXAMPLE, turns=(replace(EXAMPLE.turns[1], sampled=Segment((4, 5))),))
-    with pytest.raises(RecordError, match="log-probabilities"):
-        to_samples(score_group((written,), [1.0], scale="none"))
-    assert sft_sample(written).n_loss_tokens == 2
+    with pytest.raises(RecordError, match="2 sampled tokens and 0 log-probabilities"):
+        behavior_logprobs(written)
+
+
+def test_nobody_asks_for_the_logprobs_of_a_turn_that_is_not_trainable():
+    untrained = replace(EXAMPLE.turns[0], sampled=Segment((1, 2, 3)))
+    found = behavior_logprobs(replace(EXAMPLE, turns=(untrained, *EXAMPLE.turns[1:])))
+    assert len(found) == 4
 
 
 def test_a_trajectory_without_tokens_is_refused():
     with pytest.raises(RecordError, match="no tokens"):
         loss_mask(replace(EXAMPLE, prompt=None))
-
-
-def test_a_group_is_informative_when_an_attempt_differs():
-    assert score_group((EXAMPLE, EXAMPLE), [1.0, 0.0], scale="std").informative
-    assert not score_group((EXAMPLE, EXAMPLE), [1.0, 1.0], scale="std").informative

@@ -1,0 +1,119 @@
+"""The weight files of a checkpoint folder, looked at before anything is loaded, and read into a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from pixelreasoner.core.errors import CheckpointError
+
+INDEX_FILE = "model.safetensors.index.json"
+SHOWN = 3
+"""Names of weights in a message, at most."""
+
+
+def has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
+
+
+def read_model(folder: Path, *, dtype: torch.dtype) -> PreTrainedModel:
+    """The transformers model of a folder, on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: weights are damaged, missing, or of another shape than the configuration says.
+    """
+    _check_files(folder)
+    try:
+        with quiet():
+            # Mismatches are reported as our own error, with names and shapes.
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+    except (OSError, ValueError) as e:
+        raise CheckpointError(f"{folder} is not a complete checkpoint folder: {e}") from e
+    except (SafetensorError, RuntimeError, KeyError) as e:
+        raise CheckpointError(f"the weights in {folder} cannot be loaded: {e}") from e
+    model, report = loaded
+    _check_report(folder, report)
+    return model
+
+
+def _check_files(folder: Path) -> None:
+    """Open each file: transformers would name neither the file nor the reason."""
+    index = folder / INDEX_FILE
+    paths = sorted(folder.glob("*.safetensors"))
+    if index.is_file():
+        paths = [folder / name for name in _indexed(index)]
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except FileNotFoundError as e:
+            raise CheckpointError(
+                f"{path} is missing, and {index.name} names it; download the checkpoint again"
+            ) from e
+        except (SafetensorError, OSError) as e:
+            raise CheckpointError(f"{path} cannot be read ({_damage(path)}); download it again") from e
+
+
+def _indexed(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as e:
+        raise CheckpointError(f"{index} cannot be read: {e}") from e
+
+
+def _damage(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the file itself"
+    return "it is empty" if not start else "it is cut short or damaged"
+
+
+def _check_report(folder: Path, report: dict[str, Any]) -> None:
+    """Refuse what transformers would go on with, with random weights."""
+    if missing := sorted(report["missing_keys"]):
+        raise CheckpointError(f"{folder} lacks weights: {_few(missing)}")
+    if wrong := sorted(report["mismatched_keys"]):
+        described = [
+            f"{name} is {_shape(found)} and should be {_shape(right)}" for name, found, right in wrong
+        ]
+        raise CheckpointError(
+            f"{folder} holds weights of another shape than its config.json says: {_few(described)}"
+        )
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f", and {more} more" if more > 0 else "")
+
+
+def _shape(size: torch.Size) -> str:
+    return "x".join(map(str, size))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and reports off the terminal; problems are raised instead."""
+    level, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bar:
+            transformers_logging.enable_progress_bar()
