@@ -47,12 +47,12 @@ def bench_train(
 def bench_rollout(
     *, quick: bool = False, model: str | None = None, tasks: int | None = None, out: Out = None
 ) -> None:
-    """Groups played with crops: the group engine, the plain engine, TRL's generation and tool loop.
+    """Rollouts of groups with crops: the group engine, the reference engine, TRL's generation and tool loop.
 
     Args:
         quick: One case, a minute instead of ten.
         model: Only this one of the small models: small-qwen3 or small-qwen2.5.
-        tasks: Only the cases with so many tasks played together (1 or 4).
+        tasks: Only the cases with so many tasks together (1 or 4).
         out: Where the measurements go, a JSON object per line.
     """
     from benchmarks import rollout
@@ -68,7 +68,7 @@ def bench_rollout(
 
 
 def bench_step(*, quick: bool = False, model: str | None = None, out: Out = None) -> None:
-    """A whole step of reinforcement learning on a group: play, score, take the gradient, update.
+    """A whole step of reinforcement learning on a group: roll out, score, take the gradient, update.
 
     Args:
         quick: One case, a minute instead of ten.

@@ -52,7 +52,7 @@ class Case:
     image: float = 0.9
     """The picture's share of the prompt."""
     tasks: int = 1
-    """Questions with a picture and a group each, played together; training is measured on one group."""
+    """Questions with a picture and a group each, rolled out together; training is measured on one group."""
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import pixelreasoner as pr
 from pixelreasoner.core.errors import CheckpointError, MediaError
 from pixelreasoner.core.media_io import save_image
 from pixelreasoner.env.events import Finished, TextToken
+from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.viewer.save import save
 
 
@@ -46,6 +47,25 @@ def test_no_operations_means_none_are_offered(reasoner, picture):
     plain = reasoner.ask(picture(30, 30), "?", max_operations=0).prompt
     assert "crop_image" in reasoner.model.renderer.decode(offered.ids)
     assert "crop_image" not in reasoner.model.renderer.decode(plain.ids)
+
+
+def test_the_interaction_is_that_of_a_recipe(qwen3_folder, picture):
+    interaction = Interaction.model_validate(
+        {
+            "operations": [{"use": "crop_image", "name": "enlarge"}],
+            "limits": {"max_turns": 1},
+            "sampling": {"temperature": 0.0, "max_tokens": 5},
+            "wording": {"system": "You look closely."},
+        }
+    )
+    reasoner = pr.load(qwen3_folder, device="cpu", dtype="bf16", interaction=interaction)
+    t = reasoner.ask(picture(30, 30), "?")
+    prompt = reasoner.model.renderer.decode(t.prompt.ids)
+    assert "You look closely.enlarge(bbox_2d, target_image)" in prompt
+    assert "select_frames(" not in prompt
+    assert len(t.turns) == 1
+    assert len(t.turns[0].sampled.ids) <= 5
+    assert {str(p.dtype) for p in reasoner.model.parameters()} == {"torch.bfloat16"}
 
 
 def test_it_streams_as_it_speaks(reasoner, picture):

@@ -1,8 +1,7 @@
-"""Ways of playing a group: this package's loop with one of its policies, and TRL's generation with tools."""
+"""Ways of rolling out a group: this package's loop with a policy, and TRL's generation with tools."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,22 +23,23 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.ops.crop import CropImage
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy, Sampling
+from pixelreasoner.policy.group import GroupPolicy
 
 
 @dataclass(frozen=True)
-class Game:
-    """What is played: a group of attempts at each task, each with so many crops."""
+class ScriptedGroups:
+    """A group of rollouts of each task, each with so many crops."""
 
     tasks: tuple[Task, ...]
     group: int
-    """Attempts at each."""
+    """Rollouts of each."""
     crops: int
     message: int
     """Tokens of a message at most."""
 
     @property
     def limits(self) -> Limits:
-        """The message after the last crop asks for another one, and ends the attempt."""
+        """The message after the last crop asks for another one, and ends the rollout."""
         return Limits(max_turns=self.crops + 1, max_operations=self.crops)
 
     @property
@@ -48,33 +48,26 @@ class Game:
 
 
 @dataclass(frozen=True)
-class Played:
-    """Tokens of a game."""
+class TokenCounts:
+    """What was read and sampled."""
 
     prompt: int
     """Of the first prompt, its picture expanded."""
     sampled: int
-    """Of all attempts."""
+    """Of all rollouts."""
     observed: int
-    """Of all attempts, crops expanded."""
+    """Of all rollouts, crops expanded."""
 
 
 class RolloutMethod(Protocol):
-    def run(self) -> Played:
-        """Play the game once, with draws of its own, nothing remembered from the last time."""
+    def run(self) -> TokenCounts:
+        """Roll out once, with other random numbers than last time, and an empty cache."""
         ...
 
 
 PolicyMaker = Callable[[VisionLanguageModel], Policy]
-
-
-def group_policy() -> PolicyMaker | None:
-    """The group engine, where this version of the package has one."""
-    try:
-        module = importlib.import_module("pixelreasoner.policy.group")
-    except ModuleNotFoundError:
-        return None
-    return module.GroupPolicy
+POLICIES: dict[str, PolicyMaker] = {"group": GroupPolicy, "local": LocalPolicy}
+"""By the name of the method."""
 
 
 def crop_toolbox(renderer: QwenVLRenderer) -> Toolbox:
@@ -86,37 +79,37 @@ def crop_toolbox(renderer: QwenVLRenderer) -> Toolbox:
 class Ours:
     """`env.rollout` with a policy of this package; its trajectories are ready to be trained on."""
 
-    def __init__(self, model: VisionLanguageModel, game: Game, policy: PolicyMaker = LocalPolicy) -> None:
-        self._model, self._game, self._policy = model, game, policy
+    def __init__(self, model: VisionLanguageModel, groups: ScriptedGroups, policy: PolicyMaker) -> None:
+        self._model, self._groups, self._policy = model, groups, policy
         self._runs = 0
 
-    def run(self) -> Played:
-        return self.played(self.play())
+    def run(self) -> TokenCounts:
+        return self.counts(self.roll_out())
 
-    def play(self) -> list[Trajectory]:
+    def roll_out(self) -> list[Trajectory]:
         """The trajectories, group after group."""
-        game, renderer = self._game, self._model.renderer
+        groups, renderer = self._groups, self._model.renderer
         self._runs += 1
         return rollout(
             [
                 RolloutRequest(task, turn_seed(self._runs, i))
-                for task in game.tasks
-                for i in range(game.group)
+                for task in groups.tasks
+                for i in range(groups.group)
             ],
             # New, as after an update: keys, values and features belong to the weights they were made with.
             policy=self._policy(self._model),
             renderer=renderer,
             toolbox=crop_toolbox(renderer),
-            sampling=game.sampling,
-            limits=game.limits,
+            sampling=groups.sampling,
+            limits=groups.limits,
         )
 
-    def played(self, trajectories: Sequence[Trajectory]) -> Played:
+    def counts(self, trajectories: Sequence[Trajectory]) -> TokenCounts:
         layout = self._model.renderer.layout
         prompts = [len(layout(t.segments[:1])) for t in trajectories]
         sampled = sum(t.n_sampled_tokens for t in trajectories)
         whole = sum(len(layout(t.segments)) for t in trajectories)
-        return Played(prompts[0], sampled, whole - sampled - sum(prompts))
+        return TokenCounts(prompts[0], sampled, whole - sampled - sum(prompts))
 
 
 class TrlGeneration:
@@ -125,35 +118,41 @@ class TrlGeneration:
     What it does afterwards to the batch (padding, pixels for training, rewards) is not part of it.
     """
 
-    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, game: Game) -> None:
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, groups: ScriptedGroups) -> None:
         """Raises MissingExtraError when TRL is not installed."""
         require_trl()
-        self._game, self._hf = game, hf
+        self._groups, self._hf = groups, hf
         # Our limit is per message, TRL's for the whole completion.
-        most = (game.crops + 1) * (game.message + 256)
+        most = (groups.crops + 1) * (groups.message + 256)
         arguments = trainer_parts(
-            hf, renderer, output_folder(self), group=game.group, tasks=len(game.tasks), settings=Settings(),
-            completion=4 * most, turns=game.crops,
-        )  # fmt: skip
+            hf,
+            renderer,
+            output_folder(self),
+            group=groups.group,
+            tasks=len(groups.tasks),
+            settings=Settings(),
+            completion=4 * most,
+            turns=groups.crops,
+        )
         from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
         from trl.chat_template_utils import qwen3_template  # pyright: ignore[reportMissingImports]
 
         renderer.tokenizer.response_template = qwen3_template
-        tools = [crop_tool(renderer, task) for task in game.tasks]
+        tools = [crop_tool(renderer, task) for task in groups.tasks]
         self.trainer = GRPOTrainer(**arguments, tools=tools[:1])
         self.trainer.model_wrapped = hf
-        each = range(game.group)
+        each = range(groups.group)
         self._tools = [{tool.__name__: tool} for tool in tools for _ in each]
-        self._prompts = [trl_prompt(renderer, task) for task in game.tasks for _ in each]
+        self._prompts = [trl_prompt(renderer, task) for task in groups.tasks for _ in each]
 
-    def run(self) -> Played:
+    def run(self) -> TokenCounts:
         trainer = self.trainer
         self._hf.train()
         trainer._sync_tool_dicts = self._tools
         trainer._async_tool_dicts = [{} for _ in self._tools]
         prompt_ids, completion_ids, tool_mask, *_ = trainer._generate(self._prompts)
         sampled = sum(map(sum, tool_mask))
-        return Played(len(prompt_ids[0]), sampled, sum(map(len, completion_ids)) - sampled)
+        return TokenCounts(len(prompt_ids[0]), sampled, sum(map(len, completion_ids)) - sampled)
 
 
 def trl_prompt(renderer: QwenVLRenderer, task: Task) -> list[dict[str, Any]]:
@@ -169,7 +168,7 @@ def trl_prompt(renderer: QwenVLRenderer, task: Task) -> list[dict[str, Any]]:
 
 def crop_tool(renderer: QwenVLRenderer, task: Task) -> Callable[..., list[dict[str, Any]]]:
     """`crop_image` as a function that TRL can call: the same operation, its result as message content."""
-    toolbox, scene = crop_toolbox(renderer), renderer.vision.image_context(task.media)
+    toolbox, context = crop_toolbox(renderer), renderer.vision.image_context(task.media)
 
     def crop_image(bbox_2d: list[int], target_image: int) -> list[dict[str, Any]]:
         """Cut a region out of an image.
@@ -179,7 +178,7 @@ def crop_tool(renderer: QwenVLRenderer, task: Task) -> Callable[..., list[dict[s
             target_image: The number of the image.
         """
         call = ToolCall("crop_image", {"bbox_2d": bbox_2d, "target_image": target_image})
-        observation = toolbox.execute(call, scene)
+        observation = toolbox.execute(call, context)
         images = [{"type": "image", "image": Image.fromarray(p.pixels)} for p in observation.images]
         return [{"type": "text", "text": observation.text}, *images]
 

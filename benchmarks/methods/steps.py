@@ -1,4 +1,4 @@
-"""Whole steps of reinforcement learning on one group: play it, score it, take the gradient, update."""
+"""Whole steps of reinforcement learning on one group: roll out, score, take the gradient, update."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from benchmarks.methods.base import Settings
 from benchmarks.methods.ours import Padded, Shared
-from benchmarks.methods.rollouts import Game, Ours, PolicyMaker, TrlGeneration, trl_prompt
+from benchmarks.methods.rollouts import Ours, PolicyMaker, ScriptedGroups, TrlGeneration, trl_prompt
 from benchmarks.methods.trl_trainer import dealt_rewards
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
@@ -21,27 +21,31 @@ OPTIM = OptimConfig(lr=1e-6)
 
 
 class StepMethod(Protocol):
-    playing: list[float]
-    """Seconds of each step that went into playing the group."""
+    rollout_seconds: list[float]
+    """Seconds of each step that went into the rollouts."""
 
     def run(self) -> None:
-        """Play the group, score it, take the gradient of its loss, update the weights."""
+        """Roll out the group, score it, take the gradient of its loss, update the weights."""
         ...
 
 
 class OurStep:
-    """This package's loop, with a policy to play and a method to train."""
+    """This package's loop, with a policy to roll out and a method to train."""
 
     def __init__(
-        self, model: VisionLanguageModel, game: Game, policy: PolicyMaker, train: type[Shared] | type[Padded]
+        self,
+        model: VisionLanguageModel,
+        groups: ScriptedGroups,
+        policy: PolicyMaker,
+        train: type[Shared] | type[Padded],
     ) -> None:
         self._model, self._train = model, train
-        self._play = Ours(model, game, policy)
+        self._rollouts = Ours(model, groups, policy)
         self._optimizer = adamw(model.parameters(), OPTIM)
-        self.playing: list[float] = []
+        self.rollout_seconds: list[float] = []
 
     def run(self) -> None:
-        group = tuple(timed(self._play.play, self.playing)())
+        group = tuple(timed(self._rollouts.roll_out, self.rollout_seconds)())
         scored = score_group(group, {"reward": dealt_rewards(group)}, scale="std")
         self._train(self._model, scored, Settings()).run()
         optimizer_step(self._optimizer, step=0, total=1, config=OPTIM)
@@ -50,17 +54,19 @@ class OurStep:
 class TrlStep:
     """`GRPOTrainer.training_step` with its generation, and the same optimiser after it."""
 
-    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, game: Game) -> None:
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, groups: ScriptedGroups) -> None:
         """Raises MissingExtraError when TRL is not installed."""
         self._hf = hf
         # Kept: it owns the folder that the trainer calls its output.
-        self._generation = TrlGeneration(hf, renderer, game)
+        self._generation = TrlGeneration(hf, renderer, groups)
         self._trainer = self._generation.trainer
         self._trainer.current_gradient_accumulation_steps = 1
-        self._inputs: list[dict[str, Any]] = [{"prompt": trl_prompt(renderer, game.tasks[0])}] * game.group
+        self._inputs: list[dict[str, Any]] = [
+            {"prompt": trl_prompt(renderer, groups.tasks[0])}
+        ] * groups.group
         self._optimizer = adamw(hf.parameters(), OPTIM)
-        self.playing: list[float] = []
-        self._trainer._generate = timed(self._trainer._generate, self.playing)
+        self.rollout_seconds: list[float] = []
+        self._trainer._generate = timed(self._trainer._generate, self.rollout_seconds)
 
     def run(self) -> None:
         self._trainer.training_step(self._hf, self._inputs, None)

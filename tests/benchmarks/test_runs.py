@@ -1,4 +1,4 @@
-"""Miniature runs: the numbers exist, all methods agree, and all play the same game."""
+"""Miniature runs: the numbers exist, all methods agree, and all roll out the same script."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from pixelreasoner.core.errors import ConfigError, MissingExtraError
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 CASE = Case(60, 40, 9, crops=1, group=3, image=0.6)
-GAME = Case(80, 100, 12, crops=1, group=2, spread=0.0, image=0.6)
+WITH_CROPS = Case(80, 100, 12, crops=1, group=2, spread=0.0, image=0.6)
 OURS = ("shared", "padded", "stock")
 MODELS = ("tiny-qwen3", "tiny-qwen2.5")
 
@@ -60,8 +60,8 @@ def test_all_ways_of_training_agree_with_float64(model, frozen):
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
-def test_all_ways_of_playing_sample_the_same_script(tasks):
-    cases, methods = (replace(GAME, tasks=tasks),), ("group", "local")
+def test_all_methods_sample_the_same_script(tasks):
+    cases, methods = (replace(WITH_CROPS, tasks=tasks),), ("group", "local")
     plan = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=methods, rounds=2, minutes=0.0)
     _, *records = json.loads(json.dumps(list(rollout.run(plan))))
     assert [r["method"] for r in records] == ["group", "local"]
@@ -73,11 +73,13 @@ def test_all_ways_of_playing_sample_the_same_script(tasks):
     assert records[0]["observed"] == records[1]["observed"]
 
 
-def test_a_step_plays_and_trains():
-    plan = RolloutPlan(models=MODELS[1:], cases=(GAME,), methods=("group", "local"), rounds=2, minutes=0.0)
+def test_a_step_rolls_out_and_trains():
+    plan = RolloutPlan(
+        models=MODELS[1:], cases=(WITH_CROPS,), methods=("group", "local"), rounds=2, minutes=0.0
+    )
     _, *records = json.loads(json.dumps(list(run_step(plan))))
     for record in records:
-        assert 0 < record["playing_seconds"] < record["seconds"]
+        assert 0 < record["rollout_seconds"] < record["seconds"]
         assert record["sampled"] == 2 * 2 * 41
 
 
@@ -121,11 +123,11 @@ def test_trl_trains_and_plays_the_same():
     assert record["largest_logp_difference"] < 1e-5
     assert record["largest_gradient_difference"] < 1e-5
     both = ("local", "trl")
-    cases = (replace(GAME, tasks=2),)
-    game = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=both, rounds=2, minutes=0.0)
-    _, ours, theirs = rollout.run(game)
+    cases = (replace(WITH_CROPS, tasks=2),)
+    plan = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=both, rounds=2, minutes=0.0)
+    _, ours, theirs = rollout.run(plan)
     assert [ours[k] for k in ("prompt", "sampled", "observed")] == [
         theirs[k] for k in ("prompt", "sampled", "observed")
     ]
-    _, _, step = run_step(RolloutPlan(models=MODELS[:1], cases=(GAME,), methods=both, rounds=2))
-    assert 0 < step["playing_seconds"] < step["seconds"]
+    _, _, step = run_step(RolloutPlan(models=MODELS[:1], cases=(WITH_CROPS,), methods=both, rounds=2))
+    assert 0 < step["rollout_seconds"] < step["seconds"]

@@ -2,9 +2,7 @@
 
 import io
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -35,6 +33,7 @@ class FakeReasoner:
 
     def __init__(self) -> None:
         self.asked: list[tuple] = []
+        self.configs: list = []
 
     def ask(self, media, question, *, max_operations=None, on_event=None) -> Trajectory:
         self.asked.append((media, question, max_operations))
@@ -50,9 +49,8 @@ class FakeReasoner:
 
 @pytest.fixture
 def reasoner(monkeypatch) -> FakeReasoner:
-    fake, api = FakeReasoner(), ModuleType("pixelreasoner.api")
-    vars(api)["load"] = lambda checkpoint: fake
-    monkeypatch.setitem(sys.modules, "pixelreasoner.api", api)
+    fake = FakeReasoner()
+    monkeypatch.setattr("pixelreasoner.api.load_config", lambda config: fake.configs.append(config) or fake)
     return fake
 
 
@@ -76,6 +74,28 @@ def test_json_prints_the_trajectory_and_nothing_else(reasoner, photo, capsys):
     data = json.loads(capsys.readouterr().out)
     assert data["answer"] == "K"
     assert len(data["turns"]) == 2
+
+
+def test_the_recipe_and_then_the_options_say_which_model(reasoner, photo, tmp_path):
+    recipe = tmp_path / "ask.toml"
+    recipe.write_text('[model]\ndevice = "cpu"\ndtype = "bf16"\n[interaction.limits]\nmax_turns = 3\n')
+    assert main(["ask", photo, "?", "--recipe", str(recipe), "--model", "mine", "--dtype", "fp32"]) == 0
+    [config] = reasoner.configs
+    assert (config.model.checkpoint, config.model.device, config.model.dtype) == ("mine", "cpu", "fp32")
+    assert (config.interaction.limits.max_turns, config.interaction.sampling.temperature) == (3, 0.0)
+
+
+def test_without_options_nano_answers(reasoner, photo):
+    assert main(["ask", photo, "?"]) == 0
+    assert reasoner.configs[0].model.checkpoint == "nano"
+
+
+def test_a_recipe_of_another_command_is_refused(reasoner, photo, tmp_path, capsys):
+    recipe = tmp_path / "rl.toml"
+    recipe.write_text("steps = 3\n")
+    assert main(["ask", photo, "?", "--recipe", str(recipe)]) == 2
+    assert "steps" in capsys.readouterr().err
+    assert reasoner.asked == []
 
 
 def test_save_writes_the_page(reasoner, photo, tmp_path):

@@ -216,7 +216,7 @@ class Eager:
         fate = zlib.crc32(text.encode()) % 6
         if fate < 2:
             return Parsed(text, answer=text)
-        whole = 1000 if self.unit is Unit.RELATIVE else 40  # the pictures are 48x40
+        whole = 1000 if self.vision.unit is Unit.RELATIVE else 40  # the pictures are 48x40
         box = [0, 0, whole, whole * fate // 6]
         return Parsed(text, call=ToolCall("crop_image", {"bbox_2d": box, "target_image": 1}))
 

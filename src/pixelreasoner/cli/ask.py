@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -18,7 +20,10 @@ CALL_OPENS = "<tool_call>"
 def ask(
     inputs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE... QUESTION")],
     *,
-    model: str = "nano",
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
+    device: str | None = None,
+    dtype: Literal["auto", "fp32", "bf16"] | None = None,
+    recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
     max_operations: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
@@ -27,7 +32,10 @@ def ask(
 
     Args:
         inputs: Images, or a video, and last the question in quotes.
-        model: "nano", or the folder of a checkpoint.
+        model: A shipped checkpoint ("nano", the default), the folder of one, or a hub id.
+        device: auto, cpu, cuda, cuda:1, ...
+        dtype: Of the weights; auto is fp32 on a CPU and bf16 on an accelerator.
+        recipe: A TOML file with the tables [model] and [interaction]; the options above go before it.
         save: Write the reasoning to a page (.html) or to a record (.jsonl).
         as_json: Print the trajectory as JSON and nothing else.
         max_operations: The most visual operations to allow.
@@ -36,22 +44,23 @@ def ask(
 
     from rich.console import Console
 
-    from pixelreasoner.api import load
+    from pixelreasoner.api import AskConfig, load_config
+    from pixelreasoner.core.recipe import find_recipe, load_recipe
     from pixelreasoner.viewer.save import save as save_trajectory
 
+    given = {"model.checkpoint": model, "model.device": device, "model.dtype": dtype}
+    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    config = load_recipe(AskConfig, find_recipe(recipe) if recipe is not None else None, overrides)
     console = Console(quiet=as_json, highlight=False)
     stream = Stream(console)
-    with console.status(f"loading {model}"):
-        reasoner = load(model)
+    with console.status(f"loading {config.model.checkpoint}"):
+        reasoner = load_config(config)
     console.print(f"[bold]{', '.join(f.name for f in files)}[/]")
     trajectory = reasoner.ask(files, question, max_operations=max_operations, on_event=stream)
     if save is not None:
         save_trajectory(trajectory, save)
         console.print(f"[dim]{save}[/]")
     if as_json:
-        import json
-        import sys
-
         from pixelreasoner.core.records import trajectory_to_json
 
         sys.stdout.write(json.dumps(trajectory_to_json(trajectory), indent=2) + "\n")

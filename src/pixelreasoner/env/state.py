@@ -110,7 +110,8 @@ class RolloutState:
         if not is_whole:
             return self._end(turn, StopReason.TOKEN_LIMIT)
 
-        parsed = renderer.parse(text) if self.context.toolbox else Parsed(text, answer=last_boxed(text))
+        offered = self.context.toolbox is not None
+        parsed = renderer.parse(text) if offered else Parsed(text, answer=last_boxed(text))
         turn = replace(turn, call=parsed.call)
         if parsed.call is None and parsed.call_error is None:
             return self._end(turn, StopReason.ANSWER, parsed.answer)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pixelreasoner.core.config import Config
 
 Precision = Literal["fp32", "bf16"]
+Dtype = Literal["auto", "fp32", "bf16"]
 
 
 class TrainableParts(Config):
@@ -48,7 +49,7 @@ class ModelConfig(Config):
     """A folder, the name of a shipped checkpoint, or a hub id (`Qwen/Qwen2.5-VL-7B-Instruct`)."""
     device: str = "auto"
     """A torch device; "auto" takes CUDA where there is one, else the CPU."""
-    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    dtype: Dtype = "auto"
     """Of the weights; "auto" is fp32 on a CPU and bf16 on an accelerator."""
     precision: Precision = "fp32"
     """Of the matrix products where the weights are fp32 (autocast): bf16 is faster, the weights stay fp32."""

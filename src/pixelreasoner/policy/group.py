@@ -92,6 +92,7 @@ class GroupPolicy:
         own = self.model.hf.state_dict()
         copied = False
         for name, tensor in named_tensors:
+            assert name in own, f"the model has no weight {name}: were adapters merged that it has itself?"
             target = own[name]
             if target.data_ptr() != tensor.data_ptr():
                 target.copy_(tensor)
