@@ -92,7 +92,9 @@ def test_reading_charts_hold_all_sorts_that_do_not_touch():
     rng = np.random.default_rng(0)
     things = []
     for _ in range(4):
-        scene = scenes.chart(scenes.Studio(rng, paint.photographs(None), test=False, tiny=False))
+        scene = scenes.mixed_layout(
+            scenes.LayoutGenerator(rng, paint.photographs(None), test=False, tiny=False)
+        )
         assert not any(a.box.overlaps(b.box) for a in scene.things for b in scene.things if a is not b)
         things += scene.things
     assert {t.noun for t in things} == {"card", "row", "board"}
@@ -102,10 +104,10 @@ def test_reading_charts_hold_all_sorts_that_do_not_touch():
 
 def test_sheets_hold_cards_that_can_be_read_when_shown():
     rng = np.random.default_rng(0)
-    studio = scenes.Studio(rng, paint.photographs(None), test=False, tiny=False, digit_share=0.7)
+    generator = scenes.LayoutGenerator(rng, paint.photographs(None), test=False, tiny=False, digit_share=0.7)
     shown = []
     for _ in range(20):
-        sheet = scenes.sheet(studio)
+        sheet = scenes.card_layout(generator)
         assert not any(a.box.overlaps(b.box) for a in sheet.things for b in sheet.things if a is not b)
         whole, budget = Box(0, 0, *sheet.media.size), PixelBudget(min_pixels=4096, max_pixels=16384)
         shown += view_of(sheet.media, sheet.things, whole, budget, FACTOR).things

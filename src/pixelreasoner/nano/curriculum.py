@@ -67,16 +67,18 @@ def _chart(curriculum: Curriculum, index: int) -> list[View]:
     world, vision = curriculum.world, curriculum.vision
     rng = np.random.default_rng([world.seed, 0xC4A27, index])
     photos = paint.photographs(world.photos)
-    studio = scenes.Studio(rng, photos, test=False, tiny=False, digit_share=scenes.BASE_DIGIT_SHARE)
-    scene = scenes.chart(studio)
+    generator = scenes.LayoutGenerator(
+        rng, photos, test=False, tiny=False, digit_share=scenes.BASE_DIGIT_SHARE
+    )
+    scene = scenes.mixed_layout(generator)
     picture = scene.media
     assert isinstance(picture, Picture), "a chart is a still picture"
     views = [view_of(picture, scene.things, _whole(picture), vision.image, vision.factor)]
     for at in rng.permutation(len(scene.things))[:CHART_CLOSE_UPS].tolist():
         region = close_up(rng, scene.things[at], picture.size)
         views.append(view_of(picture, scene.things, region, vision.crop, vision.factor))
-    clerk = replace(studio, digit_share=scenes.SHEET_DIGIT_SHARE)
-    for sheet in (scenes.sheet(clerk) for _ in range(SHEETS)):
+    card_generator = replace(generator, digit_share=scenes.CARD_LAYOUT_DIGIT_SHARE)
+    for sheet in (scenes.card_layout(card_generator) for _ in range(SHEETS)):
         assert isinstance(sheet.media, Picture), "a sheet is a still picture"
         views.append(view_of(sheet.media, sheet.things, _whole(sheet.media), vision.crop, vision.factor))
     return views

@@ -40,9 +40,11 @@ def chosen_letter(answer: str, options: Sequence[str]) -> str | None:
         answer: a final answer, not the reasoning before it.
         options: their texts in order; empty when they are not known, and then only a letter alone is read.
     """
+    n_letters = len(options) or len(LETTERS)
+    if len(answer) == 1 and answer in LETTERS[:n_letters]:
+        return answer  # the usual case, told at once
     given = _plain(answer)
     texts = [_plain(option) for option in options]
-    n_letters = len(options) or len(LETTERS)
     if match := _LETTER_FIRST.fullmatch(given):
         letter = (match[1] or match[2]).upper()
         rest = _plain(match[3])

@@ -1,4 +1,4 @@
-"""Questions about things, with their answers. One place, so that tasks and lessons ask alike."""
+"""Questions about things, with their answers: one place, from which tasks and pre-training ask alike."""
 
 from __future__ import annotations
 

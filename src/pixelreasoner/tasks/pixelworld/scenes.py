@@ -1,4 +1,4 @@
-"""Composing scenes: cards, boards, pages and clips, large enough for the overview or too small for it."""
+"""Composing scenes: cards, boards, pages and clips, legible in the full image or too small for it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pixelreasoner.tasks.pixelworld import paint
 from pixelreasoner.tasks.pixelworld.things import COLOURS, DIGITS, DOT_COLOURS, LETTERS, Dot, Scene, Thing
 
 CANVASES = ((768, 768), (768, 768), (864, 672), (672, 864))
-CHART_SIDES_PX = {"card": (80, 180), "row": (80, 140), "board": (170, 260)}
-"""Of things on a reading chart, by their noun."""
-SHEET_SIDE_PX, SHEET_CARD_PX, SHEET_CARDS = (130, 260), (40, 56), 12
-"""Of a sheet of cards and of each of its cards, and how many are tried on it: at these sizes it is what the
+MIXED_SIDES_PX = {"card": (80, 180), "row": (80, 140), "board": (170, 260)}
+"""Of things of a mixed layout, by their noun."""
+CARD_LAYOUT_SIDE_PX, CARD_LAYOUT_CARD_PX, CARD_LAYOUT_CARDS = (130, 260), (40, 56), 12
+"""Of a card layout and of each of its cards, and how many are tried in it: at these sizes it is what the
 close-up of a tiny card shows, many times over."""
-SHEET_DIGIT_SHARE = 0.7
+CARD_LAYOUT_DIGIT_SHARE = 0.7
 DIGIT_SHARE, BASE_DIGIT_SHARE = 0.25, 0.5
 """How many cards of a task carry a handwritten digit, and how many of those a base learns to see on:
 handwriting takes longer to learn than print."""
@@ -29,8 +29,8 @@ N_FRAMES = 16
 
 
 @dataclass(frozen=True)
-class Studio:
-    """What every composer needs: the generator, the photographs, the split, and whether details are tiny."""
+class LayoutGenerator:
+    """What composes a layout: randomness, photographs, the split, and whether details are tiny."""
 
     rng: np.random.Generator
     photos: tuple[Image.Image, ...]
@@ -52,63 +52,65 @@ class Studio:
         return paint.background(self.rng, width, height, self.photos)
 
 
-def cards(studio: Studio) -> Scene:
+def cards(generator: LayoutGenerator) -> Scene:
     """Coloured cards, each with one letter or one handwritten digit."""
-    image = studio.canvas()
+    image = generator.canvas()
     draw = ImageDraw.Draw(image)
-    n = studio.integers(3, 6) if studio.tiny else studio.integers(2, 4)
-    sides = [studio.integers(40, 50) if studio.tiny else studio.integers(150, 230) for _ in range(n)]
-    boxes = place(studio.rng, image.size, [(s, s) for s in sides])
+    n = generator.integers(3, 6) if generator.tiny else generator.integers(2, 4)
+    sides = [generator.integers(40, 50) if generator.tiny else generator.integers(150, 230) for _ in range(n)]
+    boxes = place(generator.rng, image.size, [(s, s) for s in sides])
     things = [
-        card(studio, image, draw, box, colour)
-        for box, colour in zip(boxes, studio.pick(tuple(COLOURS), len(boxes)), strict=True)
+        card(generator, image, draw, box, colour)
+        for box, colour in zip(boxes, generator.pick(tuple(COLOURS), len(boxes)), strict=True)
     ]
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
-def chart(studio: Studio) -> Scene:
-    """A reading chart: many things of all sorts. Colours repeat, so nothing is asked; for dense labels."""
-    image = studio.canvas()
+def mixed_layout(generator: LayoutGenerator) -> Scene:
+    """Many things of all sorts. Colours repeat, so nothing is asked; for per-token auxiliary supervision."""
+    image = generator.canvas()
     draw = ImageDraw.Draw(image)
-    nouns = [("card", "row", "board")[i] for i in studio.rng.choice(3, 26, p=(0.35, 0.4, 0.25)).tolist()]
+    nouns = [("card", "row", "board")[i] for i in generator.rng.choice(3, 26, p=(0.35, 0.4, 0.25)).tolist()]
     things: list[Thing] = []
     for noun in nouns:
-        side = studio.integers(*CHART_SIDES_PX[noun])
+        side = generator.integers(*MIXED_SIDES_PX[noun])
         shape = (side * ROW_ASPECT, side) if noun == "row" else (side, side)
-        for box in place(studio.rng, image.size, [shape], taken=[t.box for t in things]):
-            things.append(_chart_thing(studio, image, draw, noun, box))
+        for box in place(generator.rng, image.size, [shape], taken=[t.box for t in things]):
+            things.append(_mixed_thing(generator, image, draw, noun, box))
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
-def sheet(studio: Studio) -> Scene:
+def card_layout(generator: LayoutGenerator) -> Scene:
     """Cards as close-ups show them, many in one picture, most of them handwritten; for dense labels.
 
     Handwriting is learned slowly, and a close-up holds one card: a batch of them would show too little of it.
     """
-    side = studio.integers(*SHEET_SIDE_PX)
-    image = paint.background(studio.rng, side, side, studio.photos)
+    side = generator.integers(*CARD_LAYOUT_SIDE_PX)
+    image = paint.background(generator.rng, side, side, generator.photos)
     draw = ImageDraw.Draw(image)
-    sides = [studio.integers(*SHEET_CARD_PX) for _ in range(SHEET_CARDS)]
+    sides = [generator.integers(*CARD_LAYOUT_CARD_PX) for _ in range(CARD_LAYOUT_CARDS)]
     things = [
-        card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0])
-        for box in place(studio.rng, image.size, [(s, s) for s in sides])
+        card(generator, image, draw, box, generator.pick(tuple(COLOURS), 1)[0])
+        for box in place(generator.rng, image.size, [(s, s) for s in sides])
     ]
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
-def _chart_thing(studio: Studio, image: Image.Image, draw: ImageDraw.ImageDraw, noun: str, box: Box) -> Thing:
+def _mixed_thing(
+    generator: LayoutGenerator, image: Image.Image, draw: ImageDraw.ImageDraw, noun: str, box: Box
+) -> Thing:
     if noun == "board":
-        colour = studio.pick([c for c in COLOURS if c != "white"], 1)[0]
-        return board(studio, draw, box, colour, pair=bool(studio.rng.random() < 0.5))
+        colour = generator.pick([c for c in COLOURS if c != "white"], 1)[0]
+        return board(generator, draw, box, colour, pair=bool(generator.rng.random() < 0.5))
     if noun == "row":
-        shade = tuple(int(c) for c in studio.rng.integers(232, 256, 3))
+        shade = tuple(int(c) for c in generator.rng.integers(232, 256, 3))
         draw.rectangle((box.x1, box.y1, box.x2 - 1, box.y2 - 1), fill=shade)
-        return _row(studio, draw, box, studio.pick([c for c in COLOURS if c != "white"], 1)[0])
-    return card(studio, image, draw, box, studio.pick(tuple(COLOURS), 1)[0])
+        return _row(generator, draw, box, generator.pick([c for c in COLOURS if c != "white"], 1)[0])
+    return card(generator, image, draw, box, generator.pick(tuple(COLOURS), 1)[0])
 
 
 def card(
-    studio: Studio,
+    generator: LayoutGenerator,
     image: Image.Image,
     draw: ImageDraw.ImageDraw,
     box: Box,
@@ -118,51 +120,53 @@ def card(
     ink = paint.ink_on(colour)
     paint.panel(draw, box, COLOURS[colour], edge=ink)
     inner = Box(box.x1, box.y1 + box.height * 0.2, box.x2, box.y2 - box.height * 0.2)
-    if studio.rng.random() < studio.digit_share:
-        text = studio.pick(DIGITS, 1)[0]
+    if generator.rng.random() < generator.digit_share:
+        text = generator.pick(DIGITS, 1)[0]
         inner = inner.pad(box.height * 0.08)  # handwriting has air around it; match the printed height
-        paint.handwritten(image, inner, text, studio.rng, test=studio.test, ink=ink)
+        paint.handwritten(image, inner, text, generator.rng, test=generator.test, ink=ink)
     else:
-        text = studio.pick(LETTERS, 1)[0]
-        paint.glyph(draw, inner, text, studio.pick(paint.FONT_FILES, 1)[0], ink)
+        text = generator.pick(LETTERS, 1)[0]
+        paint.glyph(draw, inner, text, generator.pick(paint.FONT_FILES, 1)[0], ink)
     return Thing("card", colour, box, detail_px=box.height * 0.6, glyph=text)
 
 
-def boards(studio: Studio, *, relational: bool | None = None) -> Scene:
+def boards(generator: LayoutGenerator, *, relational: bool | None = None) -> Scene:
     """White boards in coloured frames, with coloured dots on them.
 
     `relational` asks for boards of exactly two dots (True), of several (False), or for a mixture (None).
     """
-    image = studio.canvas()
+    image = generator.canvas()
     draw = ImageDraw.Draw(image)
-    n = studio.integers(2, 4) if studio.tiny else studio.integers(1, 2)
-    sides = [studio.integers(48, 60) if studio.tiny else studio.integers(250, 340) for _ in range(n)]
-    boxes = place(studio.rng, image.size, [(s, s) for s in sides])
-    frames = studio.pick([c for c in COLOURS if c != "white"], len(boxes))
-    pairs = [studio.rng.random() < 0.5 if relational is None else relational for _ in boxes]
+    n = generator.integers(2, 4) if generator.tiny else generator.integers(1, 2)
+    sides = [generator.integers(48, 60) if generator.tiny else generator.integers(250, 340) for _ in range(n)]
+    boxes = place(generator.rng, image.size, [(s, s) for s in sides])
+    frames = generator.pick([c for c in COLOURS if c != "white"], len(boxes))
+    pairs = [generator.rng.random() < 0.5 if relational is None else relational for _ in boxes]
     things = [
-        board(studio, draw, box, colour, pair=pair)
+        board(generator, draw, box, colour, pair=pair)
         for box, colour, pair in zip(boxes, frames, pairs, strict=True)
     ]
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
-def board(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, colour: str, *, pair: bool) -> Thing:
+def board(
+    generator: LayoutGenerator, draw: ImageDraw.ImageDraw, box: Box, colour: str, *, pair: bool
+) -> Thing:
     """Paint one board: a pair of dots for a relation, or 2 to 7 dots to count, on a jittered 4x4 grid."""
     edge = box.height * 0.12
     draw.rectangle((box.x1, box.y1, box.x2 - 1, box.y2 - 1), fill=COLOURS[colour])
     inner = box.pad(-edge)
     draw.rectangle((inner.x1, inner.y1, inner.x2 - 1, inner.y2 - 1), fill=COLOURS["white"])
-    asked, other = studio.pick(DOT_COLOURS, 2)
+    asked, other = generator.pick(DOT_COLOURS, 2)
     if pair:
-        colours, cells = [asked, other], np.array(_aligned_cells(studio.rng))
+        colours, cells = [asked, other], np.array(_aligned_cells(generator.rng))
     else:
-        colours = [asked] * studio.integers(1, 5) + [other] * studio.integers(1, 3)
-        cells = studio.rng.permutation(16)[: len(colours)]
+        colours = [asked] * generator.integers(1, 5) + [other] * generator.integers(1, 3)
+        cells = generator.rng.permutation(16)[: len(colours)]
     pitch, radius = inner.width / 4, inner.width / 4 * 0.31
     dots = []
     for cell, dot_colour in zip(cells.tolist(), colours, strict=True):
-        jitter = studio.rng.uniform(-0.12, 0.12, 2) * pitch
+        jitter = generator.rng.uniform(-0.12, 0.12, 2) * pitch
         cx = inner.x1 + (cell % 4 + 0.5) * pitch + jitter[0]
         cy = inner.y1 + (cell // 4 + 0.5) * pitch + jitter[1]
         spot = Box(cx - radius, cy - radius, cx + radius, cy + radius)
@@ -181,66 +185,66 @@ def _aligned_cells(rng: np.random.Generator) -> tuple[int, int]:
         lane + 4 * pair[0], lane + 4 * pair[1])  # fmt: skip
 
 
-def page(studio: Studio) -> Scene:
+def page(generator: LayoutGenerator) -> Scene:
     """A page in the manner of an infographic: a headline, grey text, and rows of icon and figure."""
-    width, height = (640, 832) if studio.rng.random() < 0.7 else (832, 640)
-    image = Image.new("RGB", (width, height), tuple(int(c) for c in studio.rng.integers(232, 256, 3)))
+    width, height = (640, 832) if generator.rng.random() < 0.7 else (832, 640)
+    image = Image.new("RGB", (width, height), tuple(int(c) for c in generator.rng.integers(232, 256, 3)))
     draw = ImageDraw.Draw(image)
-    accent = COLOURS[studio.pick([c for c in COLOURS if c not in ("white", "black")], 1)[0]]
+    accent = COLOURS[generator.pick([c for c in COLOURS if c not in ("white", "black")], 1)[0]]
     draw.rectangle((0, 0, width, 56), fill=accent)
-    _grey_lines(studio, draw, Box(30, 18, width * 0.6, 40), shade=245)
-    n = studio.integers(4, 6) if studio.tiny else studio.integers(2, 3)
-    row_h = studio.integers(28, 34) if studio.tiny else studio.integers(140, 180)
-    boxes = place(studio.rng, (width, height), [(row_h * ROW_ASPECT, row_h)] * n, top=76)
-    names = studio.pick([c for c in COLOURS if c != "white"], len(boxes))
-    things = [_row(studio, draw, box, colour) for box, colour in zip(boxes, names, strict=True)]
-    _fill_with_text(studio, draw, image.size, boxes)
+    _grey_lines(generator, draw, Box(30, 18, width * 0.6, 40), shade=245)
+    n = generator.integers(4, 6) if generator.tiny else generator.integers(2, 3)
+    row_h = generator.integers(28, 34) if generator.tiny else generator.integers(140, 180)
+    boxes = place(generator.rng, (width, height), [(row_h * ROW_ASPECT, row_h)] * n, top=76)
+    names = generator.pick([c for c in COLOURS if c != "white"], len(boxes))
+    things = [_row(generator, draw, box, colour) for box, colour in zip(boxes, names, strict=True)]
+    _fill_with_text(generator, draw, image.size, boxes)
     return Scene(Picture(np.asarray(image)), tuple(things))
 
 
-def _row(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, colour: str) -> Thing:
+def _row(generator: LayoutGenerator, draw: ImageDraw.ImageDraw, box: Box, colour: str) -> Thing:
     """A coloured icon and a printed digit beside it."""
     icon = Box(box.x1, box.y1, box.x1 + box.height, box.y2)
     draw.ellipse((icon.x1, icon.y1, icon.x2, icon.y2), fill=COLOURS[colour])
-    digit = studio.pick(DIGITS, 1)[0]
+    digit = generator.pick(DIGITS, 1)[0]
     figure = Box(icon.x2, box.y1 + box.height * 0.18, box.x2, box.y2 - box.height * 0.18)
-    paint.glyph(draw, figure, digit, studio.pick(paint.FONT_FILES, 1)[0], (20, 20, 20))
+    paint.glyph(draw, figure, digit, generator.pick(paint.FONT_FILES, 1)[0], (20, 20, 20))
     return Thing("row", colour, box, detail_px=figure.height, glyph=digit)
 
 
-def _grey_lines(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, *, shade: int) -> None:
+def _grey_lines(generator: LayoutGenerator, draw: ImageDraw.ImageDraw, box: Box, *, shade: int) -> None:
     """A line of text that nobody reads: grey bars of word length."""
     x = box.x1
     while x < box.x2 - 10:
-        w = studio.integers(14, 60)
+        w = generator.integers(14, 60)
         draw.rectangle((x, box.y1, min(x + w, box.x2), box.y2), fill=(shade, shade, shade))
         x += w + 8
 
 
 def _fill_with_text(
-    studio: Studio, draw: ImageDraw.ImageDraw, size: tuple[int, int], taken: Sequence[Box]
+    generator: LayoutGenerator, draw: ImageDraw.ImageDraw, size: tuple[int, int], taken: Sequence[Box]
 ) -> None:
     """Grey text lines wherever no row stands."""
     for y in range(84, size[1] - 20, 26):
         line = Box(28, y, size[0] - 28, y + 8)
-        if studio.rng.random() < 0.8 and not any(line.pad(6).overlaps(box) for box in taken):
-            _grey_lines(studio, draw, line, shade=200)
+        if generator.rng.random() < 0.8 and not any(line.pad(6).overlaps(box) for box in taken):
+            _grey_lines(generator, draw, line, shade=200)
 
 
-def clip(studio: Studio) -> Scene:
+def clip(generator: LayoutGenerator) -> Scene:
     """Sixteen frames over a panning background; cards appear for a few frames each, one after another."""
-    rng, side = studio.rng, CLIP_SIDE_PX
-    wide = paint.background(rng, side + 96, side, studio.photos)
+    rng, side = generator.rng, CLIP_SIDE_PX
+    wide = paint.background(rng, side + 96, side, generator.photos)
     frames = [wide.crop((i * 6, 0, i * 6 + side, side)) for i in range(N_FRAMES)]
-    n = studio.integers(2, 3)
+    n = generator.integers(2, 3)
     spans = _spans(rng, n)
     things = []
-    for span, colour in zip(spans, studio.pick(tuple(COLOURS), n), strict=True):
-        edge = studio.integers(68, 78) if studio.tiny else studio.integers(200, 250)
-        x, y = studio.integers(8, side - edge - 8), studio.integers(8, side - edge - 8)
+    for span, colour in zip(spans, generator.pick(tuple(COLOURS), n), strict=True):
+        edge = generator.integers(68, 78) if generator.tiny else generator.integers(200, 250)
+        x, y = generator.integers(8, side - edge - 8), generator.integers(8, side - edge - 8)
         box = Box(x, y, x + edge, y + edge)
         stamp = Image.new("RGB", (side, side))
-        thing = card(studio, stamp, ImageDraw.Draw(stamp), box, colour)
+        thing = card(generator, stamp, ImageDraw.Draw(stamp), box, colour)
         patch = stamp.crop((x, y, x + edge, y + edge))
         for index in span:
             frames[index - 1].paste(patch, (x, y))

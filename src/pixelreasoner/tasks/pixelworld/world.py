@@ -1,12 +1,12 @@
 """PixelWorld: a seeded stream of tasks with exact cues, in five kinds that mirror the paper's benchmarks.
 
-| kind        | mirrors          | the overview is enough when | the operation is needed when        |
-|-------------|------------------|-----------------------------|-------------------------------------|
-| `attribute` | V*               | the card is large           | the sign is a few pixels in overview |
-| `relation`  | V*               | the board is large          | two dots melt into each other        |
-| `count`     | TallyQA-complex  | the board is large          | dots melt into each other            |
-| `page`      | InfographicVQA   | the row is set large        | the row is set small                 |
-| `clip`      | MVBench          | the card is large           | the card must be seen in its frame   |
+| kind        | mirrors          | the full image suffices when | the operation is needed when        |
+|-------------|------------------|------------------------------|-------------------------------------|
+| `attribute` | V*               | the card is large            | the sign is a few pixels there      |
+| `relation`  | V*               | the board is large           | two dots melt into each other        |
+| `count`     | TallyQA-complex  | the board is large           | dots melt into each other            |
+| `page`      | InfographicVQA   | the row is set large         | the row is set small                 |
+| `clip`      | MVBench          | the card is large            | the card must be seen in its frame   |
 
 A task is a pure function of (seed, split, kind, needs_operation, index); splits draw from disjoint seed
 sequences, and handwriting is held out for the test split.
@@ -31,7 +31,7 @@ from pixelreasoner.tasks.pixelworld.things import Scene, Thing
 
 Split = Literal["base", "train", "rl", "test"]
 KINDS = ("attribute", "relation", "count", "page", "clip")
-COMPOSERS: dict[str, Callable[[scenes.Studio], Scene]] = {
+COMPOSERS: dict[str, Callable[[scenes.LayoutGenerator], Scene]] = {
     "attribute": scenes.cards,
     "relation": partial(scenes.boards, relational=True),
     "count": partial(scenes.boards, relational=False),
@@ -46,7 +46,7 @@ class WorldConfig(Config):
     seed: int = 0
     kinds: tuple[str, ...] = KINDS
     needs_operation_share: float = 0.5
-    """The share of tasks that the overview alone cannot answer."""
+    """The share of tasks that the full image alone cannot answer."""
     photos: Path | None = None
     """A folder of the user's own photographs for backgrounds."""
 
@@ -78,8 +78,8 @@ class PixelWorld:
         rng = self.rng(split, kind, index, tiny=tiny)
         photos = paint.photographs(self.config.photos)
         share = scenes.BASE_DIGIT_SHARE if split == "base" else scenes.DIGIT_SHARE
-        studio = scenes.Studio(rng, photos, test=split == "test", tiny=tiny, digit_share=share)
-        return COMPOSERS[kind](studio), rng
+        generator = scenes.LayoutGenerator(rng, photos, test=split == "test", tiny=tiny, digit_share=share)
+        return COMPOSERS[kind](generator), rng
 
     def task(self, split: Split, kind: str, index: int, *, needs_operation: bool) -> Task:
         """One task, always the same for the same arguments."""
