@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pixelreasoner.chat.chat_format import Wording
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
@@ -70,7 +71,7 @@ def test_five_steps_of_sft():
         total_updates=len(recorded["steps"]),
         max_row_tokens=recorded["micro_batch_tokens"],
     )
-    learner = Factory(ModelConfig(dtype="fp32", train=TrainableParts(vision=False))).learner(
+    learner = Factory(ModelConfig(dtype="fp32", train=TrainableParts(vision=False)), Wording()).learner(
         SftObjective(), config
     )
     groups = [imitation(trajectory(y)) for y in recorded["trajectories"]]
@@ -88,7 +89,7 @@ def test_three_updates_of_grpo():
         max_row_tokens=recorded["micro_batch_tokens"],
     )
     objective = GrpoObjective(GrpoConfig(**recorded["grpo"]), recorded["temperature"])
-    learner = Factory(ModelConfig(dtype="fp32")).learner(objective, config)
+    learner = Factory(ModelConfig(dtype="fp32"), Wording()).learner(objective, config)
     groups = [
         score_group(tuple(map(trajectory, g["trajectories"])), {"reward": g["rewards"]}, scale="std")
         for g in recorded["groups"]

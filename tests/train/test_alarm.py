@@ -26,7 +26,7 @@ def test_the_message_names_the_figures_and_a_remedy():
     assert text is not None
     assert "0.05" in text
     assert "0.50" in text
-    assert "reward.alpha" in text
+    assert "rewards.curiosity.weight" in text
 
 
 def test_a_restored_alarm_goes_on_exactly():

@@ -35,7 +35,8 @@ class CollapseAlarm:
         self.raised = True
         return (
             f"RaPR is collapsing: it fell from {self.peak:.2f} to {self.mean:.2f}. The policy falls back to "
-            "text; raise reward.alpha or reward.H, or check that a crop helps on the tasks that need one"
+            "text; raise rewards.curiosity.weight or its option H, or check that a crop helps on the tasks "
+            "that need one"
         )
 
     def state_dict(self) -> dict[str, Any]:
