@@ -39,14 +39,14 @@ def test_the_stages_follow_one_another(tmp_path: Path):
     rows = run("nano/sft", tmp_path / "sft", f'data="{tmp_path}/synth/trajectories.jsonl"')
     assert len(rows) == 2
     assert rows[0]["loss"] > 0
-    rows = run("nano/rl", tmp_path / "rl", f'checkpoint="{tmp_path}/sft/model"')
+    rows = run("nano/rl", tmp_path / "rl", f'model.checkpoint="{tmp_path}/sft/model"')
     assert len(rows) == 2
     wanted = {
         "reward", "accuracy", "rapr", "operations", "invalid_operations", "turns", "sampled_tokens",
         "zero_advantage_groups", "seconds_rollout", "seconds_update",
     }  # fmt: skip
     assert wanted <= set(rows[0])
-    run("nano/eval", tmp_path / "eval", f'checkpoint="{tmp_path}/rl/model"')
+    run("nano/eval", tmp_path / "eval", f'model.checkpoint="{tmp_path}/rl/model"')
     summary = json.loads((tmp_path / "eval" / "summary.json").read_text())
     assert summary["n"] == 5
 

@@ -9,15 +9,14 @@ import torch
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.env.limits import Limits
+from pixelreasoner.core.task import Task
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
 from pixelreasoner.objectives.grpo import GrpoConfig
 from pixelreasoner.objectives.scored_group import score_group
-from pixelreasoner.policy.base import Sampling
-from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.tasks.config import build_tasks
 from pixelreasoner.train import rl
 from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer, build
 
@@ -40,14 +39,19 @@ def checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
-def config(out: Path, checkpoint: Path, **changes) -> RLConfig:
+def config(out: Path, checkpoint: Path, *, train: dict[str, bool] | None = None, **changes) -> RLConfig:
     settings = {
-        "out": out, "checkpoint": str(checkpoint), "steps": 4, "tasks_per_step": 3, "group_size": 4,
-        "world": WorldConfig(kinds=("attribute", "clip")), "replay": ReplayConfig(episode_steps=3),
-        "sampling": Sampling(max_tokens=6), "limits": Limits(max_operations=1),
-        "optim": OptimConfig(lr=1e-3), "precision": "fp32", "updates_per_step": 2,
+        "out": out, "steps": 4, "tasks_per_step": 3, "group_size": 4,
+        "model": {"checkpoint": str(checkpoint), "device": "cpu", "precision": "fp32", "train": train or {}},
+        "tasks": {"options": {"kinds": ["attribute", "clip"]}}, "replay": ReplayConfig(episode_steps=3),
+        "interaction": {"sampling": {"max_tokens": 6}, "limits": {"max_operations": 1}},
+        "optim": OptimConfig(lr=1e-3), "updates_per_step": 2,
     }  # fmt: skip
-    return RLConfig(**(settings | changes))
+    return RLConfig.model_validate(settings | changes)
+
+
+def tasks_of(run: RLConfig, n: int) -> list[Task]:
+    return list(build_tasks(run.tasks).take(0, n))
 
 
 def weights(run_folder: Path) -> dict[str, torch.Tensor]:
@@ -68,10 +72,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     tmp_path, checkpoint, monkeypatch, freeze_vision
 ):
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
-    whole = config(tmp_path / "whole", checkpoint, freeze_vision=freeze_vision)
+    whole = config(tmp_path / "whole", checkpoint, train={"vision": not freeze_vision})
     rl.run(whole)
 
-    stopped = config(tmp_path / "parts", checkpoint, freeze_vision=freeze_vision)
+    stopped = config(tmp_path / "parts", checkpoint, train={"vision": not freeze_vision})
     real_step = RLTrainer.train_step
 
     def interrupted_after_two(self, tasks):
@@ -103,7 +107,7 @@ def test_a_frozen_tower_does_not_move_and_a_free_one_does(tmp_path, checkpoint, 
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
     start = VisionLanguageModel.load(checkpoint).hf.state_dict()
     for freeze in (True, False):
-        run = config(tmp_path / str(freeze), checkpoint, freeze_vision=freeze, steps=2)
+        run = config(tmp_path / str(freeze), checkpoint, train={"vision": not freeze}, steps=2)
         rl.run(run)
         now = weights(run.out)
         moved = {name for name in start if not torch.equal(start[name], now[name])}
@@ -117,7 +121,7 @@ def test_frozen_embeddings_and_output_layer_do_not_move_and_free_ones_do(
 ):
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
     before = VisionLanguageModel.load(checkpoint).hf.state_dict()
-    run = config(tmp_path / "run", checkpoint, freeze_embeddings=freeze, steps=2)
+    run = config(tmp_path / "run", checkpoint, train={"embeddings": not freeze}, steps=2)
     rl.run(run)
     after = weights(run.out)
     vectors = {name for name in before if "embed_tokens" in name or "lm_head" in name}
@@ -150,7 +154,7 @@ def test_the_first_update_is_on_policy(tmp_path, checkpoint, monkeypatch):
     """The trainer's log-probabilities are the sampler's, so the ratio of the first update is one."""
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
     run = config(tmp_path / "run", checkpoint, updates_per_step=1, grpo=GrpoConfig(normalization="sequence"))
-    metrics = build(run).train_step(list(PixelWorld(run.world).tasks("rl", 3)))
+    metrics = build(run).train_step(tasks_of(run, 3))
     assert metrics["ratio"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["ratio_max"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6)
@@ -159,7 +163,7 @@ def test_the_first_update_is_on_policy(tmp_path, checkpoint, monkeypatch):
 
 def test_weights_are_sampled_under_their_version(tmp_path, checkpoint):
     trainer = build(config(tmp_path / "run", checkpoint))
-    tasks = list(PixelWorld(trainer.config.world).tasks("rl", 3))
+    tasks = tasks_of(trainer.config, 3)
     for version in (0, 1):
         turns = [turn for group in trainer.roll_out(tasks[:1]) for y in group for turn in y.turns]
         assert {turn.weight_version for turn in turns} == {version}
@@ -170,7 +174,7 @@ def test_replayed_groups_are_counted(tmp_path, checkpoint, monkeypatch):
     """The third step has no informative group of its own: it replays those of the two before."""
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
     trainer = build(config(tmp_path / "run", checkpoint))
-    tasks = list(PixelWorld(trainer.config.world).tasks("rl", 9))
+    tasks = tasks_of(trainer.config, 9)
     for step in range(2):
         trainer.train_step(tasks[3 * step : 3 * step + 3])
     held = len(trainer.replay)
@@ -186,12 +190,12 @@ def test_replayed_groups_are_counted(tmp_path, checkpoint, monkeypatch):
 
 def test_every_term_of_the_reward_is_recorded_and_logged(tmp_path, checkpoint):
     trainer = build(config(tmp_path / "run", checkpoint))
-    tasks = list(PixelWorld(trainer.config.world).tasks("rl", 2))
+    tasks = tasks_of(trainer.config, 2)
     scored = trainer.score(trainer.roll_out(tasks))
-    assert [list(group.terms) for group in scored] == [["correctness", "curiosity", "penalty"]] * 2
+    assert [list(group.terms) for group in scored] == [["correctness", "curiosity", "efficiency"]] * 2
     for group in scored:
         assert group.rewards == tuple(map(sum, zip(*group.terms.values(), strict=True)))
-    names = {"reward", "accuracy", "rapr", "curiosity", "penalty", "zero_advantage_groups"}
+    names = {"reward", "accuracy", "rapr", "curiosity", "efficiency", "zero_advantage_groups"}
     assert names <= rl.rollout_metrics(scored).keys()
 
 

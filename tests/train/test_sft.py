@@ -20,9 +20,7 @@ from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer
 from prompting import prompt_of
 
-CONFIG = SFTConfig(
-    out=Path("unused"), data=Path("unused"), batch_size=1, precision="fp32", optim=OptimConfig(lr=2e-3)
-)
+CONFIG = SFTConfig(out=Path("unused"), data=Path("unused"), batch_size=1, optim=OptimConfig(lr=2e-3))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pixelreasoner.chat.chat_format import Wording
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.local import LocalLearner
@@ -19,8 +20,8 @@ class Factory:
     They share its weights and the features of pictures: what the learner changes, the policy samples.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
-        """Load the model.
+    def __init__(self, config: ModelConfig, wording: Wording) -> None:
+        """Load the model, to be spoken to in the words of a recipe where it has some.
 
         Raises:
             CheckpointError: there is no such checkpoint, or it cannot be used.
@@ -29,7 +30,8 @@ class Factory:
         """
         self._config = config
         self._model = load_model(config, training=True)
-        self._features = FeatureStore(self._model)
+        self._model.use_wording(wording)
+        self._features = FeatureStore(self._model, max_bytes=config.feature_bytes)
 
     @property
     def renderer(self) -> QwenVLRenderer:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -45,6 +45,7 @@ from pixelreasoner.train.sft import SFTConfig
 from pixelreasoner.train.sft import run as train_sft
 from pixelreasoner.viewer.report import write_report
 
+C = TypeVar("C", bound=Config)
 CURVES = ("rapr", "reward", "accuracy")
 N_HELD_OUT = 300
 """Held-out tasks: 60 of each kind, half of which need the operation."""
@@ -61,13 +62,15 @@ class Demo:
         self.base = str(checkpoint_folder("nano"))
         self._held_out: list[Task] | None = None
 
-    def recipe(self, cls: type[Config], name: str, **changes: Any) -> Any:
+    def recipe(self, cls: type[C], name: str, **changes: Any) -> C:
         """A shipped recipe with this run's seed, world and places."""
         shipped = load_recipe(cls, find_recipe(Path(f"nano/{name}")))
-        world = shipped.model_copy().world if "world" in cls.model_fields else None  # type: ignore[attr-defined]
-        if world is not None:
-            changes["world"] = world.model_copy(update={"seed": self.seed, "photos": self.world.photos})
-        return shipped.model_copy(update={"seed": self.seed, **changes})
+        update: dict[str, Any] = {"seed": self.seed, **changes}
+        if isinstance(shipped, SynthConfig | RLConfig):
+            photos = {} if self.world.photos is None else {"photos": str(self.world.photos)}
+            options = shipped.tasks.options | {"seed": self.seed} | photos
+            update["tasks"] = shipped.tasks.model_copy(update={"options": options})
+        return shipped.model_copy(update=update)
 
     def stage(self, title: str) -> None:
         _release_memory()
@@ -89,7 +92,7 @@ class Demo:
         folder = self.out / name
         if (folder / "model").exists():
             return folder / "model"
-        config = self.recipe(SFTConfig, "sft", out=folder, checkpoint=self.base, data=data)
+        config = self.recipe(SFTConfig, "sft", out=folder, data=data)
         return train_sft(config, resume=True)
 
     def rl(self, name: str, start: Path, *, curiosity: bool) -> Path:
@@ -97,9 +100,12 @@ class Demo:
         folder = self.out / name
         if (folder / "model").exists():
             return folder / "model"
-        config = self.recipe(RLConfig, "rl", out=folder, checkpoint=str(start))
+        config = self.recipe(RLConfig, "rl", out=folder)
+        model = config.model.model_copy(update={"checkpoint": str(start)})
+        rewards = dict(config.rewards)
         if not curiosity:
-            config = config.model_copy(update={"reward": config.reward.model_copy(update={"alpha": 0.0})})
+            rewards["curiosity"] = rewards["curiosity"].model_copy(update={"weight": 0.0})
+        config = config.model_copy(update={"model": model, "rewards": rewards})
         return train_rl(config, resume=True)
 
     def evaluate(self, name: str, checkpoint: Path) -> list[Trajectory]:

@@ -23,22 +23,21 @@ from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
 from pixelreasoner.env.interaction import Interaction
-from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import load_state, save_state
-from pixelreasoner.models.config import ModelConfig, Precision, TrainableParts
+from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
 from pixelreasoner.objectives.replay import ReplayBuffer
 from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
 from pixelreasoner.ops.toolbox import Toolbox
-from pixelreasoner.policy.base import Policy, Sampling
-from pixelreasoner.rewards.answers import is_correct
-from pixelreasoner.rewards.curiosity import CuriosityConfig, curiosity_rewards
-from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.policy.base import Policy
+from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer
+from pixelreasoner.rewards.terms import Rewards, check_rewards, default_rewards, score_terms
+from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.progress import Interruptible, RunLog
 from pixelreasoner.train.rl_metrics import rollout_metrics
@@ -64,16 +63,18 @@ class RLConfig(Config):
 
     out: Path
     """The folder of the run; the trained checkpoint is written to `out/model`."""
-    checkpoint: str = "nano"
-    """The policy to start from: a folder, or a shipped checkpoint's name."""
-    world: WorldConfig = WorldConfig()
-    """Where the tasks come from."""
+    model: ModelConfig = ModelConfig(dtype="fp32", precision="bf16")
+    """The policy to start from, and what of it learns."""
+    interaction: Interaction = Interaction()
+    tasks: TasksConfig = TasksConfig(split="rl")
+    scoring: ScoringConfig = ScoringConfig()
+    rewards: Rewards = Field(default_factory=default_rewards)
+    """The terms of the reward by name. RL without curiosity is `rewards.curiosity.weight=0`."""
     steps: int = 480
     tasks_per_step: int = 64
     """Queries rolled out per step."""
     group_size: int = 8
     """G, rollouts per query."""
-    reward: CuriosityConfig = CuriosityConfig()
     advantage_scale: AdvantageScale = "std"
     replay: ReplayConfig = ReplayConfig()
     grpo: GrpoConfig = GrpoConfig()
@@ -82,14 +83,8 @@ class RLConfig(Config):
     """Optimiser steps per rollout step; the groups are shared out evenly."""
     micro_batch_tokens: int = 16_384
     """Tokens of a packed row: what is in memory at one time."""
-    sampling: Sampling = Sampling(max_tokens=1024)
-    limits: Limits = Limits()
     rollout_batch: int = Field(default=128, ge=1)
     """Sequences sampled together."""
-    freeze_vision: bool = False
-    freeze_embeddings: bool = False
-    """Train neither the token embeddings nor the output layer."""
-    precision: Precision = "bf16"
     seed: int = 0
     save_every: int = Field(default=50, ge=1)
     """Steps between saved states."""
@@ -108,10 +103,10 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
     trainer = build(config)
     if (state := load_state(folder.state)) is not None:
         trainer.load_state_dict(state)
-    world = PixelWorld(config.world)
+    source = build_tasks(config.tasks, endless=True)
 
     def batch(step: int) -> list[Task]:
-        return list(world.tasks("rl", config.tasks_per_step, start=step * config.tasks_per_step))
+        return list(source.take(step * config.tasks_per_step, config.tasks_per_step))
 
     with (
         Interruptible() as interrupt,
@@ -142,10 +137,8 @@ def build(config: RLConfig) -> RLTrainer:
     Raises:
         CheckpointError: the checkpoint cannot be used.
     """
-    train = TrainableParts(vision=not config.freeze_vision, embeddings=not config.freeze_embeddings)
-    factory = Factory(
-        ModelConfig(checkpoint=config.checkpoint, dtype="fp32", precision=config.precision, train=train)
-    )
+    check_rewards(config.rewards)
+    factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
     learner = LearnerConfig(
         optim=config.optim,
@@ -155,10 +148,11 @@ def build(config: RLConfig) -> RLTrainer:
     )
     return RLTrainer(
         config,
-        learner=factory.learner(GrpoObjective(config.grpo, config.sampling.temperature), learner),
+        learner=factory.learner(GrpoObjective(config.grpo, config.interaction.sampling.temperature), learner),
         policy=factory.policy(batch_size=config.rollout_batch),
         renderer=renderer,
-        toolbox=Interaction().toolbox(renderer.vision.unit, renderer.chat_format),
+        toolbox=config.interaction.toolbox(renderer.vision.unit, renderer.chat_format),
+        scorer=build_scorer(config.scoring),
     )
 
 
@@ -173,9 +167,10 @@ class RLTrainer:
         policy: Policy,
         renderer: Renderer,
         toolbox: Toolbox | None,
+        scorer: Scorer,
     ) -> None:
         self.config, self.learner, self.policy = config, learner, policy
-        self.renderer, self.toolbox = renderer, toolbox
+        self.renderer, self.toolbox, self.scorer = renderer, toolbox, scorer
         self.replay = ReplayBuffer(
             config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power
         )
@@ -216,22 +211,17 @@ class RLTrainer:
             policy=self.policy,
             renderer=self.renderer,
             toolbox=self.toolbox,
-            sampling=self.config.sampling,
-            limits=self.config.limits,
+            sampling=self.config.interaction.sampling,
+            limits=self.config.interaction.limits,
         )
         return [tuple(trajectories[i : i + g]) for i in range(0, len(trajectories), g)]
 
     def score(self, groups: list[Group]) -> list[ScoredGroup]:
         """r'(x, y) of every trajectory, and its advantage within the group."""
-        scored = []
+        scored: list[ScoredGroup] = []
         for group in groups:
-            scores = [float(is_correct(y.answer, y.task.answers)) for y in group]
-            rewards = curiosity_rewards(scores, group, self.config.reward)
-            terms = {
-                "correctness": [r.correct for r in rewards],
-                "curiosity": [r.curiosity for r in rewards],
-                "penalty": [r.penalty for r in rewards],
-            }
+            scores = [self.scorer(y.answer, y.task.answers, y.task) for y in group]
+            terms = score_terms(group, scores, self.config.rewards)
             scored.append(score_group(group, terms, scale=self.config.advantage_scale, scores=scores))
         return scored
 

@@ -18,7 +18,7 @@ from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import load_state, save_state
-from pixelreasoner.models.config import ModelConfig, Precision, TrainableParts
+from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.objectives.scored_group import ScoredGroup
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.progress import Interruptible, RunLog
@@ -33,8 +33,10 @@ class SFTConfig(Config):
 
     out: Path
     """The folder of the run; the tuned checkpoint is written to `out/model`."""
-    checkpoint: str = "nano"
-    """The model to start from: a folder, or a shipped checkpoint's name."""
+    model: ModelConfig = ModelConfig(dtype="fp32", precision="bf16", train=TrainableParts(vision=False))
+    """The model to start from, and what of it learns."""
+    interaction: Interaction = Interaction()
+    """The operations and the wording of the prompts."""
     data: Path
     """Trajectories (JSONL) written by `synth` or by a rollout."""
     steps: int | None = None
@@ -47,8 +49,6 @@ class SFTConfig(Config):
     """Trajectories per optimiser step."""
     micro_batch_tokens: int = 16_384
     """Tokens of a packed row: what is in memory at one time."""
-    freeze_vision: bool = True
-    precision: Precision = "bf16"
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.1)
     seed: int = 0
     save_every: int = Field(default=100, ge=1)
@@ -99,12 +99,9 @@ def build(config: SFTConfig) -> SFTTrainer:
         CheckpointError: the checkpoint cannot be used.
         RecordError: the data are empty or unreadable.
     """
-    train = TrainableParts(vision=not config.freeze_vision)
-    factory = Factory(
-        ModelConfig(checkpoint=config.checkpoint, dtype="fp32", precision=config.precision, train=train)
-    )
+    factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
-    toolbox = Interaction().toolbox(renderer.vision.unit, renderer.chat_format)
+    toolbox = config.interaction.toolbox(renderer.vision.unit, renderer.chat_format)
     tools = () if toolbox is None else toolbox.schemas
     data = SftData(config.data, lambda y: encode_trajectory(y, renderer, tools), renderer.layout)
     steps = config.steps or max(1, round(config.epochs * len(data) / config.batch_size))
