@@ -292,5 +292,5 @@ def test_an_attention_that_knows_no_plans_is_noticed(trained, groups):
     """It would let every trajectory of a row attend to those before it."""
     model = trained(torch.float32)
     model.decoder.config._attn_implementation = "sdpa"
-    with pytest.raises(RuntimeError):
+    with pytest.raises(AssertionError, match="plan"):
         packed(model, groups)
