@@ -63,7 +63,8 @@ COLUMNS: dict[str, list[Column]] = {
         ("sampled/s", _number("sampled_per_second", ".0f")), *_EFFICIENCY, *_PEAK, *_LOGP,
     ],
     "step": [
-        *WHO, *_SAMPLED, *_TIME, ("of them rollouts", _number("rollout_seconds", ".3g")), *_EFFICIENCY, *_PEAK,
+        *WHO, *_SAMPLED, *_TIME, ("of them rollouts", _number("rollout_seconds", ".3g")),
+        *_EFFICIENCY, *_PEAK,
     ],
     "gpu": [*WHO, *_TOKENS, *_TIME, *_EFFICIENCY, *_PEAK, *_LOGP, *_GRADIENT],
 }  # fmt: skip
