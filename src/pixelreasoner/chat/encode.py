@@ -42,7 +42,8 @@ def check_written_for(trajectory: Trajectory, renderer: Renderer) -> None:
         RecordError: they are; the message says how to render the file anew.
     """
     remedy = (
-        "render the file for this checkpoint: pixelreasoner render FILE --checkpoint CHECKPOINT --out OUT"
+        "render the file for this checkpoint: "
+        "pixelreasoner render FILE.jsonl --checkpoint CHECKPOINT --out OUT.jsonl"
     )
     if trajectory.fingerprint and trajectory.fingerprint != renderer.fingerprint:
         raise RecordError(
