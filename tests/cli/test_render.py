@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bare_folders import write_bare_qwen2_5_vl
+from pixelreasoner.chat.chat_format import Wording
 from pixelreasoner.chat.checkpoint_files import load_vision_spec
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.chat.families import family_of
@@ -113,3 +114,16 @@ def test_what_cannot_be_rendered_is_said(tmp_path, qwen3_folder, capsys):
     assert not (tmp_path / "out.jsonl").exists()
     assert main(["render", str(empty), *options, str(tmp_path / "folder")]) == 2
     assert "end the name in .jsonl" in capsys.readouterr().err
+
+
+def test_texts_alone_are_for_a_recipe_with_wording_of_its_own(written, qwen3_folder):
+    """Its words are in the tokens: those of the checkpoint's own wording are refused, and say what to add."""
+    path, _ = written
+    renderer, tools = renderer_of(qwen3_folder), toolbox(qwen3_folder).schemas
+    other = renderer.with_format(renderer.chat_format.with_wording(Wording(system="Be brief.")))
+    (tokens, *_), (texts, *_) = (
+        list(read_trajectories(render(path, qwen3_folder, *options))) for options in ((), ("--texts-only",))
+    )
+    with pytest.raises(RecordError, match="add --texts-only where a recipe has wording of its own"):
+        encode_trajectory(tokens, other, tools)
+    assert encode_trajectory(texts, other, tools).fingerprint == other.fingerprint
