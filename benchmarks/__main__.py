@@ -33,7 +33,7 @@ def bench_train(
         quick: One case, a minute instead of ten.
         model: Only this one of the small models: small-qwen3 or small-qwen2.5.
         frozen: Without gradients of the vision tower.
-        rows: Attempts per padded micro-batch; all of a group when left out.
+        rows: Rollouts per padded micro-batch; all of a group when left out.
         out: Where the measurements go, a JSON object per line.
     """
     from benchmarks import train
@@ -47,12 +47,12 @@ def bench_train(
 def bench_rollout(
     *, quick: bool = False, model: str | None = None, tasks: int | None = None, out: Out = None
 ) -> None:
-    """Groups played with crops: the group engine, the plain engine, TRL's generation and tool loop.
+    """Groups counts with crops: the group engine, the plain engine, TRL's generation and tool loop.
 
     Args:
         quick: One case, a minute instead of ten.
         model: Only this one of the small models: small-qwen3 or small-qwen2.5.
-        tasks: Only the cases with so many tasks played together (1 or 4).
+        tasks: Only the cases with so many tasks counts together (1 or 4).
         out: Where the measurements go, a JSON object per line.
     """
     from benchmarks import rollout

@@ -1,4 +1,4 @@
-"""The groups that are measured: how long the prompt and the attempts are, and random ones of that length.
+"""The groups that are measured: how long the prompt and the rollouts are, and random ones of that length.
 
 The ratios of prompt to completion are those of one 4-megapixel photograph with 600, 1500 or 2500 tokens of
 reasoning and crops after it (the lengths of the paper's model). On a processor, both are a twelfth as long.
@@ -37,22 +37,22 @@ CHAT_FORMAT = ChatFormat(
 
 @dataclass(frozen=True)
 class Case:
-    """A group of attempts at one question about one picture. Lengths are in tokens."""
+    """A group of rollouts at one question about one picture. Lengths are in tokens."""
 
     prompt: int
     completion: int
-    """The mean over the attempts: what is sampled and what is observed, together."""
+    """The mean over the rollouts: what is sampled and what is observed, together."""
     crop: int
-    """Of all crops of an attempt together."""
+    """Of all crops of an rollout together."""
     crops: int = 1
-    """Per attempt."""
+    """Per rollout."""
     group: int = 8
     spread: float = 0.2
-    """Attempts are up to this share shorter or longer than the mean."""
+    """Rollouts are up to this share shorter or longer than the mean."""
     image: float = 0.9
     """The picture's share of the prompt."""
     tasks: int = 1
-    """Questions with a picture and a group each, played together; training is measured on one group."""
+    """Questions with a picture and a group each, counts together; training is measured on one group."""
 
     @property
     def name(self) -> str:
@@ -103,10 +103,10 @@ def work_of(group: ScoredGroup, layouts: Sequence[Layout]) -> Work:
     patches = [tuple(int(np.prod(block.grid_thw)) for block in row.blocks) for row in layouts]
     return Work(
         prompt=prompt,
-        attempts=tuple(len(row) - prompt for row in layouts),
+        rollouts=tuple(len(row) - prompt for row in layouts),
         loss_tokens=sum(int(loss_mask(trajectory).sum()) for trajectory in group.trajectories),
         prompt_images=patches[0][:n_media],
-        attempt_images=tuple(images[n_media:] for images in patches),
+        rollout_images=tuple(images[n_media:] for images in patches),
     )
 
 
@@ -117,7 +117,7 @@ def grid(tokens: int) -> tuple[int, int]:
 
 
 def smaller(case: Case, group: int) -> Case:
-    """The same with another number of attempts."""
+    """The same with another number of rollouts."""
     return replace(case, group=group)
 
 

@@ -1,4 +1,4 @@
-"""The process in which memory is measured; see `bench.memory.measured_in_child`.
+"""The process in which memory is measured; see `benchmarks.memory.measured_in_child`.
 
 Reads one JSON object from its input and writes a list of objects as the last line of its output.
 """
@@ -33,7 +33,7 @@ def measure(request: dict[str, Any]) -> list[dict[str, int]]:
     cases = [Case(**case) for case in request["cases"]]
     if request["of"] == "train":
         return _training(request, cases)
-    return [{"peak_bytes": _game(request, case)} for case in cases]
+    return [{"peak_bytes": _workload(request, case)} for case in cases]
 
 
 def _training(request: dict[str, Any], cases: list[Case]) -> list[dict[str, int]]:
@@ -53,13 +53,13 @@ def _training(request: dict[str, Any], cases: list[Case]) -> list[dict[str, int]
     return found
 
 
-def _game(request: dict[str, Any], case: Case) -> int:
+def _workload(request: dict[str, Any], case: Case) -> int:
     """Of the second time: the first loads libraries, and makes the optimiser's state of a whole step."""
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
-        model, game = scripted(request["model"], case)
+        model, workload = scripted(request["model"], case)
         save_checkpoint(model, Path(folder))
         make = rollout_method if request["of"] == "rollout" else step_method
-        method = make(request["method"], model, Path(folder), game)
+        method = make(request["method"], model, Path(folder), workload)
     method.run()
     return peak_of(method.run, CPU)
 

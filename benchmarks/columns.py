@@ -51,22 +51,22 @@ _PEAK: list[Column] = [("peak MiB", _number("peak_bytes", ".0f", 2**20))]
 _LOGP: list[Column] = [("max |Δ log p|", _number("largest_logp_difference", ".1e"))]
 _GRADIENT: list[Column] = [("max |Δ grad|", _number("largest_gradient_difference", ".1e"))]
 _TOKENS: list[Column] = [("positions", _number("tokens", ".0f"))]
-_PLAYED: list[Column] = [("sampled", _number("sampled", ".0f")), ("observed", _number("observed", ".0f"))]
+_GENERATED: list[Column] = [("sampled", _number("sampled", ".0f")), ("observed", _number("observed", ".0f"))]
 
 COLUMNS: dict[str, list[Column]] = {
     "train": [*WHO, *_TOKENS, *_TIME, *_EFFICIENCY, *_PEAK, *_LOGP, *_GRADIENT],
     "rollout": [
-        *WHO, ("tasks", _number("tasks", ".0f")), *_PLAYED, *_TIME,
+        *WHO, ("tasks", _number("tasks", ".0f")), *_GENERATED, *_TIME,
         ("sampled/s", _number("sampled_per_second", ".0f")), *_EFFICIENCY, *_PEAK, *_LOGP,
     ],
     "step": [
-        *WHO, *_PLAYED, *_TIME, ("of them playing", _number("playing_seconds", ".3g")), *_EFFICIENCY, *_PEAK,
+        *WHO, *_GENERATED, *_TIME, ("of them generation", _number("generation_seconds", ".3g")), *_EFFICIENCY, *_PEAK,
     ],
     "gpu": [*WHO, *_TOKENS, *_TIME, *_EFFICIENCY, *_PEAK, *_LOGP, *_GRADIENT],
 }  # fmt: skip
 MEMORY: list[Column] = [
     *WHO,
-    ("attempts", _number("group", ".0f")),
+    ("rollouts", _number("group", ".0f")),
     ("P + ΣC", _number("unique_tokens", ".0f")),
     *_TOKENS,
     *_PEAK,

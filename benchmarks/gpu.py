@@ -1,7 +1,7 @@
 """Training on groups of true size with models of true size, on one accelerator, within ten minutes.
 
 Weights are random and in bfloat16; optimiser states are left out. The prompt is shared (`shared`), or every
-attempt is a row of its own (`padded`, one attempt at a time, so without padding). Both run on the same
+rollout is a row of its own (`padded`, one rollout at a time, so without padding). Both run on the same
 weights, with gradient checkpointing. Utilisation counts what the work needs, at the rate of matrix products
 measured between the runs.
 """
@@ -36,7 +36,7 @@ PRODUCT_ROWS = 8192
 
 @dataclass(frozen=True)
 class GpuPlan:
-    """What `pixelreasoner bench gpu` measures."""
+    """What `python -m benchmarks gpu` measures."""
 
     models: tuple[str, ...] = ("Qwen2.5-VL-3B", "Qwen2.5-VL-7B", "Qwen3-VL-8B")
     cases: tuple[Case, ...] = TRUE_CASES

@@ -36,7 +36,7 @@ def peak_of(step: Callable[[], object], device: torch.device) -> int:
 
 
 def measured_in_child(request: Mapping[str, Any]) -> list[dict[str, int]]:
-    """What `bench.child` answers to the request, in a process of its own."""
+    """What `benchmarks.child` answers to the request, in a process of its own."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         # Freed blocks go back at once: what is resident is what is in use.

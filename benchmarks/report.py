@@ -104,7 +104,7 @@ def fill(document: Path, runs: Sequence[Sequence[Record]], plot: Path | None = N
     parts = [markdown(run) for run in runs]
     if plot is not None:
         where = os.path.relpath(plot, document.parent)
-        parts.append(f"![Peak memory of a step over the number of attempts in a group]({where})\n")
+        parts.append(f"![Peak memory of a step over the number of rollouts in a group]({where})\n")
     document.write_text("\n".join([before + BEGIN, "", *parts]) + "\n" + END + after)
 
 
@@ -160,7 +160,7 @@ def plot_memory(records: Sequence[Record], path: Path) -> None:
     for method in dict.fromkeys(r["method"] for r in chosen):
         points = [(r["group"], r["peak_bytes"] / 2**20) for r in chosen if r["method"] == method]
         axes.plot(*zip(*points, strict=True), marker="o", label=METHOD_NAMES.get(method, method))
-    axes.set_xlabel("attempts in a group")
+    axes.set_xlabel("rollouts in a group")
     axes.set_ylabel("peak memory of a forward and backward pass [MiB]")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.2)

@@ -1,6 +1,6 @@
-"""Groups of attempts, played out by every method: model messages and crops in turn.
+"""Groups of rollouts, counts out by every method: model messages and crops in turn.
 
-The model's weights make it call `crop_image` at the end of every message (`bench.script`), so that all
+The model's weights make it call `crop_image` at the end of every message (`benchmarks.script`), so that all
 methods sample equally many tokens and carry out equally many operations, and still draw every token.
 """
 
@@ -20,19 +20,19 @@ from benchmarks.cases import AROUND_IMAGE, Case, grid
 from benchmarks.memory import measured_in_child
 from benchmarks.methods.base import Settings
 from benchmarks.methods.rollouts import (
-    Game,
     Ours,
-    Played,
     RolloutMethod,
+    TokenCounts,
     TrlGeneration,
+    Workload,
     crop_toolbox,
     group_policy,
 )
 from benchmarks.methods.stock import Stock
-from benchmarks.methods.trl_trainer import dealt_rewards
+from benchmarks.methods.trl_trainer import alternating_rewards
 from benchmarks.profile import where_time_goes
 from benchmarks.roofline import DecoderSize, VisionSize, Work, rollout_flops
-from benchmarks.script import crop_script, teach
+from benchmarks.script import crop_script, write_script
 from benchmarks.shapes import SMALL, random_model, stock_model
 from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import CPU, MATRIX_PRODUCTS, Record, available, machine, quiet, timed_record
@@ -52,7 +52,7 @@ CASES = (*STEP_CASES, replace(STEP_CASES[0], tasks=4))
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """What `pixelreasoner bench rollout` and `bench step` measure."""
+    """What `python -m benchmarks rollout` and `python -m benchmarks step` measure."""
 
     models: tuple[str, ...] = SMALL
     cases: tuple[Case, ...] = CASES
@@ -87,17 +87,17 @@ def each_case(plan: RolloutPlan, measure: Measure) -> Iterator[Record]:
 
 def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
-        model, game = scripted(name, case)
+        model, workload = scripted(name, case)
         save_checkpoint(model, Path(folder))
-        made = {m: rollout_method(m, model, Path(folder), game) for m in methods}
+        made = {m: rollout_method(m, model, Path(folder), workload) for m in methods}
         exact = stock_model(Path(folder), dtype=torch.float64)
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
     # Prompts and crops are read in long rows; so are the products that give the rate.
     products = MatrixProducts(decoder, case.prompt, device=CPU, dtype=torch.float32)
     products()
-    played = {m: method.run() for m, method in made.items()}
+    counts = {m: method.run() for m, method in made.items()}
     differences = {
-        m: largest_logp_difference(method.play()[: case.group], exact, model)
+        m: largest_logp_difference(method.generate()[: case.group], exact, model)
         for m, method in made.items()
         if isinstance(method, Ours)
     }
@@ -106,7 +106,7 @@ def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds
     taken = interleaved(tasks | {MATRIX_PRODUCTS: products}, rounds=rounds, seconds=seconds, device=CPU)
     rate = products.flops / median(taken.pop(MATRIX_PRODUCTS))
     for method, times in taken.items():
-        n = played[method]
+        n = counts[method]
         needed = case.tasks * rollout_flops(rollout_work(n, case, model), decoder, vision)
         yield timed_record(times, taken[methods[0]]) | {
             "kind": "rollout", "model": name, "method": method, "case": case.name, **asdict(case),
@@ -119,26 +119,26 @@ def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds
         }  # fmt: skip
 
 
-def scripted(name: str, case: Case) -> tuple[VisionLanguageModel, Game]:
-    """A model that has learned the case's messages, and the game they belong to."""
+def scripted(name: str, case: Case) -> tuple[VisionLanguageModel, Workload]:
+    """A model that has learned the case's messages, and the workload they belong to."""
     model = random_model(name)
     image, crop = grid(round(case.image * case.prompt)), grid(case.crop // case.crops)
     message = (case.completion - case.crop - case.crops * AROUND_IMAGE) // (case.crops + 1)
-    teach(model, crop_script(model.renderer, tokens=message, image=image, crop=crop))
+    write_script(model, crop_script(model.renderer, tokens=message, image=image, crop=crop))
     tasks = tuple(_task(model, case, image, seed) for seed in range(case.tasks))
-    return model, Game(tasks, case.group, case.crops, message)
+    return model, Workload(tasks, case.group, case.crops, message)
 
 
-def rollout_method(name: str, model: VisionLanguageModel, folder: Path, game: Game) -> RolloutMethod:
+def rollout_method(name: str, model: VisionLanguageModel, folder: Path, workload: Workload) -> RolloutMethod:
     """The method of that name; those that bring a model of their own load it from `folder`.
 
     Raises:
         MissingExtraError: its package is not installed.
     """
     if name == "trl":
-        return TrlGeneration(stock_model(folder), model.renderer, game)
+        return TrlGeneration(stock_model(folder), model.renderer, workload)
     maker = group_policy() if name == "group" else None
-    return Ours(model, game, maker) if maker else Ours(model, game)
+    return Ours(model, workload, maker) if maker else Ours(model, workload)
 
 
 def available_methods(methods: Sequence[str]) -> list[str]:
@@ -149,8 +149,8 @@ def available_methods(methods: Sequence[str]) -> list[str]:
 def largest_logp_difference(
     group: Sequence[Trajectory], exact: PreTrainedModel, model: VisionLanguageModel
 ) -> float:
-    """Between what the sampler recorded and what transformers gives the finished attempts, one at a time."""
-    scored = score_group(tuple(group), {"reward": dealt_rewards(group)}, scale="std")
+    """Between what the sampler recorded and what transformers gives the finished rollouts, one at a time."""
+    scored = score_group(tuple(group), {"reward": alternating_rewards(group)}, scale="std")
     recorded = np.concatenate([behavior_logprobs(trajectory) for trajectory in group])
     wanted = Stock(exact, model.renderer, scored, Settings(rows=1)).log_probs()
     return float(np.abs(recorded - wanted.numpy()).max())
@@ -165,16 +165,16 @@ def peak_in_child(of: str, model: str, method: str, case: Case) -> int:
     return measured_in_child(request)[0]["peak_bytes"]
 
 
-def rollout_work(played: Played, case: Case, model: VisionLanguageModel) -> Work:
+def rollout_work(counts: TokenCounts, case: Case, model: VisionLanguageModel) -> Work:
     """One group, as its tokens were counted; every sampled token has its vocabulary scores computed."""
     merge = model.renderer.vision.merge**2
     image, crop = grid(round(case.image * case.prompt)), grid(case.crop // case.crops)
     return Work(
-        prompt=played.prompt,
-        attempts=((played.sampled + played.observed) // (case.group * case.tasks),) * case.group,
-        loss_tokens=played.sampled // case.tasks,
+        prompt=counts.prompt,
+        rollouts=((counts.sampled + counts.observed) // (case.group * case.tasks),) * case.group,
+        loss_tokens=counts.sampled // case.tasks,
         prompt_images=(image[0] * image[1] * merge,),
-        attempt_images=((crop[0] * crop[1] * merge,) * case.crops,) * case.group,
+        rollout_images=((crop[0] * crop[1] * merge,) * case.crops,) * case.group,
     )
 
 

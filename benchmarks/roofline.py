@@ -6,11 +6,11 @@ pass over T tokens whose contexts (the tokens each attends to, itself included) 
 
     F(T, X) = 2 N T + 4 L a X
 
-For a prompt of P tokens with attempts of C_1 ... C_G tokens (without the last of each, from which nothing is
+For a prompt of P tokens with rollouts of C_1 ... C_G tokens (without the last of each, from which nothing is
 predicted) the contexts add up to::
 
     s(0, P) + sum_i s(P, C_i)        with  s(P, C) = P C + C (C + 1) / 2         prompt once
-    sum_i s(0, P + C_i)                                                          attempt by attempt
+    sum_i s(0, P + C_i)                                                          rollout by rollout
 
 A backward pass costs two forward passes, and recomputing activations for it costs one more. Recomputation is
 a choice of the implementation: it is counted in what a method computes, never in what the work needs.
@@ -127,18 +127,18 @@ class Work:
     """A group: one prompt and what was added to it, in tokens and patches."""
 
     prompt: int
-    attempts: tuple[int, ...]
+    rollouts: tuple[int, ...]
     loss_tokens: int
-    """Of all attempts together."""
+    """Of all rollouts together."""
     prompt_images: tuple[int, ...]
     """Patches of each."""
-    attempt_images: tuple[tuple[int, ...], ...]
-    """Patches of each image of each attempt."""
+    rollout_images: tuple[tuple[int, ...], ...]
+    """Patches of each image of each rollout."""
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Tokens of each attempt that something is predicted from: all but the last."""
-        return tuple(n - 1 for n in self.attempts)
+        """Tokens of each rollout that something is predicted from: all but the last."""
+        return tuple(n - 1 for n in self.rollouts)
 
     @property
     def tokens(self) -> int:
@@ -166,20 +166,20 @@ def training_flops(
         work: the group.
         decoder: sizes of the language model.
         vision: sizes of the tower.
-        shared: the prompt and its images once, which is all that the work needs; else once per attempt.
+        shared: the prompt and its images once, which is all that the work needs; else once per rollout.
         frozen: the tower takes no gradient.
         recompute: activations are computed again for the backward pass.
     """
     passes = 4 if recompute else 3
-    own = [image for images in work.attempt_images for image in images]
+    own = [image for images in work.rollout_images for image in images]
     if shared:
         tokens = work.tokens
         context = span(0, work.prompt) + sum(span(work.prompt, n) for n in work.inputs)
         images = [*work.prompt_images, *own]
     else:
-        tokens = sum(work.prompt + n for n in work.attempts)
-        context = sum(span(0, work.prompt + n) for n in work.attempts)
-        images = [*work.prompt_images * len(work.attempts), *own]
+        tokens = sum(work.prompt + n for n in work.rollouts)
+        context = sum(span(0, work.prompt + n) for n in work.rollouts)
+        images = [*work.prompt_images * len(work.rollouts), *own]
     text = passes * (decoder.linear(tokens) + decoder.attention(context))
     return text + (1 if frozen else passes) * vision.forward(images) + 3 * decoder.head(work.loss_tokens)
 
@@ -187,6 +187,6 @@ def training_flops(
 def rollout_flops(work: Work, decoder: DecoderSize, vision: VisionSize) -> float:
     """Every token of the group through the decoder once, every distinct image through the tower once."""
     context = span(0, work.prompt) + sum(span(work.prompt, n) for n in work.inputs)
-    images = [*work.prompt_images, *(image for images in work.attempt_images for image in images)]
+    images = [*work.prompt_images, *(image for images in work.rollout_images for image in images)]
     text = decoder.linear(work.tokens) + decoder.attention(context)
     return text + vision.forward(images) + decoder.head(work.loss_tokens)

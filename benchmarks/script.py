@@ -8,7 +8,7 @@ embedding of a token decides what comes next, because it outweighs whatever the 
     output row of a token of step k  =  sharp * c_{k-1}                          zero for all other tokens
 
 Every layer is computed and every token is drawn as with any other weights. The tokens of one step are equally
-likely, so that attempts differ: in the words before a call and in the box they cut out. All messages of one
+likely, so that rollouts differ: in the words before a call and in the box they cut out. All messages of one
 script have the same length, and each ends with a call.
 
 Shape legend: V vocabulary, D hidden width.
@@ -54,7 +54,7 @@ def crop_script(
     """A message of `tokens` tokens that ends with a call of `crop_image`.
 
     Args:
-        renderer: that of a checkpoint of `bench.shapes`, whose numbers are single tokens.
+        renderer: that of a checkpoint of `benchmarks.shapes`, whose numbers are single tokens.
         tokens: at least as many as the call takes, about 20.
         image: rows and columns of the picture, in tokens of the language model.
         crop: of the crop, whatever its box.
@@ -80,7 +80,7 @@ def crop_script(
 
 
 @torch.no_grad()
-def teach(model: VisionLanguageModel, script: Script, *, seed: int = 0) -> None:
+def write_script(model: VisionLanguageModel, script: Script, *, seed: int = 0) -> None:
     """Write the script into the embedding and the output matrix; the rest of the weights stay."""
     embed_VD, head_VD = model.decoder.embed_tokens.weight, model.hf.lm_head.weight
     assert embed_VD.data_ptr() != head_VD.data_ptr(), "a script needs an output matrix of its own"

@@ -1,7 +1,7 @@
 """A whole step of reinforcement learning on one group, by every method that can do one.
 
 `group` is this package's fast path (group engine, shared prefix), `local` its plain one (a batch per turn,
-padded rows), `trl` the training step of GRPOTrainer. All play the same scripted game (`bench.rollout`) and
+padded rows), `trl` the training step of GRPOTrainer. All play the same scripted workload (`benchmarks.rollout`) and
 end with the same optimiser.
 """
 
@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.cases import Case
 from benchmarks.methods.ours import Padded, Shared
-from benchmarks.methods.rollouts import Game, Ours, group_policy
+from benchmarks.methods.rollouts import Ours, Workload, group_policy
 from benchmarks.methods.steps import OurStep, StepMethod, TrlStep
 from benchmarks.reference.local_policy import LocalPolicy
 from benchmarks.rollout import (
@@ -46,43 +46,43 @@ def run(plan: RolloutPlan) -> Iterator[Record]:
 
 def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds: float) -> Iterator[Record]:
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
-        model, game = scripted(name, case)
+        model, workload = scripted(name, case)
         save_checkpoint(model, Path(folder))
-        made = {m: step_method(m, model, Path(folder), game) for m in methods}
+        made = {m: step_method(m, model, Path(folder), workload) for m in methods}
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
-    # All methods play the same script: one game counts the tokens of all.
-    played = Ours(model, game).run()
-    work = rollout_work(played, case, model)
+    # All methods play the same script: one workload counts the tokens of all.
+    counts = Ours(model, workload).run()
+    work = rollout_work(counts, case, model)
     needed = rollout_flops(work, decoder, vision)
     needed += training_flops(work, decoder, vision, shared=True, frozen=False)
     products = MatrixProducts(decoder, work.tokens, device=CPU, dtype=torch.float32)
     products()
     for method in made.values():
         method.run()
-        method.playing.clear()
+        method.generation_seconds.clear()
     tasks: dict[str, Callable[[], object]] = {m: method.run for m, method in made.items()}
     taken = interleaved(tasks | {MATRIX_PRODUCTS: products}, rounds=rounds, seconds=seconds, device=CPU)
     rate = products.flops / median(taken.pop(MATRIX_PRODUCTS))
     for method, times in taken.items():
         yield timed_record(times, taken[methods[0]]) | {
             "kind": "step", "model": name, "method": method, "case": case.name, **asdict(case),
-            **asdict(played), "playing_seconds": median(made[method].playing),
+            **asdict(counts), "generation_seconds": median(made[method].generation_seconds),
             "peak_bytes": peak_in_child("step", name, method, case), "flops_needed": needed,
             "matrix_flops_per_second": rate, "bound_seconds": needed / rate,
             "utilisation": needed / rate / median(times),
         }  # fmt: skip
 
 
-def step_method(name: str, model: VisionLanguageModel, folder: Path, game: Game) -> StepMethod:
+def step_method(name: str, model: VisionLanguageModel, folder: Path, workload: Workload) -> StepMethod:
     """The method of that name, on weights of its own read from `folder`: they are updated.
 
     Raises:
         MissingExtraError: its package is not installed.
     """
     if name == "trl":
-        return TrlStep(stock_model(folder), model.renderer, game)
+        return TrlStep(stock_model(folder), model.renderer, workload)
     own = VisionLanguageModel.load(folder)
     engine = group_policy() if name == "group" else None
     if engine is not None:
-        return OurStep(own, game, engine, Shared)
-    return OurStep(own, game, LocalPolicy, Padded)
+        return OurStep(own, workload, engine, Shared)
+    return OurStep(own, workload, LocalPolicy, Padded)

@@ -12,7 +12,7 @@ from pixelreasoner.core.recipe import shipped_recipes
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 SMALL = {
-    "nano/pretrain": ["n_scenes=12", "n_charts=4", "vision.steps=1", "vision.batch_size=4", "workers=1",
+    "nano/pretrain": ["n_scenes=12", "n_layouts=4", "vision.steps=1", "vision.batch_size=4", "workers=1",
                       "language.steps=2", "language.batch_size=2", "language.joint_steps=1"],
     "nano/synth": ["n=12", "workers=1"],
     "nano/sft": ["steps=2", "batch_size=4"],

@@ -27,19 +27,19 @@ from pixelreasoner.policy.base import Policy, Sampling
 
 
 @dataclass(frozen=True)
-class Game:
-    """What is played: a group of attempts at each task, each with so many crops."""
+class Workload:
+    """What is counts: a group of rollouts at each task, each with so many crops."""
 
     tasks: tuple[Task, ...]
     group: int
-    """Attempts at each."""
+    """Rollouts at each."""
     crops: int
     message: int
     """Tokens of a message at most."""
 
     @property
     def limits(self) -> Limits:
-        """The message after the last crop asks for another one, and ends the attempt."""
+        """The message after the last crop asks for another one, and ends the rollout."""
         return Limits(max_turns=self.crops + 1, max_operations=self.crops)
 
     @property
@@ -48,20 +48,20 @@ class Game:
 
 
 @dataclass(frozen=True)
-class Played:
-    """Tokens of a game."""
+class TokenCounts:
+    """Tokens of a workload."""
 
     prompt: int
     """Of the first prompt, its picture expanded."""
     sampled: int
-    """Of all attempts."""
+    """Of all rollouts."""
     observed: int
-    """Of all attempts, crops expanded."""
+    """Of all rollouts, crops expanded."""
 
 
 class RolloutMethod(Protocol):
-    def run(self) -> Played:
-        """Play the game once, with draws of its own, nothing remembered from the last time."""
+    def run(self) -> TokenCounts:
+        """Play the workload once, with draws of its own, nothing remembered from the last time."""
         ...
 
 
@@ -86,37 +86,39 @@ def crop_toolbox(renderer: QwenVLRenderer) -> Toolbox:
 class Ours:
     """`env.rollout` with a policy of this package; its trajectories are ready to be trained on."""
 
-    def __init__(self, model: VisionLanguageModel, game: Game, policy: PolicyMaker = LocalPolicy) -> None:
-        self._model, self._game, self._policy = model, game, policy
+    def __init__(
+        self, model: VisionLanguageModel, workload: Workload, policy: PolicyMaker = LocalPolicy
+    ) -> None:
+        self._model, self._workload, self._policy = model, workload, policy
         self._runs = 0
 
-    def run(self) -> Played:
-        return self.played(self.play())
+    def run(self) -> TokenCounts:
+        return self.count(self.generate())
 
-    def play(self) -> list[Trajectory]:
+    def generate(self) -> list[Trajectory]:
         """The trajectories, group after group."""
-        game, renderer = self._game, self._model.renderer
+        workload, renderer = self._workload, self._model.renderer
         self._runs += 1
         return rollout(
             [
                 RolloutRequest(task, turn_seed(self._runs, i))
-                for task in game.tasks
-                for i in range(game.group)
+                for task in workload.tasks
+                for i in range(workload.group)
             ],
             # New, as after an update: keys, values and features belong to the weights they were made with.
             policy=self._policy(self._model),
             renderer=renderer,
             toolbox=crop_toolbox(renderer),
-            sampling=game.sampling,
-            limits=game.limits,
+            sampling=workload.sampling,
+            limits=workload.limits,
         )
 
-    def played(self, trajectories: Sequence[Trajectory]) -> Played:
+    def count(self, trajectories: Sequence[Trajectory]) -> TokenCounts:
         layout = self._model.renderer.layout
         prompts = [len(layout(t.segments[:1])) for t in trajectories]
         sampled = sum(t.n_sampled_tokens for t in trajectories)
         whole = sum(len(layout(t.segments)) for t in trajectories)
-        return Played(prompts[0], sampled, whole - sampled - sum(prompts))
+        return TokenCounts(prompts[0], sampled, whole - sampled - sum(prompts))
 
 
 class TrlGeneration:
@@ -125,35 +127,35 @@ class TrlGeneration:
     What it does afterwards to the batch (padding, pixels for training, rewards) is not part of it.
     """
 
-    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, game: Game) -> None:
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, workload: Workload) -> None:
         """Raises MissingExtraError when TRL is not installed."""
         require_trl()
-        self._game, self._hf = game, hf
+        self._workload, self._hf = workload, hf
         # Our limit is per message, TRL's for the whole completion.
-        most = (game.crops + 1) * (game.message + 256)
+        most = (workload.crops + 1) * (workload.message + 256)
         arguments = trainer_parts(
-            hf, renderer, output_folder(self), group=game.group, tasks=len(game.tasks), settings=Settings(),
-            completion=4 * most, turns=game.crops,
+            hf, renderer, output_folder(self), group=workload.group, tasks=len(workload.tasks), settings=Settings(),
+            completion=4 * most, turns=workload.crops,
         )  # fmt: skip
         from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
         from trl.chat_template_utils import qwen3_template  # pyright: ignore[reportMissingImports]
 
         renderer.tokenizer.response_template = qwen3_template
-        tools = [crop_tool(renderer, task) for task in game.tasks]
+        tools = [crop_tool(renderer, task) for task in workload.tasks]
         self.trainer = GRPOTrainer(**arguments, tools=tools[:1])
         self.trainer.model_wrapped = hf
-        each = range(game.group)
+        each = range(workload.group)
         self._tools = [{tool.__name__: tool} for tool in tools for _ in each]
-        self._prompts = [trl_prompt(renderer, task) for task in game.tasks for _ in each]
+        self._prompts = [trl_prompt(renderer, task) for task in workload.tasks for _ in each]
 
-    def run(self) -> Played:
+    def run(self) -> TokenCounts:
         trainer = self.trainer
         self._hf.train()
         trainer._sync_tool_dicts = self._tools
         trainer._async_tool_dicts = [{} for _ in self._tools]
         prompt_ids, completion_ids, tool_mask, *_ = trainer._generate(self._prompts)
         sampled = sum(map(sum, tool_mask))
-        return Played(len(prompt_ids[0]), sampled, sum(map(len, completion_ids)) - sampled)
+        return TokenCounts(len(prompt_ids[0]), sampled, sum(map(len, completion_ids)) - sampled)
 
 
 def trl_prompt(renderer: QwenVLRenderer, task: Task) -> list[dict[str, Any]]:

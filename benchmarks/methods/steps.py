@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from benchmarks.methods.base import Settings
 from benchmarks.methods.ours import Padded, Shared
-from benchmarks.methods.rollouts import Game, Ours, PolicyMaker, TrlGeneration, trl_prompt
-from benchmarks.methods.trl_trainer import dealt_rewards
+from benchmarks.methods.rollouts import Ours, PolicyMaker, TrlGeneration, Workload, trl_prompt
+from benchmarks.methods.trl_trainer import alternating_rewards
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.models.vlm import VisionLanguageModel
@@ -21,7 +21,7 @@ OPTIM = OptimConfig(lr=1e-6)
 
 
 class StepMethod(Protocol):
-    playing: list[float]
+    generation_seconds: list[float]
     """Seconds of each step that went into playing the group."""
 
     def run(self) -> None:
@@ -33,16 +33,20 @@ class OurStep:
     """This package's loop, with a policy to play and a method to train."""
 
     def __init__(
-        self, model: VisionLanguageModel, game: Game, policy: PolicyMaker, train: type[Shared] | type[Padded]
+        self,
+        model: VisionLanguageModel,
+        workload: Workload,
+        policy: PolicyMaker,
+        train: type[Shared] | type[Padded],
     ) -> None:
         self._model, self._train = model, train
-        self._play = Ours(model, game, policy)
+        self._rollouts = Ours(model, workload, policy)
         self._optimizer = adamw(model.parameters(), OPTIM)
-        self.playing: list[float] = []
+        self.generation_seconds: list[float] = []
 
     def run(self) -> None:
-        group = tuple(timed(self._play.play, self.playing)())
-        scored = score_group(group, {"reward": dealt_rewards(group)}, scale="std")
+        group = tuple(timed(self._rollouts.generate, self.generation_seconds)())
+        scored = score_group(group, {"reward": alternating_rewards(group)}, scale="std")
         self._train(self._model, scored, Settings()).run()
         optimizer_step(self._optimizer, step=0, total=1, config=OPTIM)
 
@@ -50,17 +54,19 @@ class OurStep:
 class TrlStep:
     """`GRPOTrainer.training_step` with its generation, and the same optimiser after it."""
 
-    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, game: Game) -> None:
+    def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, workload: Workload) -> None:
         """Raises MissingExtraError when TRL is not installed."""
         self._hf = hf
         # Kept: it owns the folder that the trainer calls its output.
-        self._generation = TrlGeneration(hf, renderer, game)
+        self._generation = TrlGeneration(hf, renderer, workload)
         self._trainer = self._generation.trainer
         self._trainer.current_gradient_accumulation_steps = 1
-        self._inputs: list[dict[str, Any]] = [{"prompt": trl_prompt(renderer, game.tasks[0])}] * game.group
+        self._inputs: list[dict[str, Any]] = [
+            {"prompt": trl_prompt(renderer, workload.tasks[0])}
+        ] * workload.group
         self._optimizer = adamw(hf.parameters(), OPTIM)
-        self.playing: list[float] = []
-        self._trainer._generate = timed(self._trainer._generate, self.playing)
+        self.generation_seconds: list[float] = []
+        self._trainer._generate = timed(self._trainer._generate, self.generation_seconds)
 
     def run(self) -> None:
         self._trainer.training_step(self._hf, self._inputs, None)

@@ -138,7 +138,7 @@ def trainer_parts(
         hf: the model; the trainer adds a fused head to it.
         renderer: the checkpoint's.
         folder: what the trainer calls its output.
-        group: attempts per question.
+        group: rollouts per question.
         tasks: questions per batch.
         settings: of the benchmark.
         completion: most tokens after the prompt.
@@ -163,7 +163,7 @@ def trainer_parts(
     return {
         "model": hf,
         "args": config,
-        "reward_funcs": [dealt_rewards],
+        "reward_funcs": [alternating_rewards],
         "processing_class": image_processor(renderer),
         "train_dataset": Dataset.from_dict({"prompt": [[{"role": "user", "content": "?"}]] * group}),
     }
@@ -210,6 +210,6 @@ def _given_batches() -> type:
     return GivenBatches
 
 
-def dealt_rewards(completions: Sequence[Any], **_: Any) -> list[float]:
-    """Every other attempt is a success: what is measured is not whether the model is right."""
+def alternating_rewards(completions: Sequence[Any], **_: Any) -> list[float]:
+    """Every other rollout is a success: what is measured is not whether the model is right."""
     return [float(i % 2) for i in range(len(completions))]

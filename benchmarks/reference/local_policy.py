@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.reference.slab_cache import SlabCache
+from benchmarks.reference.block_cache import BlockCache
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
@@ -133,7 +133,7 @@ class LocalPolicy:
             of_row.append(index[key])
         features = self.features(block for layout in distinct for block in layout.blocks)
         batch = self.model.embed(distinct, features, left=True)
-        cache = SlabCache(len(self.model.decoder.layers))
+        cache = BlockCache(len(self.model.decoder.layers))
         hidden = self.model(batch, cache=cache)
         rows = torch.tensor(of_row, device=self.model.device)
         cache.select(rows)
@@ -159,7 +159,7 @@ class _State:
 
     row_B: np.ndarray
     """Index of each row's request."""
-    cache: SlabCache
+    cache: BlockCache
     mask_BK: Tensor
     position_B: Tensor
     """M-RoPE position of the next token; the three coordinates agree on text."""

@@ -31,11 +31,11 @@ def test_a_group_is_as_long_as_its_case(case: Case, renderer):
     work = work_of(group, layouts)
     # A picture has whole rows and columns: at most one row of tokens is missing.
     assert 0 <= case.prompt - work.prompt <= 1
-    assert work.prompt + np.array(work.attempts) == pytest.approx([len(row) for row in layouts])
-    assert np.mean(work.attempts) == pytest.approx(case.completion, abs=0.5)
-    assert max(work.attempts) > min(work.attempts)
+    assert work.prompt + np.array(work.rollouts) == pytest.approx([len(row) for row in layouts])
+    assert np.mean(work.rollouts) == pytest.approx(case.completion, abs=0.5)
+    assert max(work.rollouts) > min(work.rollouts)
     assert abs(sum(group.advantages)) < 1e-9
-    assert [len(images) for images in work.attempt_images] == [case.crops] * case.group
+    assert [len(images) for images in work.rollout_images] == [case.crops] * case.group
 
 
 def test_the_prompt_is_one_segment_and_only_messages_are_learned(renderer):

@@ -23,7 +23,7 @@ VISION = VisionSize(
     full_layers=1, window=2, mergers=2,
 )  # fmt: skip
 WORK = Work(
-    prompt=3, attempts=(2, 1), loss_tokens=3, prompt_images=(4,), attempt_images=((), (8,))
+    prompt=3, rollouts=(2, 1), loss_tokens=3, prompt_images=(4,), rollout_images=((), (8,))
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Miniature runs: the numbers exist, all methods agree, and all play the same game."""
+"""Miniature runs: the numbers exist, all methods agree, and all play the same workload."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from pixelreasoner.core.errors import ConfigError, MissingExtraError
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 CASE = Case(60, 40, 9, crops=1, group=3, image=0.6)
-GAME = Case(80, 100, 12, crops=1, group=2, spread=0.0, image=0.6)
+WORKLOAD = Case(80, 100, 12, crops=1, group=2, spread=0.0, image=0.6)
 OURS = ("shared", "padded", "stock")
 MODELS = ("tiny-qwen3", "tiny-qwen2.5")
 
@@ -61,12 +61,12 @@ def test_all_ways_of_training_agree_with_float64(model, frozen):
 
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_all_ways_of_playing_sample_the_same_script(tasks):
-    cases, methods = (replace(GAME, tasks=tasks),), ("group", "local")
+    cases, methods = (replace(WORKLOAD, tasks=tasks),), ("group", "local")
     plan = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=methods, rounds=2, minutes=0.0)
     _, *records = json.loads(json.dumps(list(rollout.run(plan))))
     assert [r["method"] for r in records] == ["group", "local"]
     for record in records:
-        # Two messages of (100 - 12 - 6) // 2 tokens by two attempts at each task.
+        # Two messages of (100 - 12 - 6) // 2 tokens by two rollouts at each task.
         assert record["sampled"] == tasks * 2 * 2 * 41
         assert record["largest_logp_difference"] < 1e-4
         assert record["bound_seconds"] > 0
@@ -74,10 +74,12 @@ def test_all_ways_of_playing_sample_the_same_script(tasks):
 
 
 def test_a_step_plays_and_trains():
-    plan = RolloutPlan(models=MODELS[1:], cases=(GAME,), methods=("group", "local"), rounds=2, minutes=0.0)
+    plan = RolloutPlan(
+        models=MODELS[1:], cases=(WORKLOAD,), methods=("group", "local"), rounds=2, minutes=0.0
+    )
     _, *records = json.loads(json.dumps(list(run_step(plan))))
     for record in records:
-        assert 0 < record["playing_seconds"] < record["seconds"]
+        assert 0 < record["generation_seconds"] < record["seconds"]
         assert record["sampled"] == 2 * 2 * 41
 
 
@@ -121,11 +123,11 @@ def test_trl_trains_and_plays_the_same():
     assert record["largest_logp_difference"] < 1e-5
     assert record["largest_gradient_difference"] < 1e-5
     both = ("local", "trl")
-    cases = (replace(GAME, tasks=2),)
-    game = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=both, rounds=2, minutes=0.0)
-    _, ours, theirs = rollout.run(game)
+    cases = (replace(WORKLOAD, tasks=2),)
+    workload = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=both, rounds=2, minutes=0.0)
+    _, ours, theirs = rollout.run(workload)
     assert [ours[k] for k in ("prompt", "sampled", "observed")] == [
         theirs[k] for k in ("prompt", "sampled", "observed")
     ]
-    _, _, step = run_step(RolloutPlan(models=MODELS[:1], cases=(GAME,), methods=both, rounds=2))
-    assert 0 < step["playing_seconds"] < step["seconds"]
+    _, _, step = run_step(RolloutPlan(models=MODELS[:1], cases=(WORKLOAD,), methods=both, rounds=2))
+    assert 0 < step["generation_seconds"] < step["seconds"]

@@ -1,6 +1,6 @@
 """Log-probabilities by one padded row per conversation: the plain way, next to `models.logprobs.score_row`.
 
-Pre-training reads where attention looks, row by row, and its lessons share no prompt. Tests and benchmarks
+Pre-training reads where attention looks, row by row, and its conversations share no prompt. Tests and benchmarks
 take it for the reference of packed rows.
 
 Shape legend: B rows, T tokens of the longest, N loss tokens of the batch.

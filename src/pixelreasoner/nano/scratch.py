@@ -219,7 +219,7 @@ def _attend_to_the_alike(model: Qwen3VLForConditionalGeneration) -> None:
     Keys start as queries, so that a token attends to tokens like it; outputs start as the transpose of
     orthogonal values, so that what is attended to is added as it is. A tower whose features lie along the
     words for what they show (`train.dense`) then makes the word "red" look at what is red, and take over
-    what is known of it, from the first step on. From unrelated matrices, this lookup takes a small model
+    what is known of it, from the first step on. From unrelated matrices, this target takes a small model
     more steps to find than everything else it learns. The norms of queries and keys bound the logits: at a
     gain of 1 and this head size, too low to tell one token of 64 from the others.
     """

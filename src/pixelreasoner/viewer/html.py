@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.viewer.scenes import view
+from pixelreasoner.viewer.steps import view
 
 
 def trajectory_html(trajectory: Trajectory) -> str:

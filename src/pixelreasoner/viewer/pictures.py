@@ -38,7 +38,7 @@ class Figure:
     display_width: int
     """The widest it is shown, in CSS pixels."""
     enlarged: bool
-    """Whether single pixels are meant to be seen; the page then shows them as squares."""
+    """Whether single pixels are meant to be observation; the page then shows them as squares."""
     label: str = ""
     note: str = ""
     marks: tuple[Mark, ...] = ()

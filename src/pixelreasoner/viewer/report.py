@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.html import render
 from pixelreasoner.viewer.plots import curve_svg, run_colours
-from pixelreasoner.viewer.scenes import view
+from pixelreasoner.viewer.steps import view
 
 MODEL_NAMES = {
     "base": "Base",

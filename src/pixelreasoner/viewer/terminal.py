@@ -12,21 +12,21 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Trajectory
-from pixelreasoner.viewer.scenes import CORRECT_METRIC, call_text, spoken
+from pixelreasoner.viewer.steps import CORRECT_METRIC, call_text, written_text
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
     """The whole trajectory, in reading order."""
     print_task(console, trajectory.task)
     for turn in trajectory.turns:
-        if words := spoken(turn):
+        if words := written_text(turn):
             console.print(Text(words))
         if turn.call is not None:
             print_call(console, turn.call)
         if turn.observation is not None:
             print_observation(console, turn.observation)
         if not turn.trainable:
-            console.print(Padding("[dim](deliberately wrong, not learned)[/]", (0, 0, 0, 2)))
+            console.print(Padding("[dim](deliberately wrong, not trained on)[/]", (0, 0, 0, 2)))
     print_outcome(console, trajectory)
 
 
@@ -54,14 +54,14 @@ def print_call(console: Console, call: ToolCall) -> None:
     console.print(Text("  ▸ ", style="bold yellow") + Text(call_text(call), style="yellow"))
 
 
-def print_observation(console: Console, seen: Observation) -> None:
+def print_observation(console: Console, observation: Observation) -> None:
     """What an operation returned, or why it could not be carried out."""
-    if not seen.valid:
-        console.print(Text(f"  ✗ {seen.text.strip()}", style="red"))
+    if not observation.valid:
+        console.print(Text(f"  ✗ {observation.text.strip()}", style="red"))
         return
-    parts = [seen.text.strip().rstrip(":")]
-    if seen.box is not None:
-        b = seen.box
+    parts = [observation.text.strip().rstrip(":")]
+    if observation.box is not None:
+        b = observation.box
         parts.append(f"pixels {b.x1:.0f}, {b.y1:.0f} to {b.x2:.0f}, {b.y2:.0f}")
     console.print(Text(f"  ✓ {' · '.join(p for p in parts if p)}", style="green"))
 

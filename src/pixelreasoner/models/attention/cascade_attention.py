@@ -1,17 +1,17 @@
-"""Attention for sampling many conversations at once, in which the attempts of a group share their prompt.
+"""Attention for sampling many conversations at once, in which the rollouts of a group share their prompt.
 
 One pass of the decoder gets one row of tokens, without padding::
 
-    [ one token for each of the B conversations that are speaking | new tokens of a | new tokens of b | ... ]
+    [ one token for each of the B conversations that are generating | new tokens of a | new tokens of b | ... ]
 
-The first part is decoding. Its tokens attend to two regions, as in `models.shared_prefix`: the prompt,
-whose keys and values lie in memory once for the whole group, and the conversation's own tail. All tokens
+The first part is decoding. Its tokens attend to two regions, as in `models.attention.shared_prefix`: the prompt,
+whose keys and values lie in memory once for the whole group, and the conversation's own sequence. All tokens
 that share a prompt read it together, folded into the query dimension, and the two are merged by the
 log-sum-exp of their scores::
 
-    out = out_prompt + (out_tail - out_prompt) * sigmoid(lse_tail - lse_prompt)
+    out = out_prompt + (out_sequence - out_prompt) * sigmoid(lse_sequence - lse_prompt)
 
-The other part is prefill: whole prompts, or what an operation added to a tail, each by one stock call.
+The other part is prefill: whole prompts, or what an operation added to a sequence, each by one stock call.
 
 Shape legend: N tokens of the row, T tokens of a piece, B decoding rows, P prompts, M the most rows of one
 prompt, H query heads, K key-value heads, G = H / K, D head width, S tokens that are attended to.
@@ -47,7 +47,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Decoding:
-    """One new token for each of the rows [0, B) of the pool of tails, which has room for it."""
+    """One new token for each of the rows [0, B) of the pool of sequences, which has room for it."""
 
     held_B: Sequence[int]
     """Tokens each row held before."""
@@ -63,26 +63,26 @@ class CascadePlan:
     def __init__(
         self,
         prompts: KeyValuePool,
-        tails: KeyValuePool,
+        sequences: KeyValuePool,
         decoding: Decoding,
         pieces: Sequence[Piece],
         device: torch.device,
     ) -> None:
         """The row holds `decoding`'s tokens, then those of `pieces`, in this order."""
-        self.prompts, self.tails, self.pieces = prompts, tails, list(pieces)
+        self.prompts, self.sequences, self.pieces = prompts, sequences, list(pieces)
         self.n_decoding = len(decoding.held_B)
         self._masks = [_causal(piece, device) for piece in pieces]
         if not self.n_decoding:
             return
         held_B, prompt_B = np.asarray(decoding.held_B), np.asarray(decoding.prompt_B)
-        self._longest_tail = int(held_B.max()) + 1
+        self._longest_sequence = int(held_B.max()) + 1
         self._longest_prompt = max(decoding.prompt_tokens_P)
         self._n_prompts = len(decoding.prompt_tokens_P)
         rank_B, self._most = _ranks(prompt_B)
         held = torch.from_numpy(held_B).to(device)
         self._row_B, self._held_B = torch.arange(self.n_decoding, device=device), held
         self._cell_B = torch.from_numpy(prompt_B * self._most + rank_B).to(device)
-        self._tail_bias = _bias(held + 1, self._longest_tail)
+        self._sequence_bias = _bias(held + 1, self._longest_sequence)
         prompt_tokens_P = torch.tensor(decoding.prompt_tokens_P, device=device)
         self._prompt_bias = _bias(prompt_tokens_P, self._longest_prompt)
 
@@ -113,17 +113,17 @@ class CascadePlan:
 
     def _decode(self, layer: int, q_HBD: Tensor, k_KBD: Tensor, v_KBD: Tensor, scale: float) -> Tensor:
         """The decoding tokens, [B, H, D]."""
-        held = self.tails.layer(layer, k_KBD)
+        held = self.sequences.layer(layer, k_KBD)
         held[0][self._row_B, :, self._held_B] = k_KBD.transpose(0, 1)
         held[1][self._row_B, :, self._held_B] = v_KBD.transpose(0, 1)
-        keys, values = held[:, : self.n_decoding, :, : self._longest_tail]
+        keys, values = held[:, : self.n_decoding, :, : self._longest_sequence]
         q_BKGD = q_HBD.transpose(0, 1).unflatten(1, (keys.shape[1], -1))
-        out_tail, lse_tail = _read(q_BKGD, keys, values, self._tail_bias, scale)
+        out_sequence, lse_sequence = _read(q_BKGD, keys, values, self._sequence_bias, scale)
 
         keys, values = self.prompts.layer(layer)[:, : self._n_prompts, :, : self._longest_prompt]
         out, lse = _read(self._by_prompt(q_BKGD), keys, values, self._prompt_bias, scale)
         out, lse = self._by_row(out), self._by_row(lse)
-        merged_BKGD = torch.lerp(out, out_tail, torch.sigmoid(lse_tail - lse))
+        merged_BKGD = torch.lerp(out, out_sequence, torch.sigmoid(lse_sequence - lse))
         return merged_BKGD.flatten(1, 2).to(q_HBD.dtype)
 
     def _by_prompt(self, q_BKGD: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Teaching where to look: while a model names a place, its attention is asked to follow the way there.
+"""Teaching where to look: while a model names a region, its attention is asked to follow the way there.
 
-A lesson says what the colour words of its answers stand for: "The red card is here. {"bbox_2d": [540, ...",
-or "The red card reads K." Seven lookups lead from the word to what is said of it, each in one layer:
+A conversation says what the colour words of its answers stand for: "The red card is here. {"bbox_2d": [540, ...",
+or "The red card reads K." Seven targets lead from the word to what is said of it, each in one layer:
 
 ==== ===== ======================================================= =============================
  #   layer which tokens                                            look at
@@ -15,14 +15,14 @@ or "The red card reads K." Seven lookups lead from the word to what is said of i
  7   3     the same                                                that number, before its frames
 ==== ===== ======================================================= =============================
 
-With A the layer's attention and n the tokens of a lookup, each adds ::
+With A the layer's attention and n the tokens of a target, each adds ::
 
-    L_point = - mean_n log( mean_h sum_{s in place(n)} A[h, n, s] )
+    L_point = - mean_n log( mean_h sum_{s in region(n)} A[h, n, s] )
 
 Without it, a small decoder trained from random weights learns to box whatever stands out, and finds the way
 word -> thing -> coordinates late or never: numbers alone say too little about where they were to be read.
 
-Shape legend: B rows, T tokens of the longest row, S the same as looked at, N looking tokens, H heads.
+Shape legend: B rows, T tokens of the longest row, S the same as looked at, N targets tokens, H heads.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ from pixelreasoner.tasks.pixelworld.questions import Place
 
 BoolArray = npt.NDArray[np.bool_]
 LAYERS = (0, 1, 1, 0, 1, 2, 3)
-"""Of the seven lookups, in the order of the table above."""
-TELLING = frozenset({"reads", "is"})
+"""Of the seven targets, in the order of the table above."""
+VERBS = frozenset({"reads", "is"})
 MARKER_TOKENS = 4
 """How far before a video block the numbers of its frames may stand."""
 
 
-class Lookup:
+class AttentionTarget:
     """Tokens of one row that should look somewhere, and where."""
 
     def __init__(self) -> None:
-        self.at_N: list[int] = []
-        self.place_NT: list[BoolArray] = []
+        self.query_N: list[int] = []
+        self.keys_NT: list[BoolArray] = []
 
-    def add(self, at: int, place_T: BoolArray) -> None:
-        """Nothing is asked of a token whose place is empty."""
-        if place_T.any():
-            self.at_N.append(at)
-            self.place_NT.append(place_T)
+    def add(self, at: int, keys_T: BoolArray) -> None:
+        """Nothing is asked of a token whose region is empty."""
+        if keys_T.any():
+            self.query_N.append(at)
+            self.keys_NT.append(keys_T)
 
 
-class PlaceReader:
-    """Finds the lookups in a row, by the keys of the operations' arguments and the words that name things."""
+class TargetReader:
+    """Finds the targets in a row, by the keys of the operations' arguments and the words that name things."""
 
     def __init__(self, model: VisionLanguageModel, words: Iterable[str]) -> None:
         """`words` are those that tell things apart; only ones that are a single token count."""
@@ -76,44 +76,44 @@ class PlaceReader:
         self._number = {i: int(text) for i, text in vocabulary.items() if text.isascii() and text.isdigit()}
         wanted = set(words)
         self._words = {i for i, text in vocabulary.items() if text.strip() in wanted}
-        self._telling = {i for i, text in vocabulary.items() if text.strip() in TELLING}
+        self._verbs = {i for i, text in vocabulary.items() if text.strip() in VERBS}
         self._space = {i for i, text in vocabulary.items() if text == " "}
         self._merge = model.renderer.vision.merge
 
-    def read(self, layout: Layout, mask: BoolArray, places: Sequence[Place]) -> tuple[Lookup, ...]:
-        """The seven lookups.
+    def read(self, layout: Layout, mask: BoolArray, regions: Sequence[Place]) -> tuple[AttentionTarget, ...]:
+        """The seven targets.
 
-        `mask` marks the recorded tokens that are learned; `places` has one for each colour word among them,
+        `mask` marks the recorded tokens that are learned; `regions` has one for each colour word among them,
         in order: in the latest image before it, or in the video.
         """
         ids, learned_T = layout.ids_T.tolist(), mask[layout.owner_T]
-        lookups = [Lookup() for _ in LAYERS]
-        word_image, box_word, telling_word, frame_marker, word_frames, frames_word, frames_marker = lookups
-        markers = self._mark(layout, frame_marker)
-        left = list(places)
-        word, place_T = None, np.zeros(len(ids), np.bool_)
+        targets = [AttentionTarget() for _ in LAYERS]
+        word_image, box_word, verb_word, frame_marker, word_frames, frames_word, frames_marker = targets
+        markers = self._add_markers(layout, frame_marker)
+        left = list(regions)
+        word, keys_T = None, np.zeros(len(ids), np.bool_)
         for at in np.flatnonzero(learned_T).tolist():
             token = ids[at]
             if token in self._words:
                 word = at
-                place_T = self._place(layout, at, left.pop(0))
-                word_image.add(at, place_T)
-            elif word is not None and token in self._telling:
-                telling_word.add(at, _only(word, len(ids)))
+                keys_T = self._tokens_of(layout, at, left.pop(0))
+                word_image.add(at, keys_T)
+            elif word is not None and token in self._verbs:
+                verb_word.add(at, _single(word, len(ids)))
                 if ids[at + 1 : at + 2] and ids[at + 1] in self._space:  # a digit stands after a space
-                    telling_word.add(at + 1, _only(word, len(ids)))
+                    verb_word.add(at + 1, _single(word, len(ids)))
             elif word is not None and token in self._box_keys | self._frame_keys:
-                lookup = box_word if token in self._box_keys else frames_word
+                target = box_word if token in self._box_keys else frames_word
                 for i in self._numbers_after(ids, at):
-                    lookup.add(i - 1, _only(word, len(ids)))
+                    target.add(i - 1, _single(word, len(ids)))
                     if token in self._frame_keys and ids[i] in markers:
-                        frames_marker.add(i - 1, _only(markers[ids[i]], len(ids)))
+                        frames_marker.add(i - 1, _single(markers[ids[i]], len(ids)))
                 if token in self._frame_keys:
-                    word_frames.add(word, place_T)
-        assert not left, f"{len(left)} places more than words that name them"
-        return tuple(lookups)
+                    word_frames.add(word, keys_T)
+        assert not left, f"{len(left)} regions more than words that name them"
+        return tuple(targets)
 
-    def _mark(self, layout: Layout, lookup: Lookup) -> dict[int, int]:
+    def _add_markers(self, layout: Layout, target: AttentionTarget) -> dict[int, int]:
         """Every token of a video block looks at the first number before the block.
 
         Returns where the numbers of all frames stand, by their token.
@@ -125,7 +125,7 @@ class PlaceReader:
             if block.kind == "video" and numbers:
                 found |= {int(layout.ids_T[i]): i for i in numbers}
                 for at in range(span.start, span.stop):
-                    lookup.add(at, _only(numbers[0], len(layout)))
+                    target.add(at, _single(numbers[0], len(layout)))
         return found
 
     def _numbers_after(self, ids: Sequence[int], at: int) -> list[int]:
@@ -135,31 +135,31 @@ class PlaceReader:
             end += 2
         return list(range(at + 1, end, 2))
 
-    def _place(self, layout: Layout, at: int, place: Place) -> BoolArray:
-        """Tokens that show a place: of the latest image before `at`, or of the frames it names."""
-        place_T = np.zeros(len(layout), np.bool_)
-        if place.frames:
+    def _tokens_of(self, layout: Layout, at: int, region: Place) -> BoolArray:
+        """Tokens that show a region: of the latest image before `at`, or of the frames it names."""
+        keys_T = np.zeros(len(layout), np.bool_)
+        if region.frames:
             seen = 0
             for block, span in _spans(layout):
                 if block.kind == "video":
                     here = range(seen + 1, seen + len(block.frames) + 1)
                     seen = here[-1]
-                    if set(place.frames).intersection(here):
-                        place_T[span] = self._covered(block, place)
-            return place_T
+                    if set(region.frames).intersection(here):
+                        keys_T[span] = self._covered(block, region)
+            return keys_T
         images = [(b, span) for b, span in _spans(layout) if b.kind == "image" and span.stop <= at]
         if images:
             block, span = images[-1]
-            place_T[span] = self._covered(block, place)
-        return place_T
+            keys_T[span] = self._covered(block, region)
+        return keys_T
 
-    def _covered(self, block: VisualBlock, place: Place) -> BoolArray:
+    def _covered(self, block: VisualBlock, region: Place) -> BoolArray:
         """The block's tokens that the boxes cover: those with their centre inside, or the nearest."""
         rows, columns = (n // self._merge for n in block.grid_thw[1:])
         height, width = block.frames.shape[1:3]
         y_R, x_C = (np.arange(rows) + 0.5) * height / rows, (np.arange(columns) + 0.5) * width / columns
         covered_RC = np.zeros((rows, columns), np.bool_)
-        for box in place.boxes:
+        for box in region.boxes:
             inside_RC = np.outer((box.y1 <= y_R) & (y_R <= box.y2), (box.x1 <= x_C) & (x_C <= box.x2))
             if not inside_RC.any():
                 x, y = box.center
@@ -168,10 +168,10 @@ class PlaceReader:
         return covered_RC.ravel()
 
 
-def _only(index: int, length: int) -> BoolArray:
-    place_T = np.zeros(length, np.bool_)
-    place_T[index] = True
-    return place_T
+def _single(index: int, length: int) -> BoolArray:
+    keys_T = np.zeros(length, np.bool_)
+    keys_T[index] = True
+    return keys_T
 
 
 def _spans(layout: Layout) -> Iterator[tuple[VisualBlock, slice]]:
@@ -184,11 +184,11 @@ def _spans(layout: Layout) -> Iterator[tuple[VisualBlock, slice]]:
         done += block.n_tokens
 
 
-class Pointing:
-    """Listens to the first attention layers of a Qwen3-VL decoder: how far do they look from their places?"""
+class AttentionSupervision:
+    """Listens to the first attention layers of a Qwen3-VL decoder: how far do they look from their regions?"""
 
     def __init__(self, model: VisionLanguageModel) -> None:
-        """Raises ConfigError when the decoder is too shallow for the lookups."""
+        """Raises ConfigError when the decoder is too shallow for the targets."""
         n_layers, needed = len(model.decoder.layers), max(LAYERS) + 1
         if n_layers < needed:
             raise ConfigError(
@@ -199,7 +199,7 @@ class Pointing:
         self._input: dict[int, tuple[Tensor, tuple[Tensor, Tensor]]] = {}
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def recording(self) -> Iterator[None]:
         """Within it, what went into the layers in the latest pass is remembered."""
 
         def hook(layer: int) -> Any:
@@ -215,11 +215,11 @@ class Pointing:
             yield
         self._input.clear()
 
-    def losses(self, rows: Sequence[tuple[Lookup, ...]]) -> list[Tensor]:
-        """Per lookup, - sum_n log(...) over the rows of the latest pass, which were padded on the right."""
-        assert self._input, "asked for while listening, after a pass"
+    def losses(self, rows: Sequence[tuple[AttentionTarget, ...]]) -> list[Tensor]:
+        """Per target, - sum_n log(...) over the rows of the latest pass, which were padded on the right."""
+        assert self._input, "asked for while recording, after a pass"
         scores = {layer: self._scores(layer) for layer in set(LAYERS)}
-        return [_missed(scores[layer], [row[i] for row in rows]) for i, layer in enumerate(LAYERS)]
+        return [_target_loss(scores[layer], [row[i] for row in rows]) for i, layer in enumerate(LAYERS)]
 
     def _scores(self, layer: int) -> Tensor:
         """What the layer's attention puts into the softmax, [B, T, H, S]."""
@@ -232,19 +232,19 @@ class Pointing:
         return (q @ k.mT * a.scaling).transpose(1, 2)
 
 
-def _missed(scores_BTHS: Tensor, lookups: Sequence[Lookup]) -> Tensor:
-    """- sum_n log(...) of one lookup over the rows."""
-    row_N = [b for b, lookup in enumerate(lookups) for _ in lookup.at_N]
+def _target_loss(scores_BTHS: Tensor, targets: Sequence[AttentionTarget]) -> Tensor:
+    """- sum_n log(...) of one target over the rows."""
+    row_N = [b for b, target in enumerate(targets) for _ in target.query_N]
     device, width = scores_BTHS.device, scores_BTHS.shape[1]
     if not row_N:
         return torch.zeros((), device=device)
-    place_NS = np.zeros((len(row_N), width), np.bool_)
-    for n, place_T in enumerate(p for lookup in lookups for p in lookup.place_NT):
-        place_NS[n, : len(place_T)] = place_T
-    at_N = torch.tensor([n for lookup in lookups for n in lookup.at_N], device=device)
-    scores_NHS = scores_BTHS[torch.tensor(row_N, device=device), at_N].float()
-    later_NS = torch.arange(width, device=device) > at_N[:, None]
+    keys_NS = np.zeros((len(row_N), width), np.bool_)
+    for n, keys_T in enumerate(p for target in targets for p in target.keys_NT):
+        keys_NS[n, : len(keys_T)] = keys_T
+    query_N = torch.tensor([n for target in targets for n in target.query_N], device=device)
+    scores_NHS = scores_BTHS[torch.tensor(row_N, device=device), query_N].float()
+    later_NS = torch.arange(width, device=device) > query_N[:, None]
     log_a_NHS = scores_NHS.masked_fill(later_NS[:, None], -torch.inf).log_softmax(-1)
-    elsewhere_NS = ~torch.from_numpy(place_NS).to(device)
-    on_place_NH = log_a_NHS.masked_fill(elsewhere_NS[:, None], -torch.inf).logsumexp(-1)
-    return -(on_place_NH.logsumexp(-1) - np.log(on_place_NH.shape[1])).sum()
+    elsewhere_NS = ~torch.from_numpy(keys_NS).to(device)
+    on_target_NH = log_a_NHS.masked_fill(elsewhere_NS[:, None], -torch.inf).logsumexp(-1)
+    return -(on_target_NH.logsumexp(-1) - np.log(on_target_NH.shape[1])).sum()

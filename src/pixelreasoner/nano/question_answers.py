@@ -1,4 +1,4 @@
-"""What lessons are made of: pictures as a model sees them, and questions about them with their answers."""
+"""What conversations are made of: pictures as a model sees them, and questions about them with their answers."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ LEGIBLE_DOT_PX = 3.2
 
 
 @dataclass(frozen=True)
-class Exchange:
+class QuestionAnswer:
     """A question with its answer, and the pictures it brings along, if any; it is about the last of them."""
 
     question: str
     answer: str
-    places: questions.Places
+    regions: questions.Places
     """What the colour words of the answer stand for, in order, in pixels of the picture or video at hand."""
     media: tuple[Media, ...] = ()
 
@@ -120,8 +120,8 @@ def legible(thing: Thing) -> bool:
     return thing.detail_px >= (LEGIBLE_DOT_PX if thing.noun == "board" else LEGIBLE_GLYPH_PX)
 
 
-def spoken_box(box: Box, size: Size) -> list[int]:
-    """A box as the lessons say it: thousandths of the picture, rounded outward."""
+def written_box(box: Box, size: Size) -> list[int]:
+    """A box as the conversations say it: thousandths of the picture, rounded outward."""
     b = box.clip(size).to(Unit.RELATIVE, size)
     step = COORDINATE_STEP
     low = [int(v // step * step) for v in (b.x1, b.y1)]
@@ -134,19 +134,19 @@ def box_of(thing: Thing, size: Size, where: str = WHERE[0]) -> str:
 
     `where` says what stands between the two, so that the name is looked up wherever it was said.
     """
-    box = json.dumps({"bbox_2d": spoken_box(thing.box, size)})
+    box = json.dumps({"bbox_2d": written_box(thing.box, size)})
     return f"{questions.capital(thing.name)}{where.format(box=box)}"
 
 
-def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
+def locate(thing: Thing, size: Size, rng: np.random.Generator) -> QuestionAnswer:
     """Grounding: the box of a thing, or one with room around it."""
     where = WHERE[int(rng.integers(len(WHERE)))]
-    place = (questions.place_of(thing),)
+    region = (questions.place_of(thing),)
     if rng.random() >= ROOMY:
-        return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), place)
+        return QuestionAnswer(f"Locate {thing.name}.", box_of(thing, size, where), region)
     room = float(rng.uniform(*ROOM)) * max(thing.box.width, thing.box.height)
     roomy = replace(thing, box=thing.box.pad(room))
-    return Exchange(f"Locate {thing.name} with room around it.", box_of(roomy, size, where), place)
+    return QuestionAnswer(f"Locate {thing.name} with room around it.", box_of(roomy, size, where), region)
 
 
 def frames_of(thing: Thing) -> str:
@@ -154,19 +154,21 @@ def frames_of(thing: Thing) -> str:
     return f"{questions.capital(thing.name)}\n" + json.dumps({"target_frames": list(thing.frames)})
 
 
-def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
+def locate_all(things: Sequence[Thing], size: Size) -> QuestionAnswer:
     """Detection: every thing with its box, in the order given."""
-    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things), places_of(things))
+    return QuestionAnswer(
+        "Locate everything.", "\n".join(box_of(t, size) for t in things), regions_of(things)
+    )
 
 
-def read_all(things: Sequence[Thing]) -> Exchange:
+def read_all(things: Sequence[Thing]) -> QuestionAnswer:
     """Transcription: what every thing shows, in the order given."""
-    told = [described(t) for t in things]
-    places = tuple(place for _, about in told for place in about)
-    return Exchange("Read everything.", " ".join(text for text, _ in told), places)
+    sentences = [described(t) for t in things]
+    regions = tuple(region for _, about in sentences for region in about)
+    return QuestionAnswer("Read everything.", " ".join(text for text, _ in sentences), regions)
 
 
-def places_of(things: Sequence[Thing]) -> questions.Places:
+def regions_of(things: Sequence[Thing]) -> questions.Places:
     """Where each thing as a whole is, in the order given."""
     return tuple(questions.place_of(t) for t in things)
 
@@ -174,18 +176,18 @@ def places_of(things: Sequence[Thing]) -> questions.Places:
 def described(thing: Thing) -> tuple[str, questions.Places]:
     """A sentence with all that can be read off a thing, and what its colour words stand for."""
     if thing.glyph:
-        return questions.reading(thing), places_of([thing])
+        return questions.reading(thing), regions_of([thing])
     if questions.holds_pair(thing):
         first, second = thing.dots
         side = questions.side_of(first, second)
         text = f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
-        return text, (*places_of([thing]), questions.Place((second.box,)), questions.Place((first.box,)))
+        return text, (*regions_of([thing]), questions.Place((second.box,)), questions.Place((first.box,)))
     colours = list(dict.fromkeys(d.colour for d in thing.dots))
     counts = [f"the number of {c} dots is {sum(d.colour == c for d in thing.dots)}" for c in colours]
     dots = [questions.Place(tuple(d.box for d in thing.dots if d.colour == c)) for c in colours]
-    return f"On {thing.name}, {' and '.join(counts)}.", (*places_of([thing]), *dots)
+    return f"On {thing.name}, {' and '.join(counts)}.", (*regions_of([thing]), *dots)
 
 
-def answered(question: questions.Question) -> Exchange:
+def answered(question: questions.Question) -> QuestionAnswer:
     """One question, answered in a sentence with the answer in a box."""
-    return Exchange(question.text, f"{question.claim} \\boxed{{{question.answer}}}", question.about)
+    return QuestionAnswer(question.text, f"{question.claim} \\boxed{{{question.answer}}}", question.about)

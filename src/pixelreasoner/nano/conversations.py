@@ -1,6 +1,6 @@
 """Lessons for a model that has yet to learn to see: dense questions about pictures, never an operation.
 
-One scene gives the overview with questions about where things are and what the legible ones show, and a
+One scene gives the full_image with questions about where things are and what the legible ones show, and a
 few close-ups, each with its own questions. This is what a general vision-language model already knows
 before the warm start: grounding, reading, counting, and looking at the picture a question came with.
 """
@@ -17,8 +17,8 @@ from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Media, Picture, Video
-from pixelreasoner.nano.exchanges import (
-    Exchange,
+from pixelreasoner.nano.question_answers import (
+    QuestionAnswer,
     View,
     answered,
     around,
@@ -28,8 +28,8 @@ from pixelreasoner.nano.exchanges import (
     legible,
     locate,
     locate_all,
-    places_of,
     read_all,
+    regions_of,
     view_of,
 )
 from pixelreasoner.tasks.pixelworld import questions
@@ -38,17 +38,17 @@ from pixelreasoner.tasks.pixelworld.things import Scene, Thing
 ALL_AT_ONCE = 0.5
 """How often a picture is described as a whole rather than thing by thing."""
 GUESSED = 3
-"""How many things in an overview that are too small to read are asked about all the same, in a lesson of
+"""How many things in an full_image that are too small to read are asked about all the same, in a conversation of
 their own. To choose among what a question offers is learned on these: where the answer can be read, no
 choices are needed, and among other questions these weigh too little."""
 IN_ONE = 0.25
 """How often the pictures of a scene follow one another in one conversation."""
 BESIDE = 0.5
-"""How often a close-up that makes a lesson of its own is shown after the picture it was taken from."""
-AWAITED = 0.7
-"""How often there is a lesson in which the question comes first and the close-up that answers it later.
+"""How often a close-up that makes a conversation of its own is shown after the picture it was taken from."""
+DEFERRED = 0.7
+"""How often there is a conversation in which the question comes first and the close-up that answers it later.
 Whoever reads what an operation returned answers a question that lies some messages back."""
-MISSED = 0.4
+DISTRACTED = 0.4
 """How often another close-up comes between the two, without what the question is about."""
 NEAREST, FARTHEST = 1.1, 9.0
 """Side of the close-up that answers such a question, in sides of the thing; half of them are wider than the
@@ -58,71 +58,79 @@ NOWHERE: questions.Places = (questions.Place(()),)
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A conversation about one scene; the first exchange brings the first picture."""
+class SyntheticConversation:
+    """A conversation about one scene; the first pair brings the first picture."""
 
-    exchanges: tuple[Exchange, ...]
+    pairs: tuple[QuestionAnswer, ...]
     views: tuple[View, ...]
-    """What is in the lesson to see, for dense supervision of the vision tower."""
+    """What is in the conversation to see, for dense supervision of the vision tower."""
 
 
-def lessons(
+def synthetic_conversations(
     scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, vision: VisionSpec
-) -> list[Lesson]:
-    """The lessons of a scene: its overview, then some close-ups; everything is drawn from `rng`.
+) -> list[SyntheticConversation]:
+    """The conversations of a scene: its full_image, then some close-ups; everything is drawn from `rng`.
 
-    Most pictures make a lesson of their own: short conversations teach more per second than long ones. In
-    the others the close-ups follow the overview, as an operation's result will. A close-up with a lesson of
-    its own may come beside the overview, in one question about both: whoever is to read what an operation
-    returned must not read the picture it came from. And a question may come first, with the overview, and
+    Most pictures make a conversation of their own: short conversations teach more per second than long ones. In
+    the others the close-ups follow the full_image, as an operation's result will. A close-up with a conversation of
+    its own may come beside the full_image, in one question about both: whoever is to read what an operation
+    returned must not read the picture it came from. And a question may come first, with the full_image, and
     the close-up that answers it later, as after an operation.
     """
     in_one = bool(rng.random() < IN_ONE)
     if isinstance(scene.media, Video):
-        pages = _clip_pages(scene, scene.media, rng, chat_format, vision, in_one)
+        conversations = _clip_conversations(scene, scene.media, rng, chat_format, vision, in_one)
     else:
-        pages = _still_pages(scene, scene.media, rng, chat_format, vision, in_one)
+        conversations = _picture_conversations(scene, scene.media, rng, chat_format, vision, in_one)
     if in_one:
-        exchanges = tuple(e for page in pages for e in page.exchanges)
-        return [Lesson(exchanges, tuple(view for page in pages for view in page.views))]
-    return pages
+        pairs = tuple(e for conversation in conversations for e in conversation.pairs)
+        return [
+            SyntheticConversation(
+                pairs, tuple(view for conversation in conversations for view in conversation.views)
+            )
+        ]
+    return conversations
 
 
-def _page(asked: Sequence[Exchange], views: Sequence[View], *media: Media) -> Lesson:
+def _conversation(
+    asked: Sequence[QuestionAnswer], views: Sequence[View], *media: Media
+) -> SyntheticConversation:
     """Questions about the last of some pictures or clips, the first of which brings them along."""
-    return Lesson((replace(asked[0], media=media), *asked[1:]), tuple(views))
+    return SyntheticConversation((replace(asked[0], media=media), *asked[1:]), tuple(views))
 
 
-def _still_pages(
+def _picture_conversations(
     scene: Scene,
     picture: Picture,
     rng: np.random.Generator,
     chat_format: ChatFormat,
     vision: VisionSpec,
     in_one: bool,
-) -> list[Lesson]:
+) -> list[SyntheticConversation]:
     size = picture.size
-    overview = view_of(picture, scene.things, Box(0, 0, *size), vision.image, vision.factor)
-    pages = [_page(_questions_on(overview, rng, n_places=3), [overview], overview.media)]
-    if not in_one and (guesses := _guesses(overview.things, rng)):
-        pages.append(_page(guesses, (), overview.media))
+    full_image = view_of(picture, scene.things, Box(0, 0, *size), vision.image, vision.factor)
+    conversations = [_conversation(_questions_on(full_image, rng, n_boxes=3), [full_image], full_image.media)]
+    if not in_one and (guesses := _guesses(full_image.things, rng)):
+        conversations.append(_conversation(guesses, (), full_image.media))
     for index in rng.permutation(len(scene.things))[: int(rng.integers(1, 4))].tolist():
         region = close_up(rng, scene.things[index], size)
         view = view_of(picture, scene.things, region, vision.crop, vision.factor)
-        if about := _questions_on(view, rng, n_places=1):
-            before = (overview.media,) if not in_one and rng.random() < BESIDE else ()
-            pages.append(_page(about, [view], *before, view.media))
-        if not in_one and rng.random() < AWAITED:
+        if about := _questions_on(view, rng, n_boxes=1):
+            before = (full_image.media,) if not in_one and rng.random() < BESIDE else ()
+            conversations.append(_conversation(about, [view], *before, view.media))
+        if not in_one and rng.random() < DEFERRED:
             thing = scene.things[index]
-            missed = _without(thing, scene, rng, chat_format, vision) if rng.random() < MISSED else None
+            distractor = (
+                _distractor(thing, scene, rng, chat_format, vision) if rng.random() < DISTRACTED else None
+            )
             sides = math.exp(rng.uniform(math.log(NEAREST), math.log(FARTHEST)))
             region = around(rng, thing, size, sides=sides)
             near = view_of(picture, scene.things, region, vision.crop, vision.factor)
-            pages += _awaited(thing.name, near, overview, missed, rng, chat_format)
-    return pages
+            conversations += _deferred(thing.name, near, full_image, distractor, rng, chat_format)
+    return conversations
 
 
-def _without(
+def _distractor(
     thing: Thing, scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, vision: VisionSpec
 ) -> View | None:
     """A close-up of another thing that shows nothing of this one, if there is one."""
@@ -134,35 +142,42 @@ def _without(
     return None
 
 
-def _awaited(
-    name: str, near: View, whole: View, missed: View | None, rng: np.random.Generator, chat_format: ChatFormat
-) -> list[Lesson]:
-    """A question about a thing, asked of the overview and answered once a close-up has been shown.
+def _deferred(
+    name: str,
+    near: View,
+    whole: View,
+    distractor: View | None,
+    rng: np.random.Generator,
+    chat_format: ChatFormat,
+) -> list[SyntheticConversation]:
+    """A question about a thing, asked of the full_image and answered once a close-up has been shown.
 
-    What is written on it comes with choices, and must be told at any size; no lesson about a board whose dots
-    cannot be told apart there either.
+    What is written on it comes with choices, and must be pairs at any size; no conversation about a board whose dots
+    cannot be pairs apart there either.
     """
     seen = [t for t in near.things if t.name == name and (t.glyph or legible(t))]
     if not seen:
         return []
-    asked = _to_tell(seen[0], rng)
+    asked = _one_question(seen[0], rng)
     subject = questions.capital(name)
-    place = places_of([t for t in whole.things if t.name == name]) or NOWHERE
-    told = [Exchange(f"{asked.text} Look closer.", f"{subject} is small.", place, (whole.media,))]
-    if missed is not None:
-        told.append(_handed(missed, Exchange("", f"{subject} is not here.", NOWHERE), 2, chat_format))
-    told.append(_handed(near, answered(asked), len(told) + 1, chat_format))
-    return [Lesson(tuple(told), (near,))]
+    place = regions_of([t for t in whole.things if t.name == name]) or NOWHERE
+    pairs = [QuestionAnswer(f"{asked.text} Look closer.", f"{subject} is small.", place, (whole.media,))]
+    if distractor is not None:
+        pairs.append(
+            _shown_later(distractor, QuestionAnswer("", f"{subject} is not here.", NOWHERE), 2, chat_format)
+        )
+    pairs.append(_shown_later(near, answered(asked), len(pairs) + 1, chat_format))
+    return [SyntheticConversation(tuple(pairs), (near,))]
 
 
-def _handed(view: View, told: Exchange, index: int, chat_format: ChatFormat) -> Exchange:
-    """An exchange in which a picture is shown as an operation would show it, and nothing is asked."""
+def _shown_later(view: View, pairs: QuestionAnswer, index: int, chat_format: ChatFormat) -> QuestionAnswer:
+    """An pair in which a picture is shown as an operation would show it, and nothing is asked."""
     width, height = view.media.size
     caption = chat_format.crop_reply.format(index=index, width=width, height=height, target=1)
-    return replace(told, question=caption, media=(view.media,))
+    return replace(pairs, question=caption, media=(view.media,))
 
 
-def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> list[Exchange]:
+def _questions_on(view: View, rng: np.random.Generator, *, n_boxes: int) -> list[QuestionAnswer]:
     """In random order: where things are, and what the legible ones show, all at once and one by one."""
     things = [view.things[i] for i in rng.permutation(len(view.things)).tolist()]
     size = view.media.size
@@ -170,7 +185,7 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> lis
     if len(things) > 1 and rng.random() < ALL_AT_ONCE:
         out = [locate_all(things, size)]
     else:
-        out = [locate(t, size, rng) for t in things[:n_places]]
+        out = [locate(t, size, rng) for t in things[:n_boxes]]
     readable = [t for t in things if legible(t)]
     if readable and rng.random() < ALL_AT_ONCE:
         out.append(read_all([readable[i] for i in rng.permutation(len(readable)).tolist()]))
@@ -179,14 +194,14 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_places: int) -> lis
     return [out[i] for i in rng.permutation(len(out))]
 
 
-def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[Exchange]:
+def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[QuestionAnswer]:
     """Questions that cannot be answered at this size: the answer is one of the choices, whichever."""
     unreadable = [t for t in things if not legible(t)]
     chosen = [unreadable[i] for i in rng.permutation(len(unreadable))[:GUESSED].tolist()]
-    return [answered(_to_tell(t, rng)) for t in chosen]
+    return [answered(_one_question(t, rng)) for t in chosen]
 
 
-def _to_tell(thing: Thing, rng: np.random.Generator) -> questions.Question:
+def _one_question(thing: Thing, rng: np.random.Generator) -> questions.Question:
     """One question about a thing; with choices if something is written on it."""
     if thing.glyph:
         return questions.read_glyph(thing, rng)
@@ -197,47 +212,49 @@ def _one_of(asked: Sequence[questions.Question], rng: np.random.Generator) -> qu
     return asked[int(rng.integers(len(asked)))]
 
 
-def _clip_pages(
+def _clip_conversations(
     scene: Scene,
     video: Video,
     rng: np.random.Generator,
     chat_format: ChatFormat,
     vision: VisionSpec,
     in_one: bool,
-) -> list[Lesson]:
+) -> list[SyntheticConversation]:
     """Which frames show a card, what a large card shows, then single frames as pictures."""
     small, things = clip_as_shown(video, scene.things, vision)
-    asked: list[Exchange] = []
+    asked: list[QuestionAnswer] = []
     order = [things[i] for i in rng.permutation(len(things)).tolist()]
     if rng.random() < ALL_AT_ONCE:
         answer = "\n".join(frames_of(t) for t in order)
-        asked.append(Exchange("Find the frames of everything.", answer, places_of(order)))
+        asked.append(QuestionAnswer("Find the frames of everything.", answer, regions_of(order)))
     else:
-        asked += [Exchange(f"Find the frames with {t.name}.", frames_of(t), places_of([t])) for t in order]
+        asked += [
+            QuestionAnswer(f"Find the frames with {t.name}.", frames_of(t), regions_of([t])) for t in order
+        ]
     for thing in order:
         if legible(thing):
             asked += [answered(q) for q in questions.questions_about(thing, rng)]
     asked = [asked[i] for i in rng.permutation(len(asked))]
-    pages = [_page(asked, _pairs(small, order, rng), small)]
+    conversations = [_conversation(asked, _frame_pairs(small, order, rng), small)]
     if not in_one and (guesses := _guesses(order, rng)):
-        pages.append(_page(guesses, (), small))
+        conversations.append(_conversation(guesses, (), small))
     for index in rng.permutation(len(scene.things))[:2].tolist():
         thing = scene.things[index]
         frame = video.frames[int(rng.choice(thing.frames)) - 1]
         view = view_of(frame, (thing,), Box(0, 0, *video.size), vision.crop, vision.factor)
         before = (small,) if not in_one and rng.random() < BESIDE else ()
-        pages.append(_page(_questions_on(view, rng, n_places=1), [view], *before, view.media))
-        if not in_one and rng.random() < AWAITED:
-            pages += _awaited(thing.name, view, View(small, tuple(order)), None, rng, chat_format)
-    return pages
+        conversations.append(_conversation(_questions_on(view, rng, n_boxes=1), [view], *before, view.media))
+        if not in_one and rng.random() < DEFERRED:
+            conversations += _deferred(thing.name, view, View(small, tuple(order)), None, rng, chat_format)
+    return conversations
 
 
-def _pairs(video: Video, things: Sequence[Thing], rng: np.random.Generator) -> list[View]:
+def _frame_pairs(video: Video, things: Sequence[Thing], rng: np.random.Generator) -> list[View]:
     """Two pairs of neighbouring frames as the tower sees them, each with what both frames show."""
     firsts = rng.permutation(len(video.frames) // 2)[:2] * 2
     views = []
     for first in firsts.tolist():
         shown = [t for t in things if {first + 1, first + 2} <= set(t.frames)]
-        pair = Video(video.frames[first : first + 2], video.times_s[first : first + 2])
-        views.append(View(pair, tuple(shown)))
+        clip = Video(video.frames[first : first + 2], video.times_s[first : first + 2])
+        views.append(View(clip, tuple(shown)))
     return views

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelreasoner.nano.dense_labels import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, TALLIES, DenseLabels
-from pixelreasoner.nano.exchanges import COORDINATE_STEP
+from pixelreasoner.nano.question_answers import COORDINATE_STEP
+from pixelreasoner.nano.token_labels import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, TALLIES, TokenLabels
 from pixelreasoner.tasks.pixelworld.things import DOT_COLOURS, LETTERS, SIDES
 
 COORDINATES = tuple(range(0, 1001, COORDINATE_STEP))
@@ -47,7 +47,7 @@ class WordReadOut(nn.Module):
         return torch.cat([self.none(x_MD), scores_MK], -1).float()
 
 
-class DenseHeads(nn.Module):
+class AuxiliaryHeads(nn.Module):
     """One read-out per question; thrown away after the stage."""
 
     def __init__(self, embeddings: nn.Embedding, tokenizer: Any) -> None:
@@ -78,8 +78,8 @@ def _word(text: str, embeddings: nn.Embedding, tokenizer: Any) -> Tensor:
     return embeddings.weight[whole].mean(0).clone()
 
 
-def dense_loss(
-    heads: DenseHeads, features_MD: Tensor, labels: Sequence[DenseLabels]
+def auxiliary_loss(
+    heads: AuxiliaryHeads, features_MD: Tensor, labels: Sequence[TokenLabels]
 ) -> tuple[Tensor, dict[str, float]]:
     """The sum of the read-outs' losses, and what to log. The weights balance their starting sizes."""
     x_MD = F.layer_norm(features_MD.float(), features_MD.shape[-1:])
@@ -98,12 +98,12 @@ def dense_loss(
             heads.dots(x_MD)[:, 1:][known_MC], (dots_MC[known_MC] > 0).float(), pos_weight=torch.tensor(3.0)
         )
         loss = loss + 2 * F.mse_loss(heads.n_dots(x_MD).float()[known_MC], dots_MC[known_MC])
-    told = {}
+    accuracies = {}
     for name, read_out in (("tally", heads.tally), ("side", heads.side)):
         target_M = _join(labels, f"{name}_M")
         scores = read_out(x_MD)[:, 1:]
         loss = loss + _among(scores, target_M, target_M != IGNORE)
-        told[f"{name}_accuracy"] = _accuracy(scores, target_M, target_M != IGNORE)
+        accuracies[f"{name}_accuracy"] = _accuracy(scores, target_M, target_M != IGNORE)
     box_error = torch.zeros(())
     for side, read_out in enumerate(heads.box):
         target_M = (box_M4[things, side].clamp(0, 1) * (len(COORDINATES) - 1)).round().long() + 1
@@ -116,7 +116,7 @@ def dense_loss(
         "colour_accuracy": _mean(colour_MK[things].gather(1, colour_scores[things].argmax(-1)[:, None]) > 0),
         "glyph_accuracy": _accuracy(glyph_scores, glyph_M, readable),
         "digit_accuracy": _accuracy(glyph_scores, glyph_M, glyph_M > len(LETTERS)),
-        **told,
+        **accuracies,
         "box_error": box_error.item() * COORDINATE_STEP / 1000,
     }
 
@@ -134,5 +134,5 @@ def _mean(hits: Tensor) -> float:
     return hits.float().mean().item() if hits.numel() else float("nan")
 
 
-def _join(labels: Sequence[DenseLabels], name: str) -> Tensor:
+def _join(labels: Sequence[TokenLabels], name: str) -> Tensor:
     return torch.from_numpy(np.concatenate([vars(label)[name] for label in labels]))

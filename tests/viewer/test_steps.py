@@ -7,7 +7,7 @@ import pytest
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Mark
-from pixelreasoner.viewer.scenes import call_text, spoken, view
+from pixelreasoner.viewer.steps import call_text, view, written_text
 
 
 def test_every_crop_and_the_cue_are_drawn_on_the_original(zoomed: Trajectory):
@@ -50,7 +50,7 @@ def test_selected_frames_and_cue_frames_are_marked(clip: Trajectory):
 def test_a_turn_says_how_its_call_went(zoomed: Trajectory):
     turns = view(zoomed).turns
     assert [t.status for t in turns] == ["valid", "invalid", "valid", "none"]
-    assert [t.learned for t in turns] == [True, False, True, True]
+    assert [t.trainable for t in turns] == [True, False, True, True]
     assert turns[0].text == "Too small <to read>."
 
 
@@ -71,9 +71,9 @@ def test_facts_name_what_is_out_of_the_ordinary(zoomed: Trajectory):
 
 def test_the_markup_of_a_call_that_was_not_read_stays_in_view():
     broken = Turn("Look <tool_call>{oops", observation=Observation("not JSON", valid=False))
-    assert spoken(broken) == "Look <tool_call>{oops"
+    assert written_text(broken) == "Look <tool_call>{oops"
     cut = Turn("Look <tool_call>{}", ToolCall("crop_image"), Observation("done"))
-    assert spoken(cut) == "Look"
+    assert written_text(cut) == "Look"
 
 
 def test_a_call_reads_like_a_call():

@@ -8,8 +8,8 @@ import pytest
 from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
-from pixelreasoner.nano.dense_labels import COLOUR_NAMES, GLYPHS, IGNORE, TALLIES, dense_labels
-from pixelreasoner.nano.exchanges import View, legible, view_of
+from pixelreasoner.nano.question_answers import View, legible, view_of
+from pixelreasoner.nano.token_labels import COLOUR_NAMES, GLYPHS, IGNORE, TALLIES, token_labels
 from pixelreasoner.tasks.pixelworld import paint, scenes
 from pixelreasoner.tasks.pixelworld.things import DOT_COLOURS, SIDES, Dot, Thing
 
@@ -33,7 +33,7 @@ def shares(**of: float) -> list[float]:
 
 
 def test_a_card_tells_its_colour_its_glyph_and_its_box():
-    labels = dense_labels(view(Thing("card", "blue", Box(0, 0, 32, 16), 10, glyph="K")), FACTOR)
+    labels = token_labels(view(Thing("card", "blue", Box(0, 0, 32, 16), 10, glyph="K")), FACTOR)
     assert labels.noun_M.tolist() == [1, 1, 0, 0] + [0] * 8
     assert labels.colour_MK[1].tolist() == shares(blue=1)
     assert labels.colour_MK[2].tolist() == shares(nothing=1)
@@ -44,18 +44,18 @@ def test_a_card_tells_its_colour_its_glyph_and_its_box():
 
 
 def test_a_thing_shared_by_four_cells_is_told_by_all_of_them():
-    labels = dense_labels(view(Thing("card", "blue", Box(13, 13, 19, 19), 4, glyph="K")), FACTOR)
+    labels = token_labels(view(Thing("card", "blue", Box(13, 13, 19, 19), 4, glyph="K")), FACTOR)
     assert np.flatnonzero(labels.noun_M).tolist() == [0, 1, 4, 5]
 
 
 def test_a_glyph_too_small_to_read_is_not_asked():
-    labels = dense_labels(view(Thing("card", "blue", Box(0, 0, 16, 16), 5, glyph="K")), FACTOR)
+    labels = token_labels(view(Thing("card", "blue", Box(0, 0, 16, 16), 5, glyph="K")), FACTOR)
     assert labels.glyph_M[0] == IGNORE
 
 
 def test_dots_are_told_where_their_centre_is():
     pair = dot("black", 24, 8), dot("green", 56, 8)
-    labels = dense_labels(view(board(*pair)), FACTOR)
+    labels = token_labels(view(board(*pair)), FACTOR)
     black, green = DOT_COLOURS.index("black"), DOT_COLOURS.index("green")
     assert labels.dots_MC[1, black] == 1
     assert labels.dots_MC[3, green] == 1
@@ -69,20 +69,20 @@ def test_dots_are_told_where_their_centre_is():
 
 def test_dots_of_one_colour_know_how_many_they_are():
     reds = [dot("green", 20, 4), dot("green", 28, 12), dot("green", 40, 40)]
-    labels = dense_labels(view(board(*reds, dot("blue", 56, 40))), FACTOR)
+    labels = token_labels(view(board(*reds, dot("blue", 56, 40))), FACTOR)
     assert labels.dots_MC[1, DOT_COLOURS.index("green")] == 2
     assert {m: TALLIES[t] for m, t in enumerate(labels.tally_M) if t != IGNORE} == {1: "3", 10: "3", 11: "1"}
     assert (labels.side_M == IGNORE).all(), "not a pair"
 
 
 def test_a_cell_with_dots_of_two_colours_has_no_tally():
-    labels = dense_labels(view(board(dot("green", 20, 4), dot("blue", 28, 12))), FACTOR)
+    labels = token_labels(view(board(dot("green", 20, 4), dot("blue", 28, 12))), FACTOR)
     assert (labels.tally_M == IGNORE).all()
     assert labels.colour_MK[1].tolist() == pytest.approx(shares(red=1 / 3, green=1 / 3, blue=1 / 3))
 
 
 def test_dots_too_small_to_tell_apart_are_not_asked():
-    labels = dense_labels(view(board(dot("green", 24, 8), dot_px=2)), FACTOR)
+    labels = token_labels(view(board(dot("green", 24, 8), dot_px=2)), FACTOR)
     assert np.isnan(labels.dots_MC).all()
     assert (labels.tally_M == IGNORE).all()
     assert labels.colour_MK[1].tolist() == shares(red=1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pixelreasoner.nano.exchanges import View, legible
+from pixelreasoner.nano.question_answers import View, legible
 from pixelreasoner.tasks.pixelworld.questions import holds_pair, side_of
 from pixelreasoner.tasks.pixelworld.things import COLOURS, DIGITS, DOT_COLOURS, LETTERS, SIDES, Dot, Thing
 
@@ -22,7 +22,7 @@ IGNORE = -100
 
 
 @dataclass(frozen=True, eq=False)
-class DenseLabels:
+class TokenLabels:
     noun_M: npt.NDArray[np.int64]
     """0 nothing, then NOUNS."""
     colour_MK: npt.NDArray[np.float32]
@@ -41,7 +41,7 @@ class DenseLabels:
     """The token's own centre (x, y) as fractions of the picture: what relations are read from."""
 
 
-def dense_labels(view: View, factor: int) -> DenseLabels:
+def token_labels(view: View, factor: int) -> TokenLabels:
     """Labels of a view whose sides are multiples of `factor` (pixels per token)."""
     width, height = view.media.size
     columns, rows = width // factor, height // factor
@@ -80,7 +80,7 @@ def dense_labels(view: View, factor: int) -> DenseLabels:
     colour /= colour.sum(-1, keepdims=True)
     flat = rows * columns
     y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
-    return DenseLabels(
+    return TokenLabels(
         noun.reshape(flat),
         colour.reshape(flat, -1),
         glyph.reshape(flat),

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-SLAB = 64
+BLOCK_TOKENS = 64
 """Tokens of room made at a time."""
 
 
-class SlabLayer(DynamicLayer):
+class BlockLayer(DynamicLayer):
     """Keys and values of one layer, [B, H, K, D], as views of slightly larger buffers."""
 
     def update(
@@ -23,9 +23,9 @@ class SlabLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.used = 0
-            self.buffers = tuple(_room(x, new + SLAB) for x in (key_states, value_states))
+            self.buffers = tuple(_room(x, new + BLOCK_TOKENS) for x in (key_states, value_states))
         elif self.used + new > self.buffers[0].shape[2]:
-            grown = self.used + new + SLAB
+            grown = self.used + new + BLOCK_TOKENS
             self.buffers = tuple(_moved(b[:, :, : self.used], grown) for b in self.buffers)
         at = slice(self.used, self.used + new)
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
@@ -56,14 +56,14 @@ def _moved(kept: Tensor, tokens: int) -> Tensor:
     return out
 
 
-class SlabCache(Cache):
+class BlockCache(Cache):
     """A transformers cache of slab layers."""
 
     def __init__(self, n_layers: int) -> None:
-        super().__init__(layers=[SlabLayer() for _ in range(n_layers)])
+        super().__init__(layers=[BlockLayer() for _ in range(n_layers)])
 
     def select(self, rows: Tensor) -> None:
         """Keep (or repeat) these rows of the batch, in this order."""
         for layer in self.layers:
-            assert isinstance(layer, SlabLayer)
+            assert isinstance(layer, BlockLayer)
             layer.select(rows)

@@ -40,7 +40,7 @@ class TurnView:
     status: str
     """"none", "valid" or "invalid"."""
     reply: str
-    learned: bool
+    trainable: bool
     locator: Figure | None
     """For a crop: the image it was asked from, with the box."""
     images: tuple[Figure, ...]
@@ -94,7 +94,7 @@ def call_text(call: ToolCall) -> str:
     return f"{call.name}({arguments})"
 
 
-def spoken(turn: Turn) -> str:
+def written_text(turn: Turn) -> str:
     """The words of a turn; the markup of a call that is shown in its own right is left out."""
     return (_CALL_MARKUP.sub("", turn.text) if turn.call is not None else turn.text).strip()
 
@@ -104,12 +104,16 @@ def _numbered(trajectory: Trajectory) -> list[Numbered]:
     pictures = [item for item in trajectory.task.media if isinstance(item, Picture)]
     images = [Numbered(picture, root=i) for i, picture in enumerate(pictures, start=1)]
     for turn in trajectory.turns:
-        seen = turn.observation
-        for picture in seen.images if seen is not None else ():
-            if seen is not None and seen.box is not None and 1 <= seen.source <= len(images):
-                source = images[seen.source - 1]
+        observation = turn.observation
+        for picture in observation.images if observation is not None else ():
+            if (
+                observation is not None
+                and observation.box is not None
+                and 1 <= observation.source <= len(images)
+            ):
+                source = images[observation.source - 1]
                 dx, dy = (source.box.x1, source.box.y1) if source.box is not None else (0.0, 0.0)
-                b = seen.box
+                b = observation.box
                 in_root = Box(b.x1 + dx, b.y1 + dy, b.x2 + dx, b.y2 + dy)
                 images.append(Numbered(picture, root=source.root, box=in_root))
             else:
@@ -165,36 +169,40 @@ def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ..
     views: list[TurnView] = []
     shown = sum(isinstance(item, Picture) for item in trajectory.task.media)
     for number, turn in enumerate(trajectory.turns, start=1):
-        seen = turn.observation
+        observation = turn.observation
         views.append(
             TurnView(
                 number=number,
-                text=spoken(turn),
+                text=written_text(turn),
                 call=call_text(turn.call) if turn.call is not None else "",
-                status="none" if seen is None else "valid" if seen.valid else "invalid",
-                reply=seen.text.strip() if seen is not None else "",
-                learned=turn.trainable,
-                locator=_locator(seen, images, shown + 1) if seen is not None else None,
-                images=_returned(seen, shown + 1) if seen is not None else (),
+                status="none" if observation is None else "valid" if observation.valid else "invalid",
+                reply=observation.text.strip() if observation is not None else "",
+                trainable=turn.trainable,
+                locator=_locator(observation, images, shown + 1) if observation is not None else None,
+                images=_returned(observation, shown + 1) if observation is not None else (),
             )
         )
-        shown += len(seen.images) if seen is not None else 0
+        shown += len(observation.images) if observation is not None else 0
     return tuple(views)
 
 
-def _locator(seen: Observation, images: list[Numbered], index: int) -> Figure | None:
+def _locator(observation: Observation, images: list[Numbered], index: int) -> Figure | None:
     """The image a crop was asked from with the box on it: a crop of a crop is shown on the first crop."""
-    if seen.box is None or not seen.images or not 1 <= seen.source < index:
+    if observation.box is None or not observation.images or not 1 <= observation.source < index:
         return None
-    source = images[seen.source - 1]
-    marks = (mark("crop", str(index), seen.box, source.picture.size),)
-    return figure(source.picture, longest=LOCATOR_SIDE, label=f"in image {seen.source}", marks=marks)
+    source = images[observation.source - 1]
+    marks = (mark("crop", str(index), observation.box, source.picture.size),)
+    return figure(source.picture, longest=LOCATOR_SIDE, label=f"in image {observation.source}", marks=marks)
 
 
-def _returned(seen: Observation, first: int) -> tuple[Figure, ...]:
+def _returned(observation: Observation, first: int) -> tuple[Figure, ...]:
     """The images that came back, numbered from `first`."""
-    frames = seen.frames if len(seen.frames) == len(seen.images) else (0,) * len(seen.images)
-    longest = SELECTED_SIDE if len(seen.images) > 1 else CROP_SIDE
+    frames = (
+        observation.frames
+        if len(observation.frames) == len(observation.images)
+        else (0,) * len(observation.images)
+    )
+    longest = SELECTED_SIDE if len(observation.images) > 1 else CROP_SIDE
     return tuple(
         figure(
             picture,
@@ -202,14 +210,14 @@ def _returned(seen: Observation, first: int) -> tuple[Figure, ...]:
             label=f"Image {first + i}",
             note=f"frame {frame}" if frame else _dimensions(picture),
         )
-        for i, (picture, frame) in enumerate(zip(seen.images, frames, strict=True))
+        for i, (picture, frame) in enumerate(zip(observation.images, frames, strict=True))
     )
 
 
 def _facts(trajectory: Trajectory) -> tuple[str, ...]:
     """The short things to know about a trajectory."""
     task = trajectory.task
-    need = {None: "", True: "needs an operation", False: "the overview is enough"}[task.needs_operation]
+    need = {None: "", True: "needs an operation", False: "the full image is enough"}[task.needs_operation]
     bad = trajectory.n_invalid_operations
     facts = (
         need,
