@@ -1,4 +1,4 @@
-"""`python -m benchmarks ...`: how fast, and how exact, against straightforward ways and against TRL."""
+"""`python -m benchmarks ...`: speed and exactness, compared with plain implementations and with TRL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def bench_train(
     rows: int | None = None,
     out: Out = None,
 ) -> None:
-    """A forward and backward pass over a group: shared prefix, padded rows, plain transformers, TRL.
+    """Measure a forward and backward pass over a group: shared prefix, padded rows, transformers, TRL.
 
     Args:
         quick: One case, a minute instead of ten.
@@ -47,12 +47,12 @@ def bench_train(
 def bench_rollout(
     *, quick: bool = False, model: str | None = None, tasks: int | None = None, out: Out = None
 ) -> None:
-    """Groups counts with crops: the group engine, the plain engine, TRL's generation and tool loop.
+    """Measure rollouts of groups with crops: group engine, plain engine, TRL's generation and tool loop.
 
     Args:
         quick: One case, a minute instead of ten.
         model: Only this one of the small models: small-qwen3 or small-qwen2.5.
-        tasks: Only the cases with so many tasks counts together (1 or 4).
+        tasks: Only the cases with so many tasks generated together (1 or 4).
         out: Where the measurements go, a JSON object per line.
     """
     from benchmarks import rollout
@@ -62,13 +62,13 @@ def bench_rollout(
     if tasks is not None:
         chosen = tuple(case for case in plan.cases if case.tasks == tasks)
         if not chosen:
-            raise ConfigError(f"no case plays {tasks} tasks together; --tasks is 1 or 4, without --quick")
+            raise ConfigError(f"no case generates {tasks} tasks together; --tasks is 1 or 4, without --quick")
         plan = replace(plan, cases=chosen)
     _finish(rollout.run(plan), out, "rollout", quick=quick, model=model, tasks=tasks)
 
 
 def bench_step(*, quick: bool = False, model: str | None = None, out: Out = None) -> None:
-    """A whole step of reinforcement learning on a group: play, score, take the gradient, update.
+    """Measure a whole step of reinforcement learning on a group: generate, score, backward pass, update.
 
     Args:
         quick: One case, a minute instead of ten.
@@ -88,11 +88,11 @@ def bench_gpu(
     frozen: bool = False,
     out: Out = None,
 ) -> None:
-    """Training at true sizes on one accelerator, random weights: time, memory, utilisation.
+    """Measure training at true sizes on one accelerator, random weights: time, memory, utilisation.
 
     Args:
         models: Which ones.
-        minutes: For everything; what does not fit any more is left out.
+        minutes: For everything; cases beyond that are left out.
         frozen: Without gradients of the vision tower.
         out: Where the measurements go, a JSON object per line.
     """
@@ -110,13 +110,13 @@ def bench_report(
     out: Annotated[Path | None, tyro.conf.arg(metavar="DOCUMENT.md")] = None,
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE.svg")] = None,
 ) -> None:
-    """Tables, and a picture, of measurements that were written with --out.
+    """Make tables and a plot of measurements that were written with --out.
 
     Args:
         files: The measurements.
-        out: A document that takes the tables between its marks (as docs/performance.md has them); the
-            terminal takes them when left out.
-        plot: Where a picture of memory over group size goes.
+        out: A document with two marks, as docs/performance.md; the tables are written between them.
+            They are printed when left out.
+        plot: Where a plot of memory over group size goes.
     """
     from rich.console import Console
 
@@ -136,7 +136,7 @@ def bench_report(
 
 
 def _only(model: str | None, plan: Plan) -> Plan:
-    """The plan with one of its models, or as it is.
+    """Return the plan with only one of its models, or unchanged.
 
     Raises:
         ConfigError: none of its models has that name.
@@ -151,7 +151,7 @@ def _only(model: str | None, plan: Plan) -> Plan:
 
 
 def _finish(records: Iterator[dict[str, Any]], out: Path | None, what: str, **options: object) -> None:
-    """Write what is measured while it is, then show all of it."""
+    """Write each measurement as it is made, then show all of them."""
     from rich.console import Console
 
     from benchmarks import report
@@ -170,7 +170,7 @@ def _finish(records: Iterator[dict[str, Any]], out: Path | None, what: str, **op
 
 
 def _command(what: str, options: Mapping[str, object]) -> str:
-    """How the command is given; options that are off are left out."""
+    """Return the command line; options that are off are left out."""
     chosen = (f"--{k}" if v is True else f"--{k} {v}" for k, v in options.items() if v not in (False, None))
     return " ".join(["python -m benchmarks", what, *chosen])
 
@@ -185,7 +185,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one benchmark; the process's exit code, 2 for a mistake of the user's."""
+    """Run one benchmark; returns the process's exit code, 2 for an error of the user's."""
     from pixelreasoner.core.errors import PixelReasonerError
 
     args = list(sys.argv[1:] if argv is None else argv)
@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="python -m benchmarks",
-            description="Speed, memory and exactness against straightforward ways and against TRL.",
+            description="Speed, memory and exactness, compared with plain implementations and with TRL.",
             args=args or ["--help"],
             config=(tyro.conf.FlagCreatePairsOff,),
         )

@@ -1,7 +1,7 @@
-"""The groups that are measured: how long the prompt and the rollouts are, and random ones of that length.
+"""The measured groups: lengths of prompts and rollouts, and random groups of these lengths.
 
 The ratios of prompt to completion are those of one 4-megapixel photograph with 600, 1500 or 2500 tokens of
-reasoning and crops after it (the lengths of the paper's model). On a processor, both are a twelfth as long.
+reasoning and crops after it (the lengths of the paper's model). On a CPU, both are a twelfth as long.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ CHAT_FORMAT = ChatFormat(
     image=PixelBudget(min_pixels=1, max_pixels=2**30),
     crop=PixelBudget(min_pixels=1, max_pixels=2**30),
 )
-"""Pictures are shown as they are: a case says how many tokens they take."""
+"""Pictures are not resized: the case gives the number of their tokens."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A group of rollouts at one question about one picture. Lengths are in tokens."""
+    """A group of rollouts of one question about one picture. Lengths are in tokens."""
 
     prompt: int
     completion: int
     """The mean over the rollouts: what is sampled and what is observed, together."""
     crop: int
-    """Of all crops of an rollout together."""
+    """Of all crops of a rollout together."""
     crops: int = 1
     """Per rollout."""
     group: int = 8
@@ -52,7 +52,7 @@ class Case:
     image: float = 0.9
     """The picture's share of the prompt."""
     tasks: int = 1
-    """Questions with a picture and a group each, counts together; training is measured on one group."""
+    """Questions with a picture and a group each, generated together; training is measured on one group."""
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ TRUE_CASES = (
 
 
 def random_group(case: Case, renderer: QwenVLRenderer, *, seed: int = 0) -> ScoredGroup:
-    """Random words and random pixels, with advantages of mean zero; the sampler's log-probs are zero."""
+    """Return a group of random tokens and pixels; advantages of mean zero, behavior log-probs of zero."""
     random = np.random.default_rng(seed)
     shape = grid(round(case.image * case.prompt))
     prompt = _with_image(case.prompt - shape[0] * shape[1], shape, renderer, random)
@@ -96,7 +96,7 @@ def random_group(case: Case, renderer: QwenVLRenderer, *, seed: int = 0) -> Scor
 
 
 def work_of(group: ScoredGroup, layouts: Sequence[Layout]) -> Work:
-    """What a group with one prompt holds."""
+    """Return the token and patch counts of a group with one prompt."""
     first = prompt_of(group.trajectories[0])
     prompt = int((layouts[0].owner_T < len(first.ids)).sum())
     n_media = len(first.media)
@@ -111,20 +111,20 @@ def work_of(group: ScoredGroup, layouts: Sequence[Layout]) -> Work:
 
 
 def grid(tokens: int) -> tuple[int, int]:
-    """Rows and columns of a picture of about so many tokens, never more, as square as it gets."""
+    """Return rows and columns of a picture of at most so many tokens, nearly square."""
     rows = max(1, int(tokens**0.5))
     return rows, max(1, tokens // rows)
 
 
 def smaller(case: Case, group: int) -> Case:
-    """The same with another number of rollouts."""
+    """Return the case with another number of rollouts."""
     return replace(case, group=group)
 
 
 def _trajectory(
     case: Case, length: int, prompt: Segment, renderer: QwenVLRenderer, random: np.random.Generator
 ) -> Trajectory:
-    """Messages and crops in turn, `length` tokens long, a message first and last."""
+    """Return messages and crops in turn, `length` tokens long, a message first and last."""
     shape = grid(case.crop // case.crops)
     observed = [_with_image(AROUND_IMAGE, shape, renderer, random) for _ in range(case.crops)]
     n_sampled = length - case.crops * (AROUND_IMAGE + shape[0] * shape[1])
@@ -141,7 +141,7 @@ def _trajectory(
 def _with_image(
     n_words: int, shape: tuple[int, int], renderer: QwenVLRenderer, random: np.random.Generator
 ) -> Segment:
-    """Words around one picture of `shape` tokens; `n_words` counts everything but those."""
+    """Return words around one picture of `shape` tokens; `n_words` counts everything but those."""
     side = renderer.vision.factor
     pixels = random.integers(0, 256, (shape[0] * side, shape[1] * side, 3), dtype=np.uint8)
     words = _words(n_words - 2, renderer, random)
@@ -152,7 +152,7 @@ def _with_image(
 
 
 def _words(n: int, renderer: QwenVLRenderer, random: np.random.Generator) -> tuple[int, ...]:
-    """Random tokens, none of them a control token."""
+    """Return random tokens, none of them a control token."""
     special = renderer.stop_ids | renderer.forbidden_ids | set(renderer.tokenizer.all_special_ids)
     ordinary = np.setdiff1d(np.arange(len(renderer.tokenizer)), list(special))
     return tuple(random.choice(ordinary, n).tolist())

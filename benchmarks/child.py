@@ -24,16 +24,17 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 
 
 def measure(request: dict[str, Any]) -> list[dict[str, int]]:
-    """`peak_bytes` of each of the `cases` by a `method` on a `model`, with `threads`; `of` says what it does.
+    """Return `peak_bytes` of each of the `cases` by a `method` on a `model`, with `threads`.
 
-    Training reads its weights from `folder` and takes `settings`; it tells the decoder's `tokens` too.
+    `of` is "train", "rollout" or "step". Training reads its weights from `folder`, takes `settings`, and also
+    returns the decoder's `tokens`.
     """
     torch.set_num_threads(request["threads"])
     quiet()
     cases = [Case(**case) for case in request["cases"]]
     if request["of"] == "train":
         return _training(request, cases)
-    return [{"peak_bytes": _workload(request, case)} for case in cases]
+    return [{"peak_bytes": _rollout_or_step(request, case)} for case in cases]
 
 
 def _training(request: dict[str, Any], cases: list[Case]) -> list[dict[str, int]]:
@@ -53,8 +54,8 @@ def _training(request: dict[str, Any], cases: list[Case]) -> list[dict[str, int]
     return found
 
 
-def _workload(request: dict[str, Any], case: Case) -> int:
-    """Of the second time: the first loads libraries, and makes the optimiser's state of a whole step."""
+def _rollout_or_step(request: dict[str, Any], case: Case) -> int:
+    """Return the peak of the second run: the first loads libraries and makes the optimiser's state."""
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
         model, workload = scripted(request["model"], case)
         save_checkpoint(model, Path(folder))

@@ -1,4 +1,4 @@
-"""What the tables of measurements show of each kind of record."""
+"""Columns of the tables, for each kind of record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METHOD_NAMES = {
     "trl": "TRL GRPOTrainer", "group": "group engine (ours)", "local": "plain engine (ours)",
 }  # fmt: skip
 STEP_NAMES = {"group": "fast path (ours)", "local": "plain path (ours)"}
-"""A step has a way of playing and a way of training."""
+"""A step generates and trains."""
 TITLES = {"train": "Training", "rollout": "Rollout", "step": "Whole step", "gpu": "Accelerator"}
 
 
@@ -60,7 +60,8 @@ COLUMNS: dict[str, list[Column]] = {
         ("sampled/s", _number("sampled_per_second", ".0f")), *_EFFICIENCY, *_PEAK, *_LOGP,
     ],
     "step": [
-        *WHO, *_GENERATED, *_TIME, ("of them generation", _number("generation_seconds", ".3g")), *_EFFICIENCY, *_PEAK,
+        *WHO, *_GENERATED, *_TIME, ("of them generation", _number("generation_seconds", ".3g")),
+        *_EFFICIENCY, *_PEAK,
     ],
     "gpu": [*WHO, *_TOKENS, *_TIME, *_EFFICIENCY, *_PEAK, *_LOGP, *_GRADIENT],
 }  # fmt: skip

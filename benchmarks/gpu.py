@@ -44,11 +44,11 @@ class GpuPlan:
     device: str = "cuda"
     rounds: int = 3
     minutes: float = 9.0
-    """For everything; what does not fit any more is left out, and said so."""
+    """For everything; cases beyond that are left out, with a note."""
 
 
 def run(plan: GpuPlan) -> Iterator[Record]:
-    """Records as they are made.
+    """Yield records as they are made.
 
     Raises:
         ConfigError: there is no such device.
@@ -86,7 +86,7 @@ def _measure(
     end = time.perf_counter() + seconds
     settings, device = plan.settings, torch.device(plan.device)
     group = random_group(case, model.renderer)
-    # Whatever the first pass gives is taken for the sampler's log-probabilities; it also warms the device up.
+    # The first pass gives the behavior log-probabilities, and warms up the device.
     group = with_behavior(group, Padded(model, group, settings).run())
     made = {"shared": Shared(model, group, settings), "padded": Padded(model, group, settings)}
     work = work_of(group, layouts_of(group, model.renderer))
@@ -117,7 +117,7 @@ def _measure(
 def _differences_and_peaks(
     model: VisionLanguageModel, group: ScoredGroup, settings: Settings, device: torch.device
 ) -> tuple[tuple[float, float], dict[str, int]]:
-    """How far the two methods are apart in this precision, and the bytes each needs beside the weights."""
+    """Return the differences of the two methods in this precision, and each one's bytes besides the weights."""
     found: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
     peaks: dict[str, int] = {}
     for name, kind in (("padded", Padded), ("shared", Shared)):
@@ -131,7 +131,7 @@ def _differences_and_peaks(
 
 
 def _compared(model: VisionLanguageModel) -> set[str]:
-    """Matrices at both ends of the decoder; all of them would have to be held twice."""
+    """Return names of matrices at both ends of the decoder; copies of all would take too much memory."""
     last = len(model.decoder.layers) - 1
     parts = ("self_attn.k_proj.weight", "self_attn.v_proj.weight", "mlp.down_proj.weight")
     return {f"model.language_model.layers.{i}.{part}" for i in (0, last) for part in parts}

@@ -1,7 +1,7 @@
-"""How much memory a step needs beyond what was there before it.
+"""Peak memory of a step beyond what was allocated before it.
 
-On a processor the question is put to the kernel: the resident size at its highest, of a process that does
-nothing else. `ru_maxrss` will not do: a child starts with that of the process it was started from.
+On a CPU it is the peak resident size that the kernel reports for a process that does nothing else. `ru_maxrss`
+is no substitute: a child starts with the value of its parent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_of(step: Callable[[], object], device: torch.device) -> int:
-    """Bytes that `step` holds at its highest beyond those before it; run it once first, to load libraries."""
+    """Return the peak bytes of `step` beyond those before it; run it once first, to load libraries."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -36,7 +36,7 @@ def peak_of(step: Callable[[], object], device: torch.device) -> int:
 
 
 def measured_in_child(request: Mapping[str, Any]) -> list[dict[str, int]]:
-    """What `benchmarks.child` answers to the request, in a process of its own."""
+    """Return the response of `benchmarks.child` to the request, in a process of its own."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         # Freed blocks go back at once: what is resident is what is in use.
@@ -53,7 +53,7 @@ def measured_in_child(request: Mapping[str, Any]) -> list[dict[str, int]]:
 
 
 def _start_high_water() -> int:
-    """Forget earlier peaks where the system can; the resident bytes now."""
+    """Reset the peak where the system can; returns the current resident bytes."""
     if not CLEAR.exists():
         return _high_water()
     CLEAR.write_text("5")

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: the time of every operator itself, by what it is for."""
+"""Profile of a step: the self time of its operators, by family."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ FAMILIES = {
     "softmax of the vocabulary": ("aten::_log_softmax", "aten::logsumexp", "aten::exp", "aten::gather"),
     "copies": ("aten::copy_", "aten::cat", "aten::index", "aten::clone", "aten::fill_", "aten::zero_"),
 }
-"""By how the name of an operator starts."""
+"""Prefixes of operator names, by family."""
 OTHER = "other operators"
 OUTSIDE = "outside operators"
 """Python, the autograd engine, image processing, waiting."""
 
 
 def where_time_goes(step: Callable[[], object], device: torch.device) -> dict[str, float]:
-    """Shares of the time that one `step` takes under the profiler; they add up to one.
+    """Return shares of the time of one `step` under the profiler; they add up to one.
 
-    On an accelerator what counts is the time of its kernels, and what is outside is the time it idles; the
-    result is empty where its driver lets no one look.
+    On an accelerator they are the times of its kernels, and `OUTSIDE` is its idle time. The result is empty
+    where the driver permits no profiling.
     """
     on_device = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
@@ -48,6 +48,6 @@ def where_time_goes(step: Callable[[], object], device: torch.device) -> dict[st
 
 
 def family(operator: str) -> str:
-    """What an operator such as `aten::addmm` is for."""
+    """Return the family of an operator such as `aten::addmm`."""
     found = (name for name, starts in FAMILIES.items() if operator.startswith(starts))
     return next(found, OTHER)

@@ -1,7 +1,7 @@
-"""Measurements as JSON lines, as tables for a terminal or a document, and as a picture.
+"""Measurements as JSON lines, as tables for a terminal or a document, and as a plot.
 
 A record is a flat object; its `kind` is "machine", "train", "memory", "rollout", "step", "gpu" or "note".
-The record of the machine comes first in a file, and names the command that measured the others.
+The record of the machine comes first in a file, with the command of the measurements.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from benchmarks.columns import COLUMNS, MEMORY, METHOD_NAMES, TITLES, WHO, Colum
 from pixelreasoner.core.errors import MissingExtraError, RecordError
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-"""What is between them in a document is written by `fill`."""
+"""Marks in a document; `fill` writes the text between them."""
 BAR = r"\|"
-"""A plain bar would end the cell of a table that it stands in."""
+"""An escaped bar; a plain one would end the table cell."""
 
 
 def write(path: Path, records: Iterable[Record]) -> None:
-    """One JSON object per line."""
+    """Write one JSON object per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def read(path: Path) -> list[Record]:
-    """Raises RecordError when the file cannot be read."""
+    """Return the records of a file. Raises RecordError when it cannot be read."""
     try:
         return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as e:
@@ -39,7 +39,7 @@ def read(path: Path) -> list[Record]:
 
 
 def tables(records: Sequence[Record]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """(title, header, rows) for each kind of record that there is."""
+    """Return (title, header, rows) for each kind of record present."""
     merged = with_memory(records)
     found = [
         (title, COLUMNS[kind], [r for r in merged if r["kind"] == kind]) for kind, title in TITLES.items()
@@ -57,7 +57,7 @@ def tables(records: Sequence[Record]) -> list[tuple[str, list[str], list[list[st
 
 
 def with_memory(records: Sequence[Record]) -> list[Record]:
-    """The records, those of training with the memory that was measured for the same thing."""
+    """Return the records; those of training get the peak memory of the same case."""
     peaks = {_key(r): r["peak_bytes"] for r in records if r["kind"] == "memory"}
     return [
         r | {"peak_bytes": peaks[_key(r)]} if r["kind"] == "train" and _key(r) in peaks else r
@@ -66,7 +66,7 @@ def with_memory(records: Sequence[Record]) -> list[Record]:
 
 
 def group_sizes(records: Sequence[Record]) -> list[Record]:
-    """The records of memory of one model and one length: of those that were measured with the most sizes."""
+    """Return the memory records of the model and length that were measured with the most group sizes."""
     found: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         if record["kind"] == "memory":
@@ -80,7 +80,7 @@ def group_sizes(records: Sequence[Record]) -> list[Record]:
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """The tables as a document has them, the machine and the command before."""
+    """Return the tables as Markdown, after the machine and the command."""
     parts = [line for r in records if r["kind"] == "machine" for line in (*about(r), "")]
     parts += [f"- {r['text']}" for r in records if r["kind"] == "note"]
     for title, header, rows in tables(records):
@@ -89,7 +89,7 @@ def markdown(records: Sequence[Record]) -> str:
 
 
 def fill(document: Path, runs: Sequence[Sequence[Record]], plot: Path | None = None) -> None:
-    """Write the tables of each run, and the picture, between the two marks of a document.
+    """Write the tables of each run, and the plot, between the two marks of a document.
 
     Raises:
         RecordError: the document cannot be read, or has no marks.
@@ -109,7 +109,7 @@ def fill(document: Path, runs: Sequence[Sequence[Record]], plot: Path | None = N
 
 
 def show(console: Console, records: Sequence[Record]) -> None:
-    """The tables on a terminal."""
+    """Print the tables."""
     for record in records:
         if record["kind"] == "machine":
             for line in about(record):
@@ -127,7 +127,7 @@ def show(console: Console, records: Sequence[Record]) -> None:
 
 
 def about(machine: Record) -> tuple[str, str]:
-    """What was run, and on what."""
+    """Return the command, and the machine with its versions."""
     versions = ", ".join(
         f"{name} {machine[name]}" for name in ("torch", "transformers", "trl") if machine.get(name)
     )
@@ -139,7 +139,7 @@ def about(machine: Record) -> tuple[str, str]:
 
 
 def plot_memory(records: Sequence[Record], path: Path) -> None:
-    """Peak memory over the size of a group, a line for each method; the ending of the name is the format.
+    """Plot peak memory over group size, a line for each method; the suffix of `path` is the format.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""How many floating-point operations a piece of work needs at least, from the sizes of the model alone.
+"""The minimal floating-point operations of a piece of work, from the sizes of the model alone.
 
 A multiplication and an addition count as two. Only matrix products are counted; norms, activations and the
 softmax are not. With N weights in the decoder's linear layers, L layers and a = heads * head width, a forward
@@ -37,7 +37,7 @@ class DecoderSize:
 
     @classmethod
     def of(cls, config: Any) -> DecoderSize:
-        """From the text part of a transformers config."""
+        """Return the sizes from the text part of a transformers config."""
         head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return cls(
             layers=config.num_hidden_layers,
@@ -51,7 +51,7 @@ class DecoderSize:
 
     @property
     def products(self) -> tuple[tuple[int, int], ...]:
-        """(in, out) of the linear layers of one block."""
+        """Return (in, out) of the linear layers of one block."""
         q, kv = self.heads * self.head_width, self.kv_heads * self.head_width
         d, i = self.width, self.intermediate
         return ((d, q), (d, kv), (d, kv), (q, d), (d, i), (d, i), (i, d))
@@ -63,7 +63,7 @@ class DecoderSize:
         return 4.0 * self.layers * self.heads * self.head_width * context
 
     def head(self, tokens: int) -> float:
-        """Vocabulary scores of so many tokens."""
+        """Return the operations of the logits of so many tokens."""
         return 2.0 * tokens * self.width * self.vocabulary
 
 
@@ -77,7 +77,7 @@ class VisionSize:
     gated: bool
     """Whether the MLP has three matrices (Qwen2.5-VL) or two (Qwen3-VL)."""
     patch_values: int
-    """Numbers of one patch: channels * frames * side * side."""
+    """Values of one patch: channels * frames * side * side."""
     merge: int
     """Patches that become one token."""
     out_width: int
@@ -90,7 +90,7 @@ class VisionSize:
 
     @classmethod
     def of(cls, config: Any) -> VisionSize:
-        """From the vision part of a transformers config."""
+        """Return the sizes from the vision part of a transformers config."""
         windowed = hasattr(config, "fullatt_block_indexes")
         return cls(
             layers=config.depth,
@@ -113,7 +113,7 @@ class VisionSize:
         return 2.0 * patches * (self.patch_values * self.width + self.layers * block + self.mergers * merger)
 
     def attention(self, images: Sequence[int]) -> float:
-        """Of images of so many patches each."""
+        """Return the operations of attention over images of so many patches each."""
         context = self.full_layers * sum(n * n for n in images)
         context += (self.layers - self.full_layers) * sum(n * min(n, self.window) for n in images)
         return 4.0 * self.width * context
@@ -124,7 +124,7 @@ class VisionSize:
 
 @dataclass(frozen=True)
 class Work:
-    """A group: one prompt and what was added to it, in tokens and patches."""
+    """A group: one prompt and its rollouts, in tokens and patches."""
 
     prompt: int
     rollouts: tuple[int, ...]
@@ -137,17 +137,17 @@ class Work:
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Tokens of each rollout that something is predicted from: all but the last."""
+        """Return the input tokens of each rollout: all but the last."""
         return tuple(n - 1 for n in self.rollouts)
 
     @property
     def tokens(self) -> int:
-        """What has to pass the decoder."""
+        """Return the tokens that pass the decoder."""
         return self.prompt + sum(self.inputs)
 
 
 def span(before: int, tokens: int) -> int:
-    """s(P, C): contexts of `tokens` tokens that follow `before` others, added up."""
+    """Return s(P, C): the sum of the contexts of `tokens` tokens that follow `before` others."""
     return before * tokens + tokens * (tokens + 1) // 2
 
 
@@ -160,13 +160,13 @@ def training_flops(
     frozen: bool,
     recompute: bool = False,
 ) -> float:
-    """One forward and backward pass over the group.
+    """Return the operations of one forward and backward pass over the group.
 
     Args:
         work: the group.
         decoder: sizes of the language model.
         vision: sizes of the tower.
-        shared: the prompt and its images once, which is all that the work needs; else once per rollout.
+        shared: the prompt and its images once, which is the minimum; else once per rollout.
         frozen: the tower takes no gradient.
         recompute: activations are computed again for the backward pass.
     """
@@ -185,7 +185,7 @@ def training_flops(
 
 
 def rollout_flops(work: Work, decoder: DecoderSize, vision: VisionSize) -> float:
-    """Every token of the group through the decoder once, every distinct image through the tower once."""
+    """Return the operations of every token in the decoder once and every distinct image in the tower once."""
     context = span(0, work.prompt) + sum(span(work.prompt, n) for n in work.inputs)
     images = [*work.prompt_images, *(image for images in work.rollout_images for image in images)]
     text = decoder.linear(work.tokens) + decoder.attention(context)

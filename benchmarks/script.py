@@ -1,14 +1,14 @@
-"""A model that says what a benchmark needs it to say, through its weights alone.
+"""Weights that make a model generate the messages that a benchmark needs.
 
-To compare ways of sampling, every conversation should call an operation and no message should depend on who
-samples it. Forcing tokens from outside would need a hook in every engine; here the weights do it. The
-embedding of a token decides what comes next, because it outweighs whatever the layers add to it::
+To compare samplers, every conversation should call an operation, and messages should not depend on the sampler.
+Forcing tokens would need a hook in every engine; here the weights do it. The embedding of a token determines
+the next token, because it is larger than the output of the layers::
 
-    embedding of a token of step k   =  large * (c_k + something of its own)     c_k: a random direction
+    embedding of a token of step k   =  large * (c_k + its own direction)        c_k: a random direction
     output row of a token of step k  =  sharp * c_{k-1}                          zero for all other tokens
 
-Every layer is computed and every token is drawn as with any other weights. The tokens of one step are equally
-likely, so that rollouts differ: in the words before a call and in the box they cut out. All messages of one
+Every layer is computed and every token is sampled as with any other weights. The tokens of one step are equally
+likely, so that rollouts differ in the words before a call and in the box of the crop. All messages of one
 script have the same length, and each ends with a call.
 
 Shape legend: V vocabulary, D hidden width.
@@ -27,7 +27,7 @@ LARGE = 8.0
 """Root mean square of an embedding's entries; those of what the layers add stay below one."""
 SHARP = 4.0
 OWN = 0.5
-"""Of an embedding: the part that tells it from the others of its step, as a share of the common one."""
+"""The part of an embedding that differs within its step, as a share of the common part."""
 WORD_CHOICES = 8
 OPENING = '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": ['
 CLOSING = '], "target_image": 1}}</tool_call>'
@@ -37,21 +37,21 @@ SEPARATORS = (",", ", ", " ,")
 
 @dataclass(frozen=True)
 class Script:
-    """A message, step by step: the tokens that may be said in each. No token is in two steps."""
+    """A message: the tokens that are possible in each step. No token is in two steps."""
 
     before: int
     """The token after which a message starts."""
     steps: tuple[tuple[int, ...], ...]
 
     def __post_init__(self) -> None:
-        said = [token for step in self.steps for token in step]
-        assert len({self.before, *said}) == 1 + len(said), "what follows a token must be certain"
+        tokens = [token for step in self.steps for token in step]
+        assert len({self.before, *tokens}) == 1 + len(tokens), "no token may occur in two steps"
 
 
 def crop_script(
     renderer: QwenVLRenderer, *, tokens: int, image: tuple[int, int], crop: tuple[int, int]
 ) -> Script:
-    """A message of `tokens` tokens that ends with a call of `crop_image`.
+    """Return a message of `tokens` tokens that ends with a call of `crop_image`.
 
     Args:
         renderer: that of a checkpoint of `benchmarks.shapes`, whose numbers are single tokens.
@@ -75,8 +75,8 @@ def crop_script(
     taken = {t for step in call for t in step}
     free = [t for t in words.values() if t not in taken]
     choices = max(1, min(WORD_CHOICES, len(free) // max(1, n_words)))
-    spoken = [tuple(free[i * choices : (i + 1) * choices]) for i in range(n_words)]
-    return Script(before=_single(renderer, "\n"), steps=(*spoken, *call))
+    written = [tuple(free[i * choices : (i + 1) * choices]) for i in range(n_words)]
+    return Script(before=_single(renderer, "\n"), steps=(*written, *call))
 
 
 @torch.no_grad()
@@ -105,9 +105,9 @@ def write_script(model: VisionLanguageModel, script: Script, *, seed: int = 0) -
 
 
 def _edges(whole: int, part: int, side: int, *, at: float) -> tuple[range, range]:
-    """Where `part` tokens of `whole` may begin and end, in thousandths; `at` of the room lies before them.
+    """Return where `part` tokens of `whole` may begin and end, 0-1000; the share `at` of the rest lies before.
 
-    Whatever pair is drawn, the span is shown with `part` tokens: it is off by less than half of one.
+    For every sampled pair, the span is resized to `part` tokens: it deviates by less than half of one.
     """
     pixels = whole * side
     choices = max(1, int(1000 * (side / 2 - 2) / pixels))
@@ -118,7 +118,7 @@ def _edges(whole: int, part: int, side: int, *, at: float) -> tuple[range, range
 
 
 def _disjoint(ranges: list[range]) -> list[list[int]]:
-    """The numbers of each range that no earlier one holds."""
+    """Return the numbers of each range that are in no earlier one."""
     seen: set[int] = set()
     out = []
     for numbers in ranges:

@@ -1,4 +1,4 @@
-"""The models that are measured: true sizes and small ones of the same two families, with random weights."""
+"""The measured models: true sizes and small ones of the same two families, with random weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import train_tokenizer
 
 VOCABULARY = 2048
-"""Of the tokenizer; a model's own may be larger, and what lies beyond is never spoken."""
+"""Size of the tokenizer's vocabulary; a model's may be larger, and its further tokens are never generated."""
 CORPUS = (
     "system\nuser\nassistant\ntool\nYou are a helpful assistant.",
     "What is the number on the red card? The sign is tiny, so look closer. It reads K.",
@@ -67,7 +67,7 @@ CHAT_TEMPLATE = """\
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a model, in the words of its transformers config."""
+    """The sizes of a model, by the names of its transformers config."""
 
     family: str
     text: Mapping[str, Any]
@@ -139,7 +139,7 @@ SMALL = ("small-qwen3", "small-qwen2.5")
 
 
 def shape_named(name: str) -> Shape:
-    """Raises ConfigError for an unknown name."""
+    """Return the shape of that name. Raises ConfigError for an unknown name."""
     if name not in SHAPES:
         raise ConfigError(f"no model of the name {name!r}; there are {', '.join(SHAPES)}")
     return SHAPES[name]
@@ -148,7 +148,7 @@ def shape_named(name: str) -> Shape:
 def random_model(
     name: str, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> VisionLanguageModel:
-    """The model of that shape with random weights, made where it will run.
+    """Return the model of that shape with random weights, made on its device.
 
     Raises:
         ConfigError: there is no shape of that name.
@@ -167,7 +167,7 @@ def random_model(
 
 
 def write_checkpoint(name: str, folder: Path, *, seed: int = 0) -> Path:
-    """The model of that shape as a checkpoint folder, for whoever loads its own; returns the folder."""
+    """Write the model of that shape as a checkpoint folder; returns the folder."""
     model = random_model(name, seed=seed)
     save_checkpoint(model, folder)
     write_processor_config(folder, model.renderer)
@@ -175,7 +175,7 @@ def write_checkpoint(name: str, folder: Path, *, seed: int = 0) -> Path:
 
 
 def stock_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A checkpoint as transformers runs it, nothing of it changed."""
+    """Return a checkpoint as transformers loads it, unchanged."""
     return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
 
 

@@ -1,8 +1,8 @@
-"""A whole step of reinforcement learning on one group, by every method that can do one.
+"""A whole step of reinforcement learning on one group, by every method that has one.
 
 `group` is this package's fast path (group engine, shared prefix), `local` its plain one (a batch per turn,
-padded rows), `trl` the training step of GRPOTrainer. All play the same scripted workload (`benchmarks.rollout`) and
-end with the same optimiser.
+padded rows), `trl` the training step of GRPOTrainer. All generate the same scripted workload
+(`benchmarks.rollout`) and end with the same optimiser.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ QUICK = RolloutPlan(models=SMALL[:1], cases=STEP_CASES[:1], rounds=2, minutes=0.
 
 
 def run(plan: RolloutPlan) -> Iterator[Record]:
-    """Records as they are made: the machine, then each case by each method."""
+    """Yield records as they are made: the machine, then each case by each method."""
     return each_case(plan, _measure)
 
 
@@ -50,7 +50,7 @@ def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds
         save_checkpoint(model, Path(folder))
         made = {m: step_method(m, model, Path(folder), workload) for m in methods}
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
-    # All methods play the same script: one workload counts the tokens of all.
+    # All methods generate the same script: one run gives the token counts of all.
     counts = Ours(model, workload).run()
     work = rollout_work(counts, case, model)
     needed = rollout_flops(work, decoder, vision)
@@ -74,7 +74,7 @@ def _measure(name: str, case: Case, methods: Sequence[str], rounds: int, seconds
 
 
 def step_method(name: str, model: VisionLanguageModel, folder: Path, workload: Workload) -> StepMethod:
-    """The method of that name, on weights of its own read from `folder`: they are updated.
+    """Return the method of that name, on weights of its own read from `folder`: they are updated.
 
     Raises:
         MissingExtraError: its package is not installed.

@@ -1,4 +1,4 @@
-"""Timing what is done in turn, so that a slow moment of the machine falls on everyone alike."""
+"""Timing of tasks in turn, so that a slow moment of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def interleaved(
     seconds: float,
     device: torch.device,
 ) -> dict[str, list[float]]:
-    """The seconds of each task in each round: A B C, A B C, ...; two at least, then until `seconds`.
+    """Return the seconds of each task in each round: A B C, A B C, ...; at least two, then until `seconds`.
 
-    Each task has been run once before, by whoever calls this: the first run is never like the others.
+    The caller has run each task once before, because the first run differs from the others.
     """
     end = time.perf_counter() + seconds
     taken: dict[str, list[float]] = {name: [] for name in tasks}
@@ -44,7 +44,7 @@ def interleaved(
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long one thing takes as another."""
+    """The ratio of the durations of two tasks."""
 
     of_medians: float
     least: float
@@ -58,12 +58,12 @@ class Ratio:
 
 
 class MatrixProducts:
-    """The products of one decoder layer, forward and backward: what the machine does at this work's sizes."""
+    """The matrix products of one decoder layer, forward and backward: the machine's rate at these sizes."""
 
     def __init__(
         self, size: DecoderSize, tokens: int, *, device: torch.device, dtype: torch.dtype, repeats: int = 1
     ) -> None:
-        """Of `tokens` rows; `repeats` makes small ones last long enough to be timed."""
+        """Make products of `tokens` rows; `repeats` makes small ones long enough to time."""
         make = torch.Generator(device).manual_seed(0)
 
         def random(*shape: int) -> torch.Tensor:

@@ -1,7 +1,7 @@
-"""One forward and backward pass over a group, by every method: time, memory, and how far apart they are.
+"""One forward and backward pass over a group, by every method: time, memory and differences.
 
-All methods get the same weights, the same group and the same loss, and take turns in one process. Their
-numbers are compared with those of transformers' own forward pass in float64, one trajectory at a time.
+All methods get the same weights, the same group and the same loss, and run in turn in one process. Their
+results are compared with those of transformers' own forward pass in float64, one trajectory at a time.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ QUICK = TrainPlan(models=SMALL[:1], cases=QUICK_CASES, rounds=3, minutes=0.5, gr
 
 
 def run(plan: TrainPlan) -> Iterator[Record]:
-    """Records as they are made: the machine, then each case by each method, then memory over group size."""
+    """Yield records as they are made: the machine, each case by each method, then memory over group size."""
     quiet()
     methods = available(plan.methods)
     yield machine(CPU) | {"left_out": sorted(set(plan.methods) - set(methods))}
@@ -110,7 +110,7 @@ def _measure(
 def _with_reference(
     folder: Path, model: VisionLanguageModel, case: Case, settings: Settings
 ) -> tuple[ScoredGroup, tuple[Tensor, dict[str, Tensor]]]:
-    """The group as if the reference had sampled it, and the reference's log-probabilities and gradients."""
+    """Return the group with the reference's behavior log-probs, and the reference's results."""
     group = random_group(case, model.renderer)
     exact = stock_model(folder, dtype=torch.float64)
     one_by_one = Settings(frozen=settings.frozen, rows=1)
@@ -136,7 +136,7 @@ def _memory(
 def training_method(
     name: str, folder: Path, model: VisionLanguageModel, group: ScoredGroup, settings: Settings
 ) -> Method:
-    """The method of that name on the weights of `folder`, which `model` holds too.
+    """Return the method of that name on the weights of `folder`, which `model` holds too.
 
     Raises:
         MissingExtraError: its package is not installed.
@@ -154,12 +154,12 @@ def training_method(
 
 
 def available(methods: Sequence[str]) -> list[str]:
-    """Those whose packages are installed."""
+    """Return the methods whose packages are installed."""
     return [m for m in methods if m != "trl" or _version("trl")]
 
 
 def timed_record(times: list[float], ours: list[float]) -> Record:
-    """The times, and how many times as long they are as ours."""
+    """Return the times, and their ratio to ours."""
     ratio = Ratio.of(times, ours)
     return {
         "seconds": median(times), "seconds_of_rounds": times,
@@ -176,9 +176,9 @@ def efficiency(
     seconds: float,
     rate: float,
 ) -> Record:
-    """Operations, the time they would take at `rate` per second, and the share of it that was needed.
+    """Return operations, their time at `rate` per second, and the utilisation.
 
-    `utilisation` counts only what the work needs: a method that computes a prompt eight times gains nothing.
+    `utilisation` counts only needed operations: computing a prompt eight times does not raise it.
     """
     frozen = settings.frozen
     needed = training_flops(work, decoder, vision, shared=True, frozen=frozen)
@@ -192,7 +192,7 @@ def efficiency(
 
 
 def machine(device: torch.device) -> Record:
-    """Where it is measured, and with which versions."""
+    """Return the machine and the versions of its packages."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "kind": "machine", "device": name, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
@@ -203,7 +203,7 @@ def machine(device: torch.device) -> Record:
 
 
 def quiet() -> None:
-    """No progress bars and no advice from the libraries that are compared."""
+    """Disable progress bars and warnings of the compared libraries."""
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     logging.getLogger("trl").setLevel(logging.ERROR)

@@ -54,7 +54,7 @@ def test_the_stages_follow_one_another(tmp_path: Path):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_base_is_made_from_nothing(tmp_path: Path):
     rows = run("nano/pretrain", tmp_path / "base")
-    assert len(rows) == 3  # one step of seeing, two of speaking
+    assert len(rows) == 3  # one step of the vision stage, two of the language stage
     model = VisionLanguageModel.load(tmp_path / "base" / "model")
     assert sum(p.numel() for p in model.parameters()) < 5_000_000
     weights = tmp_path / "base" / "model" / "model.safetensors"

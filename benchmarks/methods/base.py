@@ -1,4 +1,4 @@
-"""What every way of training on a group has in common: the same trajectories, the same loss, one pass.
+"""The parts that all training methods share: the same trajectories, the same loss, one pass.
 
 Shape legend: N loss tokens of the group, trajectory after trajectory.
 """
@@ -26,7 +26,7 @@ OBJECTIVE = GrpoObjective(GrpoConfig(normalization="token"))
 
 @dataclass(frozen=True)
 class Settings:
-    """What all methods are told alike."""
+    """Settings common to all methods."""
 
     frozen: bool = False
     """The vision tower takes no gradient."""
@@ -43,21 +43,21 @@ class Method(Protocol):
     """Decoder positions computed, padding included."""
 
     def run(self) -> Tensor:
-        """A forward and backward pass over the group; log-probabilities [N], gradients left in the model."""
+        """Run a forward and backward pass over the group; returns log-probabilities [N], gradients in the model."""
         ...
 
     def gradients(self) -> dict[str, Tensor]:
-        """Those of the last run, by the names of the transformers model; not copies."""
+        """Return the gradients of the last run, by the names of the transformers model; not copies."""
         ...
 
 
 def loss_tokens(group: ScoredGroup) -> list[int]:
-    """How many each trajectory has."""
+    """Return the number of loss tokens of each trajectory."""
     return [int(loss_mask(trajectory).sum()) for trajectory in group.trajectories]
 
 
 def group_loss(scores: TokenScores, part: ScoredGroup, n_loss_tokens: int) -> Tensor:
-    """The loss of part of a group with `n_loss_tokens`; those of all parts add up to the group's."""
+    """Return the loss of part of a group with `n_loss_tokens`; the parts' losses add up to the group's."""
     device, counts = scores.logp_N.device, loss_tokens(part)
     advantage_N = np.repeat(np.asarray(part.advantages, dtype=np.float32), counts)
     behavior_N = np.concatenate([behavior_logprobs(trajectory) for trajectory in part.trajectories])
@@ -71,7 +71,7 @@ def group_loss(scores: TokenScores, part: ScoredGroup, n_loss_tokens: int) -> Te
 
 
 def with_behavior(group: ScoredGroup, logp_N: Tensor) -> ScoredGroup:
-    """The group as if the policy that is trained had sampled it: ratios are one."""
+    """Return the group with `logp_N` as its behavior log-probabilities: ratios are one."""
     values = iter(logp_N.detach().float().tolist())
 
     def turn_with_logprobs(turn: Turn) -> Turn:
@@ -87,19 +87,19 @@ def with_behavior(group: ScoredGroup, logp_N: Tensor) -> ScoredGroup:
 
 
 def layouts_of(group: ScoredGroup, renderer: QwenVLRenderer) -> list[Layout]:
-    """One per trajectory, each with its prompt."""
+    """Return one layout per trajectory, each with its prompt."""
     return [renderer.layout(trajectory.segments) for trajectory in group.trajectories]
 
 
 def part_of(group: ScoredGroup, indices: Sequence[int]) -> ScoredGroup:
-    """Some trajectories of a group."""
+    """Return some trajectories of a group."""
     trajectories = tuple(group.trajectories[i] for i in indices)
     advantages = tuple(group.advantages[i] for i in indices)
     return ScoredGroup(trajectories, {}, advantages, advantages)
 
 
 def parts(n: int, rows: int | None) -> list[range]:
-    """Trajectories 0 ... n-1 in micro-batches of `rows`."""
+    """Return trajectories 0 ... n-1 in micro-batches of `rows`."""
     size = rows or n
     return [range(start, min(start + size, n)) for start in range(0, n, size)]
 
@@ -115,7 +115,7 @@ def gradients_of(hf: nn.Module) -> dict[str, Tensor]:
 def largest_differences(
     logp_N: Tensor, gradients: dict[str, Tensor], reference_N: Tensor, expected: dict[str, Tensor]
 ) -> tuple[float, float]:
-    """Largest |difference| of a log-probability; of a gradient entry, in units of its tensor's largest."""
+    """Return the largest |difference| of log-probabilities, and of gradients relative to their tensor's maximum."""
     logp = (logp_N.detach().double().cpu() - reference_N.double().cpu()).abs().max().item()
     assert gradients.keys() >= expected.keys(), sorted(expected.keys() - gradients.keys())
     worst = 0.0

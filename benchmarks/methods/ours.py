@@ -1,4 +1,4 @@
-"""This package's way, rows that share their prompt; and its reference, one padded row per trajectory."""
+"""This package's method, rows that share their prompt; and its reference, a padded row per trajectory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Shared:
     def run(self) -> Tensor:
         model = self._model
         prepare(model, self._settings)
-        # A new store each time: with a frozen tower, features would be remembered from the last run.
+        # A new store each time: with a frozen tower, features would be cached from the last run.
         features = FeatureStore(model)
         found = []
         for row in self._rows():
@@ -53,8 +53,8 @@ class Shared:
         return gradients_of(self._model.hf)
 
     def _rows(self) -> Iterator[PackedRow]:
-        """Of one group with one prompt: loss tokens come in the order of its trajectories."""
-        assert all(self._group.advantages), "what has no advantage is left out"
+        """Yield the rows of the group; loss tokens come in the order of its trajectories."""
+        assert all(self._group.advantages), "trajectories without advantage are left out"
         return pack_rows(
             [self._group],
             lambda trajectory: self._model.renderer.layout(trajectory.segments),
@@ -91,7 +91,7 @@ class Padded:
 
 
 def prepare(model: VisionLanguageModel, settings: Settings) -> None:
-    """Training mode without old gradients, with or without recomputation."""
+    """Set training mode, clear gradients, and set recomputation."""
     model.train()
     model.zero_grad(set_to_none=True)
     model.vision.requires_grad_(not settings.frozen)

@@ -1,4 +1,4 @@
-"""Ways of playing a group: this package's loop with one of its policies, and TRL's generation with tools."""
+"""Rollout methods: this package's loop with one of its policies, and TRL's generation with tools."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from pixelreasoner.policy.base import Policy, Sampling
 
 @dataclass(frozen=True)
 class Workload:
-    """What is counts: a group of rollouts at each task, each with so many crops."""
+    """The rollouts to generate: a group for each task, each rollout with so many crops."""
 
     tasks: tuple[Task, ...]
     group: int
-    """Rollouts at each."""
+    """Rollouts of each task."""
     crops: int
     message: int
-    """Tokens of a message at most."""
+    """Maximal tokens of a message."""
 
     @property
     def limits(self) -> Limits:
-        """The message after the last crop asks for another one, and ends the rollout."""
+        """Return the limits: the message after the last crop calls for another one, which ends the rollout."""
         return Limits(max_turns=self.crops + 1, max_operations=self.crops)
 
     @property
@@ -49,7 +49,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """Tokens of a workload."""
+    """Number of tokens of a workload."""
 
     prompt: int
     """Of the first prompt, its picture expanded."""
@@ -61,7 +61,7 @@ class TokenCounts:
 
 class RolloutMethod(Protocol):
     def run(self) -> TokenCounts:
-        """Play the workload once, with draws of its own, nothing remembered from the last time."""
+        """Generate the workload once, with new seeds and nothing cached from the last run."""
         ...
 
 
@@ -69,7 +69,7 @@ PolicyMaker = Callable[[VisionLanguageModel], Policy]
 
 
 def group_policy() -> PolicyMaker | None:
-    """The group engine, where this version of the package has one."""
+    """Return the group engine, where this version of the package has one."""
     try:
         module = importlib.import_module("pixelreasoner.policy.group")
     except ModuleNotFoundError:
@@ -78,13 +78,13 @@ def group_policy() -> PolicyMaker | None:
 
 
 def crop_toolbox(renderer: QwenVLRenderer) -> Toolbox:
-    """`crop_image` alone."""
+    """Return a toolbox with only `crop_image`."""
     chat_format = renderer.chat_format
     return Toolbox((CropImage(renderer.vision.unit, chat_format.crop_reply),), chat_format.error_reply)
 
 
 class Ours:
-    """`env.rollout` with a policy of this package; its trajectories are ready to be trained on."""
+    """`env.rollout` with a policy of this package; its trajectories can be trained on directly."""
 
     def __init__(
         self, model: VisionLanguageModel, workload: Workload, policy: PolicyMaker = LocalPolicy
@@ -96,7 +96,7 @@ class Ours:
         return self.count(self.generate())
 
     def generate(self) -> list[Trajectory]:
-        """The trajectories, group after group."""
+        """Return the trajectories, group after group."""
         workload, renderer = self._workload, self._model.renderer
         self._runs += 1
         return rollout(
@@ -124,7 +124,7 @@ class Ours:
 class TrlGeneration:
     """`GRPOTrainer`'s own generation: prompts through its processor, `generate`, tools, `generate` again.
 
-    What it does afterwards to the batch (padding, pixels for training, rewards) is not part of it.
+    Its later work on the batch (padding, pixels for training, rewards) is not measured.
     """
 
     def __init__(self, hf: PreTrainedModel, renderer: QwenVLRenderer, workload: Workload) -> None:
@@ -134,8 +134,8 @@ class TrlGeneration:
         # Our limit is per message, TRL's for the whole completion.
         most = (workload.crops + 1) * (workload.message + 256)
         arguments = trainer_parts(
-            hf, renderer, output_folder(self), group=workload.group, tasks=len(workload.tasks), settings=Settings(),
-            completion=4 * most, turns=workload.crops,
+            hf, renderer, output_folder(self), group=workload.group, tasks=len(workload.tasks),
+            settings=Settings(), completion=4 * most, turns=workload.crops,
         )  # fmt: skip
         from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
         from trl.chat_template_utils import qwen3_template  # pyright: ignore[reportMissingImports]
@@ -159,7 +159,7 @@ class TrlGeneration:
 
 
 def trl_prompt(renderer: QwenVLRenderer, task: Task) -> list[dict[str, Any]]:
-    """The same words and the same picture as `renderer.prompt` writes."""
+    """Return the same words and the same picture as `renderer.prompt` writes."""
     picture = task.media[0]
     assert isinstance(picture, Picture)
     content = [
@@ -170,7 +170,7 @@ def trl_prompt(renderer: QwenVLRenderer, task: Task) -> list[dict[str, Any]]:
 
 
 def crop_tool(renderer: QwenVLRenderer, task: Task) -> Callable[..., list[dict[str, Any]]]:
-    """`crop_image` as a function that TRL can call: the same operation, its result as message content."""
+    """Return `crop_image` as a function for TRL: the same operation, its result as message content."""
     toolbox, scene = crop_toolbox(renderer), renderer.vision.image_context(task.media)
 
     def crop_image(bbox_2d: list[int], target_image: int) -> list[dict[str, Any]]:

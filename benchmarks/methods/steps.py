@@ -1,4 +1,4 @@
-"""Whole steps of reinforcement learning on one group: play it, score it, take the gradient, update."""
+"""Whole steps of reinforcement learning on one group: generate, score, backward pass, update."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ OPTIM = OptimConfig(lr=1e-6)
 
 class StepMethod(Protocol):
     generation_seconds: list[float]
-    """Seconds of each step that went into playing the group."""
+    """Seconds of each step spent on generating the group."""
 
     def run(self) -> None:
-        """Play the group, score it, take the gradient of its loss, update the weights."""
+        """Generate the group, score it, compute the gradient of its loss, update the weights."""
         ...
 
 
 class OurStep:
-    """This package's loop, with a policy to play and a method to train."""
+    """This package's loop, with a policy to generate and a method to train."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class TrlStep:
 
 
 def timed(work: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-    """`work`, which also notes how long it took."""
+    """Return `work` as a function that also appends its duration to `seconds`."""
 
     def run(*args: Any, **options: Any) -> Any:
         start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The straightforward way: transformers' own forward pass on padded rows, each with pixels of its own.
+"""The plain method: transformers' own forward pass on padded rows, each with pixels of its own.
 
-Nothing is shared: a trajectory brings its prompt and its pictures, rows are padded on the right, the model
-numbers the positions, and vocabulary scores are taken for the completion.
+Nothing is shared: each row holds its prompt and pictures. Rows are padded on the right, the model computes the
+positions, and logits are computed for the completion.
 
 Shape legend: B rows, T tokens of the longest, C tokens after the prompt, V vocabulary, N loss tokens.
 """
@@ -37,7 +37,7 @@ from pixelreasoner.objectives.scored_group import ScoredGroup
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """What a padded batch is made of."""
+    """The tensors of a padded batch."""
 
     ids_BT: Tensor
     mask_BT: Tensor
@@ -51,7 +51,7 @@ class PaddedRows:
 
     @classmethod
     def of(cls, group: ScoredGroup, layouts: Sequence[Layout], device: torch.device) -> PaddedRows:
-        """Rows of rollouts of one task, padded on the right."""
+        """Return rows of rollouts of one task, padded on the right."""
         width = max(len(row) for row in layouts)
         ids, mask, kind = (np.zeros((len(layouts), width), np.int64) for _ in range(3))
         loss = np.zeros((len(layouts), width), bool)
@@ -71,7 +71,7 @@ class PaddedRows:
 
 
 def pixels_of(layouts: Sequence[Layout], renderer: QwenVLRenderer, device: torch.device) -> Tensor:
-    """The patches of every picture of every row, as often as they stand there."""
+    """Return the patches of every picture of every row, repeated for each occurrence."""
     return patch_rows(list(chain.from_iterable(row.blocks for row in layouts)), renderer.vision, device)
 
 
@@ -98,14 +98,14 @@ class Stock:
         found = []
         for part in self._parts():
             logp_N = self._score(part)
-            # The entropy is not part of this way; the loss does not read it.
+            # This method computes no entropy; the loss does not use it.
             group_loss(TokenScores(logp_N, logp_N.detach()), part, n_loss).backward()
             found.append(logp_N.detach())
         return torch.cat(found)
 
     @torch.no_grad()
     def log_probs(self) -> Tensor:
-        """The forward pass alone: [N]."""
+        """Run the forward pass alone; returns [N]."""
         return torch.cat([self._score(part) for part in self._parts()])
 
     def _parts(self) -> list[ScoredGroup]:

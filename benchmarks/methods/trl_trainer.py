@@ -1,6 +1,6 @@
-"""TRL's GRPOTrainer on the same group: its own training step, given the batch that its generation would give.
+"""TRL's GRPOTrainer on the same group: its own training step, on the batch that its generation would return.
 
-The trainer is handed finished pixels, which the other methods cut out of the pictures in the measured time.
+The trainer gets finished pixels; the other methods compute them from the pictures in the measured time.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Trl:
         self.tokens = padded_tokens(self._layouts, settings.rows)
         hf.model.visual.requires_grad_(not settings.frozen)
         if settings.recompute:
-            # The trainer does so at the start of a whole run, which is not what is measured.
+            # The trainer does so at the start of a whole run, which is not measured.
             hf.gradient_checkpointing_enable({"use_reentrant": False})
         folder = output_folder(self)
         arguments = trainer_parts(hf, renderer, folder, group=n, settings=settings)
@@ -86,7 +86,7 @@ class Trl:
         self._trainer._get_per_token_logps_and_entropies = keep
 
     def _batch(self, part: Sequence[int], renderer: QwenVLRenderer) -> dict[str, Any]:
-        """What `_generate_and_score_completions` hands to the loss; prompts of one group have no padding."""
+        """Return the inputs of the loss, as `_generate_and_score_completions` does; prompts have no padding."""
         group, layouts = part_of(self._group, part), [self._layouts[i] for i in part]
         device = self._hf.device
         rows = PaddedRows.of(group, layouts, device)
@@ -107,7 +107,7 @@ class Trl:
 
 
 def output_folder(owner: object) -> Path:
-    """What a trainer calls its output; gone when its owner is."""
+    """Return a trainer's output folder; deleted with its owner."""
     folder = Path(tempfile.mkdtemp(prefix="pixelreasoner-trl-"))
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -132,12 +132,12 @@ def trainer_parts(
     completion: int = 1024,
     turns: int | None = None,
 ) -> dict[str, Any]:
-    """Arguments of a `GRPOTrainer`, its defaults wherever they are not about size or place.
+    """Return arguments of a `GRPOTrainer`: its defaults except for sizes and folders.
 
     Args:
         hf: the model; the trainer adds a fused head to it.
         renderer: the checkpoint's.
-        folder: what the trainer calls its output.
+        folder: the trainer's output folder.
         group: rollouts per question.
         tasks: questions per batch.
         settings: of the benchmark.
@@ -170,7 +170,7 @@ def trainer_parts(
 
 
 def image_processor(renderer: QwenVLRenderer) -> ProcessorMixin:
-    """The checkpoint's processor without its video half, which cannot be loaded without torchvision."""
+    """Return the checkpoint's processor without its video part, which needs torchvision."""
     mean, std = renderer.vision.normalization
     budget = renderer.vision.image
     images = Qwen2VLImageProcessorPil(
@@ -186,7 +186,7 @@ def image_processor(renderer: QwenVLRenderer) -> ProcessorMixin:
 
 
 class ImageTextProcessor(ProcessorMixin):
-    """Images and words, as the Qwen-VL processors of transformers write them."""
+    """A processor for images and text, as the Qwen-VL processors of transformers."""
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None) -> None:
         self.image_token = IMAGE_PAD
@@ -202,7 +202,7 @@ def _given_batches() -> type:
     from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
 
     class GivenBatches(GRPOTrainer):
-        """Trains on the batch it is given, where `GRPOTrainer` would first generate one."""
+        """Trains on its input batch, where `GRPOTrainer` would first generate one."""
 
         def _prepare_inputs(self, generation_batch: dict[str, Any]) -> dict[str, Any]:
             return generation_batch
@@ -211,5 +211,5 @@ def _given_batches() -> type:
 
 
 def alternating_rewards(completions: Sequence[Any], **_: Any) -> list[float]:
-    """Every other rollout is a success: what is measured is not whether the model is right."""
+    """Return rewards of 0 and 1 in turn: correctness is not measured."""
     return [float(i % 2) for i in range(len(completions))]

@@ -1,4 +1,4 @@
-"""A key-value cache that grows in slabs, so that a new token costs no copy of the old ones."""
+"""A key-value cache that grows in blocks, so that a new token needs no copy of the old ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 BLOCK_TOKENS = 64
-"""Tokens of room made at a time."""
+"""Number of tokens that each growth adds."""
 
 
 class BlockLayer(DynamicLayer):
@@ -57,7 +57,7 @@ def _moved(kept: Tensor, tokens: int) -> Tensor:
 
 
 class BlockCache(Cache):
-    """A transformers cache of slab layers."""
+    """A transformers cache of block layers."""
 
     def __init__(self, n_layers: int) -> None:
         super().__init__(layers=[BlockLayer() for _ in range(n_layers)])

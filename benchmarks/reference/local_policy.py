@@ -1,7 +1,7 @@
-"""The reference for `policy.group`: padded batches, one message each, plain and exact.
+"""The reference of `policy.group`: padded batches of one message each, plain and exact.
 
 The prompt is run through the model once per distinct conversation (the rollouts of a group share their
-first prompt), then tokens are sampled for all rows together; rows that are done leave the batch. Each turn
+first prompt), then tokens are sampled for all rows together; finished rows leave the batch. Each turn
 of a conversation starts from an empty cache.
 
 Shape legend: B running rows, K tokens in the cache, V vocabulary.
@@ -29,7 +29,7 @@ from pixelreasoner.policy.sampling import sample_tokens
 
 
 class LocalPolicy:
-    """A `Policy` over a model held in memory. It always samples the model's current weights."""
+    """A `Policy` over a model in memory. It always samples from the model's current weights."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class LocalPolicy:
         batch_size: int = 128,
         precision: Precision = "fp32",
     ) -> None:
-        """A policy.
+        """Make a policy.
 
         Args:
             model: shared with the learner, if there is one.
@@ -55,11 +55,11 @@ class LocalPolicy:
 
     @contextmanager
     def session(self, on_token: OnToken | None = None) -> Iterator[Engine]:
-        """An engine that completes all waiting requests in one step."""
+        """Yield an engine that completes all waiting requests in one step."""
         yield BatchEngine(self.complete_batch, on_token)
 
     def load_weights(self, named_tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
-        """Copy them into the model."""
+        """Copy the tensors into the model."""
         self.model.hf.load_state_dict(dict(named_tensors), strict=False)
         self.weight_version = version
 
@@ -67,7 +67,7 @@ class LocalPolicy:
     def complete_batch(
         self, requests: Sequence[CompletionRequest], on_token: OnToken | None = None
     ) -> list[Completion]:
-        """One completion per request, in order; requests of equal sampling share batches."""
+        """Return one completion per request, in order; requests of equal sampling share batches."""
         was_training = self.model.training
         self.model.eval()
         done: dict[int, Completion] = {}

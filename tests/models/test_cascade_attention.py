@@ -98,8 +98,8 @@ def test_bfloat16_rounds_values_and_not_scores():
     torch.testing.assert_close(out.double(), expected, rtol=2**-7, atol=2**-7)
 
 
-def test_scores_far_apart_neither_overflow_nor_drown():
-    """A sequence that outweighs its prompt by e^1000 and the reverse: the output is the heavier part's value."""
+def test_scores_far_apart_do_not_overflow():
+    """Weights of a sequence and its prompt differ by e^1000: the output is the heavier part's value."""
     for sign in (1.0, -1.0):
         prompts, sequences = KeyValuePool(1), KeyValuePool(1)
         for kept in (prompts, sequences):

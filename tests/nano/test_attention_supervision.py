@@ -1,4 +1,4 @@
-"""Where a token should look, by hand; and the loss against the attention weights of the stock eager code."""
+"""Attention targets written by hand; the loss against the attention weights of the stock eager code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def budget(low: int, high: int) -> PixelBudget:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A checkpoint as deep as the targets; a token is 8x8 pixels, and frames are announced by number."""
-    folder = tmp_path_factory.mktemp("pointing")
+    folder = tmp_path_factory.mktemp("supervised")
     sizes = Architecture(
         vocab_size=1536, hidden_size=32, layers=4, heads=2, kv_heads=1, intermediate_size=48,
         vision_hidden_size=32, vision_depth=1, vision_intermediate_size=40, patch_size=4, position_grid=8,
@@ -91,8 +91,8 @@ def test_a_word_is_looked_up_in_the_picture_and_by_the_numbers_after_it(model, r
     # 5x5 tokens with centres at 4, 12, 20, 28, 36; the box spans 5-20 by 2-25.
     first = int(np.flatnonzero(layout.kind_T)[0])
     columns, rows = (1, 2), (0, 1, 2)
-    seen = np.flatnonzero(word_image.keys_NT[0]) - first
-    assert seen.tolist() == [5 * y + x for y in rows for x in columns]
+    covered = np.flatnonzero(word_image.keys_NT[0]) - first
+    assert covered.tolist() == [5 * y + x for y in rows for x in columns]
     assert [text(model, layout, i + 1) for i in box_word.query_N] == ["120", "40", "500", "620"]
     for keys_T in box_word.keys_NT:
         assert np.flatnonzero(keys_T).tolist() == word_image.query_N
@@ -149,12 +149,12 @@ def test_a_word_is_looked_up_in_the_frames_that_show_it(model, reader, video):
         assert [np.flatnonzero(keys_T).tolist() for keys_T in target.keys_NT] == [[visual[5]]]
     assert [text(model, layout, i + 1) for i in frames_word.query_N] == ["3", "4"]
     assert frames_marker.query_N == frames_word.query_N
-    seen = [int(np.flatnonzero(keys_T)[0]) for keys_T in frames_marker.keys_NT]
-    assert [text(model, layout, i) for i in seen] == ["3", "4"]
-    assert all(i < visual[4] for i in seen), "where the second block is announced"
+    markers = [int(np.flatnonzero(keys_T)[0]) for keys_T in frames_marker.keys_NT]
+    assert [text(model, layout, i) for i in markers] == ["3", "4"]
+    assert all(i < visual[4] for i in markers), "where the second block is announced"
 
 
-def test_lessons_place_every_colour_word_of_their_answers():
+def test_conversations_give_a_region_for_every_colour_word():
     """Of all kinds: the reader takes one region per learned word, and none is left."""
     model = VisionLanguageModel.load(checkpoint_folder("nano"))
     reader, world, r = TargetReader(model, COLOUR_NAMES), PixelWorld(), model.renderer
@@ -207,7 +207,7 @@ def test_the_loss_teaches_to_look(folder, reader, picture):
     targets = reader.read(layout, mask, [REGION])
     features = {k: type(f)(f.tokens_MD.detach(), ()) for k, f in model.encode(layout.blocks).items()}
     optimizer = torch.optim.SGD(model.decoder.parameters(), lr=0.02)
-    supervision, seen = AttentionSupervision(model), []
+    supervision, losses = AttentionSupervision(model), []
     for _ in range(12):
         with supervision.recording():
             model(model.embed([layout], features, left=False))
@@ -215,8 +215,8 @@ def test_the_loss_teaches_to_look(folder, reader, picture):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seen.append(loss.item())
-    assert seen[-1] < 0.7 * seen[0]
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_an_empty_place_asks_nothing():
@@ -225,7 +225,7 @@ def test_an_empty_place_asks_nothing():
     assert not target.query_N
 
 
-def test_a_decoder_too_shallow_for_the_lookups_is_the_users_mistake(model):
+def test_a_decoder_too_shallow_for_the_targets_is_the_users_mistake(model):
     class Shallow:
         class decoder:
             layers = model.decoder.layers[:2]

@@ -1,4 +1,4 @@
-"""A model that right the answers gets full marks, one that says something else none."""
+"""A model with all answers right scores 1, one with all answers wrong 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lessons tell the truth about what they show, and never show an operation."""
+"""Synthetic conversations agree with their pictures, and contain no operation."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def drawn(n: int):
             yield scene, made
 
 
-def is_awaited(made: SyntheticConversation) -> bool:
+def is_deferred(made: SyntheticConversation) -> bool:
     """Whether its question comes before the picture that answers it."""
     return made.pairs[0].question.endswith("Look closer.")
 
 
-def test_a_spoken_box_is_rounded_outward_to_the_step():
+def test_a_written_box_is_rounded_outward_to_the_step():
     # 1000 pixels across and 500 down: x is in thousandths already, y counts double.
     assert written_box(Box(101, 101, 139, 139), Size(1000, 500)) == [100, 200, 140, 280]
     assert written_box(Box(-5, 0, 999, 500), Size(1000, 500)) == [0, 0, 1000, 1000]
 
 
-def test_no_lesson_speaks_of_an_operation():
+def test_no_conversation_names_an_operation():
     for _, made in drawn(20):
         for e in made.pairs:
             assert "crop_image" not in e.question + e.answer
@@ -93,8 +93,8 @@ def test_the_frames_named_are_those_that_show_the_card():
     answers = "\n".join(
         e.answer for made in synthetic_conversations(scene, rng, BUDGETS, VISION) for e in made.pairs
     )
-    told = dict(re.findall(r'The (\w+) card\n\{"target_frames": (\[[^]]*\])\}', answers))
-    assert {c: json.loads(f) for c, f in told.items()} == {t.colour: list(t.frames) for t in scene.things}
+    found = dict(re.findall(r'The (\w+) card\n\{"target_frames": (\[[^]]*\])\}', answers))
+    assert {c: json.loads(f) for c, f in found.items()} == {t.colour: list(t.frames) for t in scene.things}
 
 
 def test_pictures_of_a_scene_stand_alone_or_follow_one_another():
@@ -106,12 +106,12 @@ def test_pictures_of_a_scene_stand_alone_or_follow_one_another():
 
 
 def test_a_close_up_may_come_beside_the_picture_it_was_taken_from():
-    """Half of those with a conversation of their own: the full_image or the clip first, then what is asked about."""
+    """Half of those with a conversation of their own: the full image or the clip first, then the close-up."""
     alone, beside = 0, 0
     for i in range(90):
         scene, rng = PixelWorld().scene("base", KINDS[i % 5], i, tiny=True)
         full_image, *rest = synthetic_conversations(scene, rng, BUDGETS, VISION)
-        close_ups = [made for made in rest if made.views and not is_awaited(made)]
+        close_ups = [made for made in rest if made.views and not is_deferred(made)]
         for made in close_ups:
             *before, close_up = made.pairs[0].media
             assert [view.media for view in made.views] == [close_up]
@@ -122,31 +122,31 @@ def test_a_close_up_may_come_beside_the_picture_it_was_taken_from():
 
 
 def test_a_question_may_be_answered_by_a_picture_shown_later():
-    """The full_image comes with the question, then pictures come as an operation would return them."""
-    n_missed = []
+    """The full image comes with the question, then pictures in the form of tool results."""
+    n_distractors = []
     for scene, made in drawn(60):
-        if not is_awaited(made):
+        if not is_deferred(made):
             continue
         first, *later = made.pairs
         [thing] = [t for t in scene.things if first.answer == f"The{t.name[3:]} is small."]
         assert thing.name in first.question
         assert [e.question for e in later] == [f"Image {i}:" for i in range(2, 2 + len(later))]
         assert all(len(e.media) == 1 for e in made.pairs)
-        *missed, last = later
-        assert all(e.answer == f"The{thing.name[3:]} is not here." for e in missed)
+        *distractors, last = later
+        assert all(e.answer == f"The{thing.name[3:]} is not here." for e in distractors)
         if thing.glyph:
             choices = re.split(r", | or |\?", first.question.partition(": ")[2])
             assert thing.glyph in choices[:4]
             assert last.answer == f"The{thing.name[3:]} reads {thing.glyph}. \\boxed{{{thing.glyph}}}"
         else:
             assert "\\boxed" in last.answer
-        n_missed.append(len(missed))
-    assert len(n_missed) > 20
-    assert set(n_missed) == {0, 1}
+        n_distractors.append(len(distractors))
+    assert len(n_distractors) > 20
+    assert set(n_distractors) == {0, 1}
 
 
-def test_an_answer_names_what_it_is_about_before_it_says_it():
-    """Whoever writes word by word has just said what to look for."""
+def test_an_answer_names_its_subject_before_its_value():
+    """The name precedes the answer, so that attention can use it."""
     for scene, made in drawn(40):
         for e in made.pairs:
             if "\\boxed" in e.answer:
@@ -158,7 +158,7 @@ def test_an_answer_names_what_it_is_about_before_it_says_it():
                 assert any(subject in claim.lower() for subject in subjects)
 
 
-def test_what_the_overview_does_not_show_is_guessed_among_choices_in_a_lesson_of_its_own():
+def test_illegible_things_are_answered_with_a_choice_in_a_conversation_of_their_own():
     seen = 0
     for i in range(30):
         scene, rng = PixelWorld().scene("base", ("attribute", "page", "clip")[i % 3], i, tiny=True)
@@ -188,12 +188,12 @@ def test_a_view_keeps_what_is_inside_and_scales_it():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_curriculum_does_not_depend_on_the_number_of_painters():
+def test_the_curriculum_does_not_depend_on_the_number_of_workers():
     curriculum = Curriculum(WorldConfig(), BUDGETS, VISION, n_scenes=60, n_layouts=3)
     one, two = (list(curriculum.paint(workers)) for workers in (1, 2))
-    said = lambda chunks: [e.question + e.answer for ls, _ in chunks for made in ls for e in made.pairs]  # noqa: E731
-    shown = lambda chunks: [v.media.digest for _, charts in chunks for v in charts]  # noqa: E731
-    assert said(one) == said(two)
+    texts = lambda chunks: [e.question + e.answer for ls, _ in chunks for made in ls for e in made.pairs]  # noqa: E731
+    shown = lambda chunks: [v.media.digest for _, views in chunks for v in views]  # noqa: E731
+    assert texts(one) == texts(two)
     assert shown(one) == shown(two)
     assert sum(len(ls) for ls, _ in one) > 60  # most pictures of a scene make a conversation of their own
-    assert len(shown(one)) == 3 * (5 + 5)  # a chart shown whole, four of its things close, and five sheets
+    assert len(shown(one)) == 3 * (5 + 5)  # a layout as a whole, four close-ups, and five card layouts

@@ -1,10 +1,11 @@
-"""Teaching where to look: while a model names a region, its attention is asked to follow the way there.
+"""Attention supervision: a loss that directs attention heads to the tokens an answer depends on.
 
-A conversation says what the colour words of its answers stand for: "The red card is here. {"bbox_2d": [540, ...",
-or "The red card reads K." Seven targets lead from the word to what is said of it, each in one layer:
+A synthetic conversation gives the region of each colour word of its answers: "The red card is here.
+{"bbox_2d": [540, ...", or "The red card reads K." Seven targets connect the word with its region and with the
+tokens that are predicted from it, each in one layer:
 
 ==== ===== ======================================================= =============================
- #   layer which tokens                                            look at
+ #   layer queries                                                 keys
 ==== ===== ======================================================= =============================
  1   0     the word                                                visual tokens of what it names
  2   1     those from which a box's numbers are predicted          the word
@@ -15,14 +16,14 @@ or "The red card reads K." Seven targets lead from the word to what is said of i
  7   3     the same                                                that number, before its frames
 ==== ===== ======================================================= =============================
 
-With A the layer's attention and n the tokens of a target, each adds ::
+With A the layer's attention and n the queries of a target, each adds ::
 
-    L_point = - mean_n log( mean_h sum_{s in region(n)} A[h, n, s] )
+    L_attention = - mean_n log( mean_h sum_{s in keys(n)} A[h, n, s] )
 
-Without it, a small decoder trained from random weights learns to box whatever stands out, and finds the way
-word -> thing -> coordinates late or never: numbers alone say too little about where they were to be read.
+Without it, a small decoder trained from random weights predicts the box of the most salient thing. It learns
+the path word -> thing -> coordinates late or never, because the loss of the numbers alone is a weak signal.
 
-Shape legend: B rows, T tokens of the longest row, S the same as looked at, N targets tokens, H heads.
+Shape legend: B rows, T tokens of the longest row, S the same as keys, N queries of a target, H heads.
 """
 
 from __future__ import annotations
@@ -46,29 +47,30 @@ BoolArray = npt.NDArray[np.bool_]
 LAYERS = (0, 1, 1, 0, 1, 2, 3)
 """Of the seven targets, in the order of the table above."""
 VERBS = frozenset({"reads", "is"})
+"""Words from which a reading is predicted."""
 MARKER_TOKENS = 4
-"""How far before a video block the numbers of its frames may stand."""
+"""Number of tokens before a video block in which its frame numbers are searched."""
 
 
 class AttentionTarget:
-    """Tokens of one row that should look somewhere, and where."""
+    """Queries of one row, and the keys that their attention is directed to."""
 
     def __init__(self) -> None:
         self.query_N: list[int] = []
         self.keys_NT: list[BoolArray] = []
 
     def add(self, at: int, keys_T: BoolArray) -> None:
-        """Nothing is asked of a token whose region is empty."""
+        """Add a query; skipped when it has no keys."""
         if keys_T.any():
             self.query_N.append(at)
             self.keys_NT.append(keys_T)
 
 
 class TargetReader:
-    """Finds the targets in a row, by the keys of the operations' arguments and the words that name things."""
+    """Finds the targets of a row by the argument names of the operations and the words that name things."""
 
     def __init__(self, model: VisionLanguageModel, words: Iterable[str]) -> None:
-        """`words` are those that tell things apart; only ones that are a single token count."""
+        """`words` distinguish things; those of more than one token are ignored."""
         tokenizer = model.renderer.tokenizer
         vocabulary = {i: tokenizer.decode([i]) for i in range(len(tokenizer))}
         self._box_keys = {i for i, text in vocabulary.items() if '"bbox_2d"' in text}
@@ -81,18 +83,18 @@ class TargetReader:
         self._merge = model.renderer.vision.merge
 
     def read(self, layout: Layout, mask: BoolArray, regions: Sequence[Place]) -> tuple[AttentionTarget, ...]:
-        """The seven targets.
+        """Return the seven targets.
 
-        `mask` marks the recorded tokens that are learned; `regions` has one for each colour word among them,
-        in order: in the latest image before it, or in the video.
+        `mask` is the loss mask over the recorded tokens. `regions` has one entry for each colour word among
+        them, in order: in the latest image before it, or in the video.
         """
-        ids, learned_T = layout.ids_T.tolist(), mask[layout.owner_T]
+        ids, loss_T = layout.ids_T.tolist(), mask[layout.owner_T]
         targets = [AttentionTarget() for _ in LAYERS]
         word_image, box_word, verb_word, frame_marker, word_frames, frames_word, frames_marker = targets
         markers = self._add_markers(layout, frame_marker)
         left = list(regions)
         word, keys_T = None, np.zeros(len(ids), np.bool_)
-        for at in np.flatnonzero(learned_T).tolist():
+        for at in np.flatnonzero(loss_T).tolist():
             token = ids[at]
             if token in self._words:
                 word = at
@@ -114,9 +116,9 @@ class TargetReader:
         return tuple(targets)
 
     def _add_markers(self, layout: Layout, target: AttentionTarget) -> dict[int, int]:
-        """Every token of a video block looks at the first number before the block.
+        """Direct every token of a video block to the first number before the block.
 
-        Returns where the numbers of all frames stand, by their token.
+        Returns the index of each frame number, by its token id.
         """
         found: dict[int, int] = {}
         for block, span in _spans(layout):
@@ -129,21 +131,21 @@ class TargetReader:
         return found
 
     def _numbers_after(self, ids: Sequence[int], at: int) -> list[int]:
-        """Indices of the numbers that follow, with one token between each two."""
+        """Return the indices of the numbers that follow, with one token between each two."""
         end = at + 1
         while end < len(ids) and ids[end] in self._number:
             end += 2
         return list(range(at + 1, end, 2))
 
     def _tokens_of(self, layout: Layout, at: int, region: Place) -> BoolArray:
-        """Tokens that show a region: of the latest image before `at`, or of the frames it names."""
+        """Return the tokens of a region: in the latest image before `at`, or in the region's frames."""
         keys_T = np.zeros(len(layout), np.bool_)
         if region.frames:
-            seen = 0
+            n_frames = 0
             for block, span in _spans(layout):
                 if block.kind == "video":
-                    here = range(seen + 1, seen + len(block.frames) + 1)
-                    seen = here[-1]
+                    here = range(n_frames + 1, n_frames + len(block.frames) + 1)
+                    n_frames = here[-1]
                     if set(region.frames).intersection(here):
                         keys_T[span] = self._covered(block, region)
             return keys_T
@@ -154,7 +156,7 @@ class TargetReader:
         return keys_T
 
     def _covered(self, block: VisualBlock, region: Place) -> BoolArray:
-        """The block's tokens that the boxes cover: those with their centre inside, or the nearest."""
+        """Return the block's tokens under the boxes: those with their centre inside, or the nearest."""
         rows, columns = (n // self._merge for n in block.grid_thw[1:])
         height, width = block.frames.shape[1:3]
         y_R, x_C = (np.arange(rows) + 0.5) * height / rows, (np.arange(columns) + 0.5) * width / columns
@@ -175,7 +177,7 @@ def _single(index: int, length: int) -> BoolArray:
 
 
 def _spans(layout: Layout) -> Iterator[tuple[VisualBlock, slice]]:
-    """Each block with the tokens it takes."""
+    """Yield each block with the slice of its tokens."""
     visual = np.flatnonzero(layout.kind_T > 0)
     done = 0
     for block in layout.blocks:
@@ -185,14 +187,14 @@ def _spans(layout: Layout) -> Iterator[tuple[VisualBlock, slice]]:
 
 
 class AttentionSupervision:
-    """Listens to the first attention layers of a Qwen3-VL decoder: how far do they look from their regions?"""
+    """Computes the attention losses in the first layers of a Qwen3-VL decoder."""
 
     def __init__(self, model: VisionLanguageModel) -> None:
         """Raises ConfigError when the decoder is too shallow for the targets."""
         n_layers, needed = len(model.decoder.layers), max(LAYERS) + 1
         if n_layers < needed:
             raise ConfigError(
-                f"the architecture has {n_layers} decoder layers, and teaching where to look takes at least "
+                f"the architecture has {n_layers} decoder layers, and attention supervision needs at least "
                 f"{needed}; raise architecture.layers"
             )
         self._attention = [layer.self_attn for layer in model.decoder.layers[: max(LAYERS) + 1]]
@@ -200,13 +202,13 @@ class AttentionSupervision:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Within it, what went into the layers in the latest pass is remembered."""
+        """Record the inputs of the attention layers in the latest forward pass, for `losses`."""
 
         def hook(layer: int) -> Any:
-            def remember(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            def record(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
                 self._input[layer] = (kwargs["hidden_states"], kwargs["position_embeddings"])
 
-            return remember
+            return record
 
         with ExitStack() as stack:
             for index, attention in enumerate(self._attention):
@@ -216,13 +218,13 @@ class AttentionSupervision:
         self._input.clear()
 
     def losses(self, rows: Sequence[tuple[AttentionTarget, ...]]) -> list[Tensor]:
-        """Per target, - sum_n log(...) over the rows of the latest pass, which were padded on the right."""
-        assert self._input, "asked for while recording, after a pass"
+        """Return - sum_n log(...) per target, over the rows of the latest pass, padded on the right."""
+        assert self._input, "call it inside `recording`, after a forward pass"
         scores = {layer: self._scores(layer) for layer in set(LAYERS)}
         return [_target_loss(scores[layer], [row[i] for row in rows]) for i, layer in enumerate(LAYERS)]
 
     def _scores(self, layer: int) -> Tensor:
-        """What the layer's attention puts into the softmax, [B, T, H, S]."""
+        """Return the layer's attention scores before the softmax, [B, T, H, S]."""
         a, (hidden_BTD, (cos, sin)) = self._attention[layer], self._input[layer]
         shape = (*hidden_BTD.shape[:2], -1, a.head_dim)
         q = a.q_norm(a.q_proj(hidden_BTD).view(shape)).transpose(1, 2)
@@ -233,7 +235,7 @@ class AttentionSupervision:
 
 
 def _target_loss(scores_BTHS: Tensor, targets: Sequence[AttentionTarget]) -> Tensor:
-    """- sum_n log(...) of one target over the rows."""
+    """Return - sum_n log(...) of one target over the rows."""
     row_N = [b for b, target in enumerate(targets) for _ in target.query_N]
     device, width = scores_BTHS.device, scores_BTHS.shape[1]
     if not row_N:

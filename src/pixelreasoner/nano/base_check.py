@@ -1,7 +1,7 @@
-"""What a base model has learned of its conversations, on scenes it has never seen.
+"""Teacher-forced accuracy of a base model on held-out scenes.
 
-Each question is put alone and its right answer is read by the model: a token counts when it is the likeliest
-where it stands. So one figure says what the model finds or reads, and not how it would go on after a mistake.
+Each question is a conversation of its own, with its right answer appended. An answer token is right when it
+is the most likely one at its position. An early mistake therefore does not affect later tokens.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from pixelreasoner.tasks.pixelworld.questions import place_of, questions_about
 from pixelreasoner.tasks.pixelworld.things import SIDES, Thing
 
 NEAR = 80
-"""A box is found when no edge is further off than this, in thousandths of the picture."""
+"""A box is right when no edge deviates by more than this, in relative coordinates (0-1000)."""
 FIRST_SCENE = 1_000_000
-"""Far from the tasks of the split that reinforcement learning draws from."""
+"""Index of the first scene: outside the range that reinforcement learning draws tasks from."""
 
 
 def check_base(
     model: VisionLanguageModel, *, scenes_per_kind: int = 60, world: WorldConfig | None = None
 ) -> dict[str, float]:
-    """Shares of right answers by what was asked: "boxes, close-up", "digits, full_image", "frames", ..."""
+    """Return the share of right answers by topic: "boxes, close-up", "digits, full image", "frames", ..."""
     was_training = model.training
     model.eval()
     hits: dict[str, list[bool]] = defaultdict(list)
@@ -55,7 +55,7 @@ def check_base(
 def _questions(
     model: VisionLanguageModel, world: PixelWorld, n: int
 ) -> Iterator[tuple[str, QuestionAnswer, View]]:
-    """What is asked, as (topic, question with its answer, what it is about)."""
+    """Yield (topic, question with its answer, view)."""
     r = model.renderer
     for kind in world.config.kinds:
         for index in range(n):

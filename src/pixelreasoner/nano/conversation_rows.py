@@ -1,4 +1,4 @@
-"""Lessons as rows of tokens."""
+"""Synthetic conversations as rows of tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pixelreasoner.nano.conversations import SyntheticConversation
 def conversation_row(
     conversation: SyntheticConversation, model: VisionLanguageModel, tools: Sequence[ToolSchema]
 ) -> tuple[Layout, npt.NDArray[np.bool_]]:
-    """A conversation as one conversation: questions are given, answers are learned."""
+    """Return the layout of a conversation and its loss mask: answers are trained on, questions are not."""
     renderer = model.renderer
     segments: list[Segment] = []
     mask: list[bool] = []
@@ -29,7 +29,7 @@ def conversation_row(
                 Task("conversation", e.question, e.media, ()), renderer.chat_format, tools=bool(tools)
             )
             asked = renderer.prompt(messages, tools)
-        else:  # a later question stands where an operation's result will stand, picture and all
+        else:  # later questions take the place of tool results, with their pictures
             asked = renderer.observation(Observation(e.question, e.media))  # type: ignore[arg-type]
         answer = Segment(renderer.encode(e.answer))
         segments += [asked, answer]

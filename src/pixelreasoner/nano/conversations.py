@@ -1,8 +1,8 @@
-"""Lessons for a model that has yet to learn to see: dense questions about pictures, never an operation.
+"""Synthetic conversations for pre-training: many questions per picture, without operations.
 
-One scene gives the full_image with questions about where things are and what the legible ones show, and a
-few close-ups, each with its own questions. This is what a general vision-language model already knows
-before the warm start: grounding, reading, counting, and looking at the picture a question came with.
+A scene gives one conversation about the full image, with questions about positions and legible details, and
+one for each of a few close-ups. They cover what a general vision-language model can do before the warm start:
+grounding, reading and counting in the picture that a question refers to.
 """
 
 from __future__ import annotations
@@ -36,46 +36,45 @@ from pixelreasoner.tasks.pixelworld import questions
 from pixelreasoner.tasks.pixelworld.things import Scene, Thing
 
 ALL_AT_ONCE = 0.5
-"""How often a picture is described as a whole rather than thing by thing."""
+"""Probability that one question covers all things of a picture, instead of one thing each."""
 GUESSED = 3
-"""How many things in an full_image that are too small to read are asked about all the same, in a conversation of
-their own. To choose among what a question offers is learned on these: where the answer can be read, no
-choices are needed, and among other questions these weigh too little."""
+"""Number of illegible things of a full image that are asked about, in a conversation of their own. They train
+the model to answer with one of the offered choices. Legible things do not need the choices, and mixed with
+other questions the illegible ones have too little weight."""
 IN_ONE = 0.25
-"""How often the pictures of a scene follow one another in one conversation."""
+"""Probability that all pictures of a scene share one conversation."""
 BESIDE = 0.5
-"""How often a close-up that makes a conversation of its own is shown after the picture it was taken from."""
+"""Probability that a close-up with a conversation of its own is preceded by the picture it was cut from."""
 DEFERRED = 0.7
-"""How often there is a conversation in which the question comes first and the close-up that answers it later.
-Whoever reads what an operation returned answers a question that lies some messages back."""
+"""Probability of a conversation in which the close-up that answers a question is shown in a later message, as
+the result of an operation is."""
 DISTRACTED = 0.4
-"""How often another close-up comes between the two, without what the question is about."""
+"""Probability that a close-up without the asked-for thing is shown between the two."""
 NEAREST, FARTHEST = 1.1, 9.0
-"""Side of the close-up that answers such a question, in sides of the thing; half of them are wider than the
-root of the two. What cannot be read there must still be one of the choices that were offered."""
+"""Range of the side of the close-up that answers such a question, in sides of the thing; log-uniform. The
+answer is one of the offered choices even where it is illegible."""
 NOWHERE: questions.Places = (questions.Place(()),)
-"""What a name stands for that is not in the picture."""
+"""The regions of a name that is not in the picture."""
 
 
 @dataclass(frozen=True)
 class SyntheticConversation:
-    """A conversation about one scene; the first pair brings the first picture."""
+    """A conversation about one scene; the first pair holds the first picture."""
 
     pairs: tuple[QuestionAnswer, ...]
     views: tuple[View, ...]
-    """What is in the conversation to see, for dense supervision of the vision tower."""
+    """Pictures of the conversation that get token labels, for auxiliary supervision of the vision tower."""
 
 
 def synthetic_conversations(
     scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, vision: VisionSpec
 ) -> list[SyntheticConversation]:
-    """The conversations of a scene: its full_image, then some close-ups; everything is drawn from `rng`.
+    """Return the conversations of a scene: its full image, then some close-ups; `rng` decides everything.
 
-    Most pictures make a conversation of their own: short conversations teach more per second than long ones. In
-    the others the close-ups follow the full_image, as an operation's result will. A close-up with a conversation of
-    its own may come beside the full_image, in one question about both: whoever is to read what an operation
-    returned must not read the picture it came from. And a question may come first, with the full_image, and
-    the close-up that answers it later, as after an operation.
+    Most pictures have a conversation of their own, because short conversations train faster than long ones.
+    Otherwise the close-ups follow the full image, as results of operations do. A close-up with a conversation
+    of its own may be shown after the full image, in one message: the model learns to read the latest picture
+    and not its source. A question may also refer to a close-up in a later message, as after an operation.
     """
     in_one = bool(rng.random() < IN_ONE)
     if isinstance(scene.media, Video):
@@ -95,7 +94,7 @@ def synthetic_conversations(
 def _conversation(
     asked: Sequence[QuestionAnswer], views: Sequence[View], *media: Media
 ) -> SyntheticConversation:
-    """Questions about the last of some pictures or clips, the first of which brings them along."""
+    """Return a conversation about the last of some pictures or clips, all of them in the first message."""
     return SyntheticConversation((replace(asked[0], media=media), *asked[1:]), tuple(views))
 
 
@@ -133,7 +132,7 @@ def _picture_conversations(
 def _distractor(
     thing: Thing, scene: Scene, rng: np.random.Generator, chat_format: ChatFormat, vision: VisionSpec
 ) -> View | None:
-    """A close-up of another thing that shows nothing of this one, if there is one."""
+    """Return a close-up of another thing that shows nothing of this one, if there is one."""
     assert isinstance(scene.media, Picture), "close-ups are cut from pictures"
     for index in rng.permutation(len(scene.things)).tolist():
         region = close_up(rng, scene.things[index], scene.media.size)
@@ -150,18 +149,18 @@ def _deferred(
     rng: np.random.Generator,
     chat_format: ChatFormat,
 ) -> list[SyntheticConversation]:
-    """A question about a thing, asked of the full_image and answered once a close-up has been shown.
+    """Return a conversation that asks about a thing in the full image and answers after a close-up.
 
-    What is written on it comes with choices, and must be pairs at any size; no conversation about a board whose dots
-    cannot be pairs apart there either.
+    Questions about a glyph offer choices and are answered at any size. A board whose dots are illegible in
+    the close-up gives no conversation.
     """
-    seen = [t for t in near.things if t.name == name and (t.glyph or legible(t))]
-    if not seen:
+    shown = [t for t in near.things if t.name == name and (t.glyph or legible(t))]
+    if not shown:
         return []
-    asked = _one_question(seen[0], rng)
+    asked = _one_question(shown[0], rng)
     subject = questions.capital(name)
-    place = regions_of([t for t in whole.things if t.name == name]) or NOWHERE
-    pairs = [QuestionAnswer(f"{asked.text} Look closer.", f"{subject} is small.", place, (whole.media,))]
+    regions = regions_of([t for t in whole.things if t.name == name]) or NOWHERE
+    pairs = [QuestionAnswer(f"{asked.text} Look closer.", f"{subject} is small.", regions, (whole.media,))]
     if distractor is not None:
         pairs.append(
             _shown_later(distractor, QuestionAnswer("", f"{subject} is not here.", NOWHERE), 2, chat_format)
@@ -170,18 +169,18 @@ def _deferred(
     return [SyntheticConversation(tuple(pairs), (near,))]
 
 
-def _shown_later(view: View, pairs: QuestionAnswer, index: int, chat_format: ChatFormat) -> QuestionAnswer:
-    """An pair in which a picture is shown as an operation would show it, and nothing is asked."""
+def _shown_later(view: View, pair: QuestionAnswer, index: int, chat_format: ChatFormat) -> QuestionAnswer:
+    """Return the pair with a picture in the form of a tool result in place of its question."""
     width, height = view.media.size
     caption = chat_format.crop_reply.format(index=index, width=width, height=height, target=1)
-    return replace(pairs, question=caption, media=(view.media,))
+    return replace(pair, question=caption, media=(view.media,))
 
 
 def _questions_on(view: View, rng: np.random.Generator, *, n_boxes: int) -> list[QuestionAnswer]:
-    """In random order: where things are, and what the legible ones show, all at once and one by one."""
+    """Return questions in random order: positions of things and readings of legible ones."""
     things = [view.things[i] for i in rng.permutation(len(view.things)).tolist()]
     size = view.media.size
-    # A thing is located once and read once: a second time would only teach to copy.
+    # A thing is located once and read once: a second time would only train copying.
     if len(things) > 1 and rng.random() < ALL_AT_ONCE:
         out = [locate_all(things, size)]
     else:
@@ -195,14 +194,14 @@ def _questions_on(view: View, rng: np.random.Generator, *, n_boxes: int) -> list
 
 
 def _guesses(things: Sequence[Thing], rng: np.random.Generator) -> list[QuestionAnswer]:
-    """Questions that cannot be answered at this size: the answer is one of the choices, whichever."""
+    """Return questions that are illegible at this size; the answer is one of the choices."""
     unreadable = [t for t in things if not legible(t)]
     chosen = [unreadable[i] for i in rng.permutation(len(unreadable))[:GUESSED].tolist()]
     return [answered(_one_question(t, rng)) for t in chosen]
 
 
 def _one_question(thing: Thing, rng: np.random.Generator) -> questions.Question:
-    """One question about a thing; with choices if something is written on it."""
+    """Return one question about a thing; with choices if it has a glyph."""
     if thing.glyph:
         return questions.read_glyph(thing, rng)
     return _one_of(questions.questions_about(thing, rng), rng)
@@ -220,7 +219,7 @@ def _clip_conversations(
     vision: VisionSpec,
     in_one: bool,
 ) -> list[SyntheticConversation]:
-    """Which frames show a card, what a large card shows, then single frames as pictures."""
+    """Return conversations about the frames of a card, legible cards, and single frames as pictures."""
     small, things = clip_as_shown(video, scene.things, vision)
     asked: list[QuestionAnswer] = []
     order = [things[i] for i in rng.permutation(len(things)).tolist()]
@@ -250,7 +249,7 @@ def _clip_conversations(
 
 
 def _frame_pairs(video: Video, things: Sequence[Thing], rng: np.random.Generator) -> list[View]:
-    """Two pairs of neighbouring frames as the tower sees them, each with what both frames show."""
+    """Return two pairs of neighbouring frames, each one temporal patch, with the things in both frames."""
     firsts = rng.permutation(len(video.frames) // 2)[:2] * 2
     views = []
     for first in firsts.tolist():

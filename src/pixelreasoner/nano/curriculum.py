@@ -1,4 +1,4 @@
-"""The conversations of a base model, painted in parallel: always the same for the same configuration."""
+"""Pre-training data: synthetic conversations and layouts, painted in parallel and deterministic."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pixelreasoner.tasks.pixelworld.world import PixelWorld, WorldConfig
 
 CHUNK = 50
 LAYOUT_CLOSE_UPS = 4
-"""Things of a reading chart that are shown close as well: at that size handwriting can be read."""
+"""Close-ups per layout, at a size at which handwriting is legible."""
 CARD_LAYOUTS = 5
-"""Sheets of cards with every reading chart: as many pictures as the chart gives itself."""
+"""Card layouts for each layout: as many pictures as the layout gives with its close-ups."""
 TINY_SHARE = 2 / 3
-"""Scenes whose details need a close-up: they give both a hard overview and the close-ups."""
+"""Share of scenes whose details are legible only in close-ups."""
 
 
 @dataclass(frozen=True)
 class Curriculum:
-    """How many pictures to paint, for which model."""
+    """The number of pictures, and the chat format and vision spec of the model."""
 
     world: WorldConfig
     chat_format: ChatFormat
@@ -39,7 +39,7 @@ class Curriculum:
     n_layouts: int
 
     def paint(self, workers: int) -> Iterator[tuple[list[SyntheticConversation], list[View]]]:
-        """Chunks of conversations and reading charts, in order, painted by `workers` processes."""
+        """Yield chunks of conversations and layout views, in order, painted by `workers` processes."""
         total = max(self.n_scenes, self.n_layouts)
         ranges = [range(i, min(i + CHUNK, total)) for i in range(0, total, CHUNK)]
         # Fork would copy the parent's threads' locks; spawn starts clean and costs a second.
@@ -65,21 +65,21 @@ def _conversations(curriculum: Curriculum, world: PixelWorld, index: int) -> lis
 
 
 def _layout_views(curriculum: Curriculum, index: int) -> list[View]:
-    """A chart as a whole, close-ups of some of its things, and sheets: reading is learned on those."""
+    """Return the views of one layout: the full image, close-ups of some things, and card layouts."""
     world, vision = curriculum.world, curriculum.vision
     rng = np.random.default_rng([world.seed, 0xC4A27, index])
     photos = paint.photographs(world.photos)
     generator = scenes.Studio(rng, photos, test=False, tiny=False, digit_share=scenes.BASE_DIGIT_SHARE)
     scene = scenes.chart(generator)
     picture = scene.media
-    assert isinstance(picture, Picture), "a chart is a still picture"
+    assert isinstance(picture, Picture), "a layout is a still picture"
     views = [view_of(picture, scene.things, _whole(picture), vision.image, vision.factor)]
     for at in rng.permutation(len(scene.things))[:LAYOUT_CLOSE_UPS].tolist():
         region = close_up(rng, scene.things[at], picture.size)
         views.append(view_of(picture, scene.things, region, vision.crop, vision.factor))
     card_generator = replace(generator, digit_share=scenes.SHEET_DIGIT_SHARE)
     for cards in (scenes.sheet(card_generator) for _ in range(CARD_LAYOUTS)):
-        assert isinstance(cards.media, Picture), "a sheet is a still picture"
+        assert isinstance(cards.media, Picture), "a layout is a still picture"
         views.append(view_of(cards.media, cards.things, _whole(cards.media), vision.crop, vision.factor))
     return views
 

@@ -1,11 +1,10 @@
-"""Pre-training a small base model from random weights: first to see, then to speak about what it sees.
+"""Pre-training of a small base model from random weights: a vision stage, then a language stage.
 
-1. *vision*: the tower learns from dense labels, one question per token (`train.dense`).
-2. *language*: the decoder learns to answer questions about pictures, many per picture
-   (`data.pixelworld.conversations`), and where to look for the answer (`train.pointing`); the tower is frozen at
-   first and joins for the last steps.
+1. *vision*: the tower is trained on per-token labels (`nano.auxiliary_heads`).
+2. *language*: the decoder is trained on synthetic conversations (`nano.conversations`), with attention
+   supervision (`nano.attention_supervision`). The tower is frozen at first and trained in the last steps.
 
-The base can locate, read and count. It has never auxiliary a visual operation: that is the warm start's part.
+The base can locate, read and count. Visual operations are not in its data; the warm start adds them.
 """
 
 from __future__ import annotations
@@ -57,38 +56,38 @@ from pixelreasoner.tasks.pixelworld import WorldConfig
 from pixelreasoner.train.progress import Interruptible, RunLog
 
 Row = tuple[Layout, npt.NDArray[np.bool_], tuple[AttentionTarget, ...]]
-"""Tokens, which of the recorded ones are learned, and where some of them should look."""
+"""Layout, loss mask over the recorded tokens, and attention targets."""
 
 
 LEARNED_FILE = "learned.json"
 FEATURE_BYTES = 8 * 2**30
-"""All pictures of the conversations are auxiliary again and again while the tower is fixed."""
+"""Features of all pictures are cached while the tower is frozen."""
 
 
 class VisionStage(Config):
     steps: int = 2500
     batch_size: int = 64
-    """Pictures per step, half of them reading layout_views."""
+    """Pictures per step, half of them layouts."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.05, weight_decay=0.02, betas=(0.9, 0.98))
     feature_std: float = 0.7
-    """The tower's output is rescaled to this when the stage ends, to meet the text embeddings' scale."""
+    """Standard deviation of the tower's output after the stage, on the scale of the text embeddings."""
 
 
 class LanguageStage(Config):
     steps: int = 3000
     batch_size: int = 64
-    """Lessons per step."""
+    """Conversations per step."""
     micro_batch_tokens: int = 4096
-    """Padded tokens in memory at one time; small enough for a processor's cache."""
+    """Padded tokens of one micro-batch; small enough for a processor's cache."""
     attention_supervision: float = 1.0
-    """Weight of the losses that say where to look (`train.pointing`)."""
+    """Weight of the attention losses (`nano.attention_supervision`)."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
     joint_steps: int = 500
-    """The last steps, in which the tower learns too."""
+    """The last steps, in which the tower is trained too."""
     tower_lr: float = 0.3
     """The tower's learning rate in those, as a share of the decoder's."""
     auxiliary: float = 0.3
-    """Weight of the dense labels' loss in those, so that the tower does not forget what is seldom asked."""
+    """Weight of the auxiliary loss in those; it keeps labels that are rarely asked about."""
 
 
 class PretrainConfig(Config):
@@ -98,7 +97,7 @@ class PretrainConfig(Config):
     chat_format: ChatFormat = ChatFormat()
     world: WorldConfig = WorldConfig()
     vocabulary: tuple[str, ...] = ()
-    """Sentences whose words become tokens besides those of the conversations."""
+    """Sentences whose words become tokens, in addition to those of the conversations."""
     n_scenes: int = 12_000
     n_layouts: int = 4_000
     vision: VisionStage = VisionStage()
@@ -114,7 +113,7 @@ class PretrainConfig(Config):
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     """Train, and return the folder of the base checkpoint, its weights in bfloat16.
 
-    What it learned (`train.base_check`) is written beside it when all steps are done.
+    The results of `nano.base_check` are written beside it when all steps are done.
 
     Raises:
         ConfigError: the folder holds another run.
@@ -137,7 +136,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     if state is not None:
         trainer.load_state_dict(state)
     total = config.vision.steps + config.language.steps
-    show = ("loss", "attention", "colour_accuracy", "glyph_accuracy", "box_error")
+    show = ("loss", "attention_loss", "colour_accuracy", "glyph_accuracy", "box_error")
     with (
         Interruptible() as interrupt,
         RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
@@ -160,7 +159,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
 
 
 def paint_curriculum(config: PretrainConfig) -> tuple[list[SyntheticConversation], list[View]]:
-    """All conversations and layout_views, painted in parallel with a progress bar."""
+    """Return all conversations and layout views, painted in parallel with a progress bar."""
     curriculum = Curriculum(
         config.world,
         config.chat_format,
@@ -181,7 +180,7 @@ def paint_curriculum(config: PretrainConfig) -> tuple[list[SyntheticConversation
 def tokenizer_corpus(
     conversations: Sequence[SyntheticConversation], vocabulary: Sequence[str]
 ) -> Iterator[str]:
-    """Texts for the tokenizer: the conversations' words, the chat's own, the calls, and the recipe's sentences."""
+    """Yield texts for the tokenizer: conversations, chat markup, calls, and the recipe's sentences."""
     for conversation in conversations[:8000]:
         for e in conversation.pairs:
             yield from (e.question, e.answer)
@@ -226,14 +225,12 @@ class Pretrainer:
         self._rows: dict[int, Row] = {}
         toolbox = Interaction().toolbox(model.renderer.vision.unit, config.chat_format)
         self._tools = toolbox.schemas if toolbox is not None else []
-        self._target_reader, self._attention_supervision = (
-            TargetReader(model, COLOUR_NAMES),
-            AttentionSupervision(model),
-        )
+        self._target_reader = TargetReader(model, COLOUR_NAMES)
+        self._attention_supervision = AttentionSupervision(model)
         model.train()
 
     def train_step(self) -> dict[str, float]:
-        """One step of the stage that is due."""
+        """Run one step of the current stage; returns its metrics."""
         metrics = self._vision_step() if self.step < self.config.vision.steps else self._language_step()
         self.step += 1
         if self.step == self.config.vision.steps:
@@ -247,7 +244,7 @@ class Pretrainer:
         return metrics | {"grad_norm": norm}
 
     def _auxiliary_backward(self, n_pictures: int, weight: float = 1.0) -> dict[str, float]:
-        """Adds the gradient of the dense labels' loss on some pictures; returns what to log."""
+        """Add the gradient of the auxiliary loss on some pictures; returns metrics."""
         r = self.model.renderer
         half = n_pictures // 2 if self.layout_views else 0
         pool = [*self.views, *self.layout_views]
@@ -303,10 +300,10 @@ class Pretrainer:
         if joint:
             auxiliary = self._auxiliary_backward(stage.batch_size, stage.auxiliary)
             optimizer_step(self.tower_optimizer, step=at, total=stage.steps, config=self.tower_optim)
-        return auxiliary | {"loss": loss_sum, "attention": attention_sum, "grad_norm": norm}
+        return auxiliary | {"loss": loss_sum, "attention_loss": attention_sum, "grad_norm": norm}
 
     def _row(self, index: int) -> Row:
-        """Every other conversation lists the operations, so that their names are no surprise later."""
+        """Return a conversation's row. Every other one lists the operations, as training data of their names."""
         if index not in self._rows:
             tools = self._tools if index % 2 else ()
             layout, mask = conversation_row(self.conversations[index], self.model, tools)
