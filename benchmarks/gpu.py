@@ -117,7 +117,7 @@ def _measure(
 def _differences_and_peaks(
     model: VisionLanguageModel, group: ScoredGroup, settings: Settings, device: torch.device
 ) -> tuple[tuple[float, float], dict[str, int]]:
-    """Return the differences of the two methods in this precision, and each one's bytes besides the weights."""
+    """Return the differences of the two methods in this precision, and the peak bytes of each."""
     found: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
     peaks: dict[str, int] = {}
     for name, kind in (("padded", Padded), ("shared", Shared)):

@@ -1,7 +1,7 @@
 """Peak memory of a step beyond what was allocated before it.
 
-On a CPU it is the peak resident size that the kernel reports for a process that does nothing else. `ru_maxrss`
-is no substitute: a child starts with the value of its parent.
+On a CPU it is the peak resident size that the kernel reports for a process that does nothing else.
+`ru_maxrss` is no substitute: a child starts with the value of its parent.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Weights that make a model generate the messages that a benchmark needs.
 
-To compare samplers, every conversation should call an operation, and messages should not depend on the sampler.
-Forcing tokens would need a hook in every engine; here the weights do it. The embedding of a token determines
-the next token, because it is larger than the output of the layers::
+To compare samplers, every conversation should call an operation, and messages should not depend on the
+sampler. Forcing tokens would need a hook in every engine; here the weights do it. The embedding of a token
+determines the next token, because it is larger than the output of the layers::
 
     embedding of a token of step k   =  large * (c_k + its own direction)        c_k: a random direction
     output row of a token of step k  =  sharp * c_{k-1}                          zero for all other tokens
 
-Every layer is computed and every token is sampled as with any other weights. The tokens of one step are equally
-likely, so that rollouts differ in the words before a call and in the box of the crop. All messages of one
-script have the same length, and each ends with a call.
+Every layer is computed and every token is sampled as with any other weights. The tokens of one step are
+equally likely, so that rollouts differ in the words before a call and in the box of the crop. All messages of
+one script have the same length, and each ends with a call.
 
 Shape legend: V vocabulary, D hidden width.
 """
@@ -105,7 +105,7 @@ def write_script(model: VisionLanguageModel, script: Script, *, seed: int = 0) -
 
 
 def _edges(whole: int, part: int, side: int, *, at: float) -> tuple[range, range]:
-    """Return where `part` tokens of `whole` may begin and end, 0-1000; the share `at` of the rest lies before.
+    """Return where `part` tokens of `whole` may begin and end, 0-1000; a share `at` of the rest is before.
 
     For every sampled pair, the span is resized to `part` tokens: it deviates by less than half of one.
     """

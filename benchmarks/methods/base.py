@@ -43,7 +43,7 @@ class Method(Protocol):
     """Decoder positions computed, padding included."""
 
     def run(self) -> Tensor:
-        """Run a forward and backward pass over the group; returns log-probabilities [N], gradients in the model."""
+        """Run a forward and backward pass; returns log-probabilities [N], leaves gradients in the model."""
         ...
 
     def gradients(self) -> dict[str, Tensor]:
@@ -115,7 +115,7 @@ def gradients_of(hf: nn.Module) -> dict[str, Tensor]:
 def largest_differences(
     logp_N: Tensor, gradients: dict[str, Tensor], reference_N: Tensor, expected: dict[str, Tensor]
 ) -> tuple[float, float]:
-    """Return the largest |difference| of log-probabilities, and of gradients relative to their tensor's maximum."""
+    """Return the largest |difference| of log-probabilities, and of gradients over their tensor's maximum."""
     logp = (logp_N.detach().double().cpu() - reference_N.double().cpu()).abs().max().item()
     assert gradients.keys() >= expected.keys(), sorted(expected.keys() - gradients.keys())
     worst = 0.0

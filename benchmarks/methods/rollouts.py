@@ -39,7 +39,7 @@ class Workload:
 
     @property
     def limits(self) -> Limits:
-        """Return the limits: the message after the last crop calls for another one, which ends the rollout."""
+        """Return the limits: the call after the last crop ends the rollout."""
         return Limits(max_turns=self.crops + 1, max_operations=self.crops)
 
     @property

@@ -1,7 +1,7 @@
 """The plain method: transformers' own forward pass on padded rows, each with pixels of its own.
 
-Nothing is shared: each row holds its prompt and pictures. Rows are padded on the right, the model computes the
-positions, and logits are computed for the completion.
+Nothing is shared: each row holds its prompt and pictures. Rows are padded on the right. The model computes
+the positions, and logits of the completion only.
 
 Shape legend: B rows, T tokens of the longest, C tokens after the prompt, V vocabulary, N loss tokens.
 """

@@ -86,7 +86,7 @@ class Trl:
         self._trainer._get_per_token_logps_and_entropies = keep
 
     def _batch(self, part: Sequence[int], renderer: QwenVLRenderer) -> dict[str, Any]:
-        """Return the inputs of the loss, as `_generate_and_score_completions` does; prompts have no padding."""
+        """Return the inputs of the loss, as from `_generate_and_score_completions`; prompts are unpadded."""
         group, layouts = part_of(self._group, part), [self._layouts[i] for i in part]
         device = self._hf.device
         rows = PaddedRows.of(group, layouts, device)

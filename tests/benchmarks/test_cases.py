@@ -1,4 +1,4 @@
-"""Rules of the measured groups: as long as they say, one prompt for all, crops where they belong."""
+"""Rules of the measured groups: their lengths, one prompt for all, crops in their places."""
 
 import numpy as np
 import pytest
@@ -38,13 +38,13 @@ def test_a_group_is_as_long_as_its_case(case: Case, renderer):
     assert [len(images) for images in work.rollout_images] == [case.crops] * case.group
 
 
-def test_the_prompt_is_one_segment_and_only_messages_are_learned(renderer):
+def test_the_prompt_is_one_segment_and_only_messages_are_trained_on(renderer):
     group = random_group(Case(60, 40, 9, group=2, image=0.6), renderer)
     first, second = group.trajectories
     assert first.prompt is second.prompt
     for trajectory in group.trajectories:
-        prompt, said, seen, said_then = (len(s.ids) for s in trajectory.segments)
-        wanted = [False] * prompt + [True] * said + [False] * seen + [True] * said_then
+        prompt, message, crop, last = (len(s.ids) for s in trajectory.segments)
+        wanted = [False] * prompt + [True] * message + [False] * crop + [True] * last
         assert loss_mask(trajectory).tolist() == wanted
 
 

@@ -140,7 +140,7 @@ def test_tokens_are_streamed_as_they_are_sampled(model, requests):
 
 
 def test_a_group_shares_its_prompt_and_its_pictures(model, requests, monkeypatch):
-    """Eight rollouts of one task: the tower sees one picture, the decoder one prompt."""
+    """Eight rollouts of one task: one picture passes the tower, one prompt the decoder."""
     rows = []
     real = type(model).embed
 

@@ -1,4 +1,4 @@
-"""Miniature runs: the numbers exist, all methods agree, and all play the same workload."""
+"""Miniature runs: the numbers exist, all methods agree, and all generate the same workload."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ def _numbers_are_made_quickly(monkeypatch):
 
 
 @pytest.mark.parametrize(("model", "frozen"), [(MODELS[0], False), (MODELS[1], True)])
-def test_all_ways_of_training_agree_with_float64(model, frozen):
+def test_all_training_methods_agree_with_float64(model, frozen):
     plan = train.TrainPlan(
         models=(model,), cases=(CASE,), methods=OURS, settings=Settings(frozen=frozen, rows=2), rounds=2,
         minutes=0.0, groups=(2,),
@@ -60,7 +60,7 @@ def test_all_ways_of_training_agree_with_float64(model, frozen):
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
-def test_all_ways_of_playing_sample_the_same_script(tasks):
+def test_all_rollout_methods_sample_the_same_script(tasks):
     cases, methods = (replace(WORKLOAD, tasks=tasks),), ("group", "local")
     plan = rollout.RolloutPlan(models=MODELS[:1], cases=cases, methods=methods, rounds=2, minutes=0.0)
     _, *records = json.loads(json.dumps(list(rollout.run(plan))))
@@ -73,7 +73,7 @@ def test_all_ways_of_playing_sample_the_same_script(tasks):
     assert records[0]["observed"] == records[1]["observed"]
 
 
-def test_a_step_plays_and_trains():
+def test_a_step_generates_and_trains():
     plan = RolloutPlan(
         models=MODELS[1:], cases=(WORKLOAD,), methods=("group", "local"), rounds=2, minutes=0.0
     )
@@ -98,7 +98,7 @@ def test_an_accelerator_that_is_not_there_is_the_users_mistake(monkeypatch):
         next(gpu.run(gpu.GpuPlan()))
 
 
-def test_without_trl_the_way_to_install_it_is_told(monkeypatch, tmp_path):
+def test_without_trl_the_error_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "trl", None)
     folder = write_checkpoint("tiny-qwen3", tmp_path)
     model = VisionLanguageModel.load(folder)
@@ -115,7 +115,7 @@ def test_what_is_not_installed_is_left_out(monkeypatch):
 
 @pytest.mark.skipif(find_spec("trl") is None, reason="needs the extra `bench`")
 @pytest.mark.filterwarnings("ignore")
-def test_trl_trains_and_plays_the_same():
+def test_trl_trains_and_generates_the_same():
     plan = train.TrainPlan(
         models=MODELS[:1], cases=(CASE,), methods=("shared", "trl"), rounds=2, minutes=0.0, groups=()
     )

@@ -303,7 +303,7 @@ class Pretrainer:
         return auxiliary | {"loss": loss_sum, "attention_loss": attention_sum, "grad_norm": norm}
 
     def _row(self, index: int) -> Row:
-        """Return a conversation's row. Every other one lists the operations, as training data of their names."""
+        """Return a conversation's row; every other one lists the operations, to train their names."""
         if index not in self._rows:
             tools = self._tools if index % 2 else ()
             layout, mask = conversation_row(self.conversations[index], self.model, tools)

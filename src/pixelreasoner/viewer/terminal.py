@@ -1,4 +1,4 @@
-"""Trajectories on a terminal: what was asked, what was said, what came back."""
+"""Trajectories on a terminal: questions, messages, calls and observations."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pixelreasoner.viewer.steps import CORRECT_METRIC, call_text, written_text
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
-    """The whole trajectory, in reading order."""
+    """Print the whole trajectory, in reading order."""
     print_task(console, trajectory.task)
     for turn in trajectory.turns:
-        if words := written_text(turn):
-            console.print(Text(words))
+        if text := written_text(turn):
+            console.print(Text(text))
         if turn.call is not None:
             print_call(console, turn.call)
         if turn.observation is not None:
@@ -31,7 +31,7 @@ def print_trajectory(console: Console, trajectory: Trajectory) -> None:
 
 
 def print_task(console: Console, task: Task) -> None:
-    """The question, and what it is about."""
+    """Print the question and its media."""
     console.print(Rule(style="dim"))
     console.print(Text(task.question, style="bold"))
     media = ", ".join(
@@ -50,12 +50,12 @@ def print_task(console: Console, task: Task) -> None:
 
 
 def print_call(console: Console, call: ToolCall) -> None:
-    """An operation the model asked for."""
+    """Print a call of an operation."""
     console.print(Text("  ▸ ", style="bold yellow") + Text(call_text(call), style="yellow"))
 
 
 def print_observation(console: Console, observation: Observation) -> None:
-    """What an operation returned, or why it could not be carried out."""
+    """Print the observation of a call, or its error."""
     if not observation.valid:
         console.print(Text(f"  ✗ {observation.text.strip()}", style="red"))
         return
@@ -67,7 +67,7 @@ def print_observation(console: Console, observation: Observation) -> None:
 
 
 def print_outcome(console: Console, trajectory: Trajectory) -> None:
-    """The answer, how it compares, and the scores there are."""
+    """Print the answer, the reference answers and the scores."""
     answer = trajectory.answer
     line = (
         f"\n[bold]Answer[/] {'[red]none given[/]' if answer is None else f'[bold cyan]{escape(answer)}[/]'}"

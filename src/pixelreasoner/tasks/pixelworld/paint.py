@@ -1,4 +1,4 @@
-"""Painting: backgrounds, cards, boards and pages. Pillow only; every draw comes from the generator."""
+"""Painting: backgrounds, cards, boards and pages. Pillow only; the generator decides everything."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BUNDLED_PHOTOS = (
 """Photographs of scikit-image's wheel that are CC0 or in the public domain."""
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PHOTO_SIDE_PX = 1024
-"""Backgrounds are kept at this size at most: they are scenery, and stay in memory."""
+"""Maximal side of a background; backgrounds stay in memory."""
 
 
 @lru_cache(maxsize=256)
 def font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
-    """A bold face that ships with matplotlib, so that glyphs are the same on every machine."""
+    """Return a bold font of matplotlib's wheel, so that glyphs are the same on every machine."""
     try:
         import matplotlib
     except ImportError as e:
@@ -38,7 +38,7 @@ def font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=1)
 def handwritten_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """scikit-learn's handwritten digits as ink, uint8 [N, 8, 8] (255 = ink), and their labels [N]."""
+    """Return scikit-learn's handwritten digits, uint8 [N, 8, 8] (255 = ink), and their labels [N]."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as e:
@@ -50,7 +50,7 @@ def handwritten_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
 
 @lru_cache(maxsize=8)
 def photographs(folder: Path | None) -> tuple[Image.Image, ...]:
-    """The background photographs: the user's own, or those bundled with scikit-image.
+    """Return the background photographs: the user's own, or those bundled with scikit-image.
 
     Raises:
         MediaError: `folder` holds no image.
@@ -72,7 +72,7 @@ def photographs(folder: Path | None) -> tuple[Image.Image, ...]:
 
 
 def texture(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """A procedural background: smooth colour noise at a random scale, with fainter, finer noise on top."""
+    """Return a texture: smooth colour noise at a random scale, with fainter, finer noise on top."""
     cells = int(rng.integers(2, 9))
     base = rng.integers(60, 200, 3)
     coarse = base + rng.normal(0, 34, (cells, cells, 3))
@@ -92,7 +92,7 @@ def texture(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 def photo_patch(
     rng: np.random.Generator, width: int, height: int, photos: Sequence[Image.Image]
 ) -> Image.Image:
-    """A random region of a random photograph, mirrored half of the time."""
+    """Return a random region of a random photograph, mirrored half of the time."""
     photo = photos[int(rng.integers(len(photos)))]
     scale = float(rng.uniform(0.55, 1.0)) * min(photo.width / width, photo.height / height)
     w, h = int(width * scale), int(height * scale)
@@ -104,20 +104,20 @@ def photo_patch(
 def background(
     rng: np.random.Generator, width: int, height: int, photos: Sequence[Image.Image]
 ) -> Image.Image:
-    """A texture or a photograph, each half of the time."""
+    """Return a texture or a photograph, each half of the time."""
     if rng.random() < 0.5:
         return texture(rng, width, height)
     return photo_patch(rng, width, height, photos)
 
 
 def ink_on(colour: str) -> tuple[int, int, int]:
-    """Black or white, whichever reads better on `colour` (Rec. 601 luma)."""
+    """Return black or white, whichever has more contrast on `colour` (Rec. 601 luma)."""
     r, g, b = COLOURS[colour]
     return (15, 15, 15) if 0.299 * r + 0.587 * g + 0.114 * b > 120 else (250, 250, 250)
 
 
 def glyph(draw: ImageDraw.ImageDraw, box: Box, text: str, face: str, ink: tuple[int, int, int]) -> None:
-    """`text` centred in `box`, its capital height filling the box's height."""
+    """Draw `text` centred in `box`, with the box's height as its capital height."""
     size_px = max(4, round(box.height / 0.73))  # DejaVu's capitals are 0.73 em high
     draw.text(box.center, text, font=font(face, size_px), fill=ink, anchor="mm")
 
@@ -131,9 +131,9 @@ def handwritten(
     test: bool,
     ink: tuple[int, int, int],
 ) -> None:
-    """A real handwritten `digit` in `box`. Test scenes use writing that training scenes never show.
+    """Paste a handwritten `digit` into `box`. The handwriting of test scenes is held out from training.
 
-    In training scenes it is tilted and stretched a little: 140 pieces of writing per digit are few.
+    In training scenes it is rotated, sheared and scaled a little, since there are only 140 images per digit.
     """
     images, labels = handwritten_digits()
     pool = np.flatnonzero(labels == DIGITS.index(digit))
@@ -149,11 +149,11 @@ def handwritten(
 
 
 def _bent(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The square `mask` under a random affine map about its centre: turned, slanted, stretched a little."""
+    """Return the square `mask` under a random affine map about its centre: rotated, sheared, scaled."""
     angle, slant = rng.uniform(-0.17, 0.17), rng.uniform(-0.15, 0.15)
     wide, high = rng.uniform(0.9, 1.15, 2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    back = np.linalg.inv(turn @ np.array([[wide, slant], [0.0, high]]))  # PIL asks where a pixel comes from
+    back = np.linalg.inv(turn @ np.array([[wide, slant], [0.0, high]]))  # PIL takes the inverse map
     centre = np.full(2, mask.width / 2)
     dx, dy = centre - back @ centre
     coefficients = (back[0, 0], back[0, 1], dx, back[1, 0], back[1, 1], dy)
@@ -163,6 +163,6 @@ def _bent(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
 def panel(
     draw: ImageDraw.ImageDraw, box: Box, fill: tuple[int, int, int], *, edge: tuple[int, int, int]
 ) -> None:
-    """A filled rectangle with a thin edge that sets it off from any background."""
+    """Draw a filled rectangle with a thin edge that is visible on any background."""
     width = max(1, round(box.height * 0.04))
     draw.rectangle((box.x1, box.y1, box.x2 - 1, box.y2 - 1), fill=fill, outline=edge, width=width)

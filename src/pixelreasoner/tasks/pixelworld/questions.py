@@ -1,4 +1,4 @@
-"""Questions about things, with their answers. One place, so that tasks and lessons ask alike."""
+"""Questions about things, with their answers; tasks and synthetic conversations share them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ N_CHOICES = 4
 
 
 class Place(NamedTuple):
-    """Where the thing that a colour word names can be seen."""
+    """The region of the thing that a colour word names."""
 
     boxes: tuple[Box, ...]
     """In pixels of the picture, or of each frame."""
@@ -30,16 +30,16 @@ class Question(NamedTuple):
     text: str
     answer: str
     claim: str
-    """The answer in a sentence. What the question is about is named before the answer: whoever writes the
-    sentence word by word has just said what to look for."""
+    """The answer in a sentence. It names the subject of the question before the answer, so that a model can
+    attend to the subject when it generates the answer."""
     about: Places = ()
-    """What the colour words of the claim stand for, in order."""
+    """Regions of the claim's colour words, in order."""
 
 
 def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question:
-    """`attribute`, `clip` and `page`: the character on a card, or the figure in a row.
+    """Return the question of `attribute`, `clip` and `page`: the character on a card, or the digit in a row.
 
-    With a generator the question offers four choices, as those of V* do, in random order.
+    With a generator, the question offers four choices in random order, as those of V* do.
     """
     alphabet = DIGITS if thing.glyph.isdigit() else LETTERS
     choices = "" if rng is None else f": {_choices(thing.glyph, alphabet, rng)}"
@@ -52,22 +52,22 @@ def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question
 
 
 def place_of(thing: Thing) -> Place:
-    """Where a thing as a whole is."""
+    """Return the region of a thing."""
     return Place((thing.box,), thing.frames)
 
 
 def reading(thing: Thing) -> str:
-    """What is written on it, in a sentence."""
+    """Return its glyph in a sentence."""
     return f"{capital(thing.name)} reads {thing.glyph}."
 
 
 def capital(name: str) -> str:
-    """A name at the start of a sentence."""
+    """Return a name with a capital letter, for the start of a sentence."""
     return name[0].upper() + name[1:]
 
 
 def _choices(answer: str, alphabet: Sequence[str], rng: np.random.Generator) -> str:
-    """`answer` among others of its alphabet: "K, T, C or M"."""
+    """Return `answer` among others of its alphabet: "K, T, C or M"."""
     others = [c for c in alphabet if c != answer]
     offered = [answer, *(others[i] for i in rng.permutation(len(others))[: N_CHOICES - 1])]
     *first, last = (offered[i] for i in rng.permutation(N_CHOICES))
@@ -75,7 +75,7 @@ def _choices(answer: str, alphabet: Sequence[str], rng: np.random.Generator) -> 
 
 
 def side_of(a: Dot, b: Dot) -> str:
-    """Where `a` lies as seen from `b`."""
+    """Return the side of `b` that `a` is on."""
     (ax, ay), (bx, by) = a.box.center, b.box.center
     if abs(ax - bx) > abs(ay - by):
         return "left" if ax < bx else "right"
@@ -83,7 +83,7 @@ def side_of(a: Dot, b: Dot) -> str:
 
 
 def relation(thing: Thing, *, swapped: bool = False) -> Question:
-    """`relation`: left, right, above or below, for a board with two dots."""
+    """Return the question of `relation`: left, right, above or below, for a board with two dots."""
     a, b = reversed(thing.dots) if swapped else thing.dots
     side = side_of(a, b)
     return Question(
@@ -95,7 +95,7 @@ def relation(thing: Thing, *, swapped: bool = False) -> Question:
 
 
 def count(thing: Thing, colour: str) -> Question:
-    """`count`: the dots of one colour on a board."""
+    """Return the question of `count`: the dots of one colour on a board."""
     dots = Place(tuple(d.box for d in thing.dots if d.colour == colour))
     n = str(len(dots.boxes))
     claim = f"The number of {colour} dots is {n}."
@@ -103,7 +103,7 @@ def count(thing: Thing, colour: str) -> Question:
 
 
 def holds_pair(thing: Thing) -> bool:
-    """Whether a relation can be asked of it: exactly two dots, of two colours."""
+    """Return whether it has a relation: exactly two dots, of two colours."""
     if len(thing.dots) != 2 or thing.dots[0].colour == thing.dots[1].colour:
         return False
     (ax, ay), (bx, by) = (dot.box.center for dot in thing.dots)
@@ -111,7 +111,7 @@ def holds_pair(thing: Thing) -> bool:
 
 
 def questions_about(thing: Thing, rng: np.random.Generator) -> Sequence[Question]:
-    """Everything that can be asked about one thing; the reading first."""
+    """Return all questions about one thing; the reading first."""
     if thing.noun != "board":
         return [read_glyph(thing, rng if rng.random() < 0.7 else None)]
     colours = sorted({d.colour for d in thing.dots})

@@ -1,4 +1,4 @@
-"""Composing scenes: cards, boards, pages and clips, large enough for the overview or too small for it."""
+"""Composition of scenes: cards, boards, pages and clips, legible in the full image or too small for it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pixelreasoner.tasks.pixelworld.things import COLOURS, DIGITS, DOT_COLOURS, 
 
 CANVASES = ((768, 768), (768, 768), (864, 672), (672, 864))
 CHART_SIDES_PX = {"card": (80, 180), "row": (80, 140), "board": (170, 260)}
-"""Of things on a reading chart, by their noun."""
+"""Range of the sides of things on a layout, by their noun."""
 SHEET_SIDE_PX, SHEET_CARD_PX, SHEET_CARDS = (130, 260), (40, 56), 12
-"""Of a sheet of cards and of each of its cards, and how many are tried on it: at these sizes it is what the
-close-up of a tiny card shows, many times over."""
+"""Range of the sides of a card layout and of its cards, and the number of cards to place. A card has the size
+that it has in the close-up of a tiny card."""
 SHEET_DIGIT_SHARE = 0.7
 DIGIT_SHARE, BASE_DIGIT_SHARE = 0.25, 0.5
-"""How many cards of a task carry a handwritten digit, and how many of those a base learns to see on:
-handwriting takes longer to learn than print."""
+"""Share of cards with a handwritten digit, in tasks and in the pre-training of a base. Handwriting takes
+longer to learn than print."""
 ROW_ASPECT = 2.1
 CLIP_SIDE_PX = 384
 N_FRAMES = 16
@@ -30,21 +30,21 @@ N_FRAMES = 16
 
 @dataclass(frozen=True)
 class Studio:
-    """What every composer needs: the generator, the photographs, the split, and whether details are tiny."""
+    """The inputs of a layout generator: random generator, photographs, split, and size of details."""
 
     rng: np.random.Generator
     photos: tuple[Image.Image, ...]
     test: bool
     tiny: bool
     digit_share: float = DIGIT_SHARE
-    """How many cards carry a handwritten digit; the rest carry a printed letter."""
+    """Share of cards with a handwritten digit; the others have a printed letter."""
 
     def integers(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Return a random integer from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
     def pick(self, items: tuple[str, ...] | list[str], n: int) -> list[str]:
-        """`n` different items in random order."""
+        """Return `n` different items in random order."""
         return [items[i] for i in self.rng.permutation(len(items))[:n]]
 
     def canvas(self) -> Image.Image:
@@ -53,7 +53,7 @@ class Studio:
 
 
 def cards(studio: Studio) -> Scene:
-    """Coloured cards, each with one letter or one handwritten digit."""
+    """Paint coloured cards, each with one letter or one handwritten digit."""
     image = studio.canvas()
     draw = ImageDraw.Draw(image)
     n = studio.integers(3, 6) if studio.tiny else studio.integers(2, 4)
@@ -67,7 +67,7 @@ def cards(studio: Studio) -> Scene:
 
 
 def chart(studio: Studio) -> Scene:
-    """A reading chart: many things of all sorts. Colours repeat, so nothing is asked; for dense labels."""
+    """Paint a layout: many things of all kinds, for token labels. Colours repeat, so it has no questions."""
     image = studio.canvas()
     draw = ImageDraw.Draw(image)
     nouns = [("card", "row", "board")[i] for i in studio.rng.choice(3, 26, p=(0.35, 0.4, 0.25)).tolist()]
@@ -81,9 +81,9 @@ def chart(studio: Studio) -> Scene:
 
 
 def sheet(studio: Studio) -> Scene:
-    """Cards as close-ups show them, many in one picture, most of them handwritten; for dense labels.
+    """Paint a card layout: many cards of the size in close-ups, most of them handwritten, for token labels.
 
-    Handwriting is learned slowly, and a close-up holds one card: a batch of them would show too little of it.
+    Handwriting is learned slowly, and close-ups hold one card each, which are too few examples per batch.
     """
     side = studio.integers(*SHEET_SIDE_PX)
     image = paint.background(studio.rng, side, side, studio.photos)
@@ -120,7 +120,7 @@ def card(
     inner = Box(box.x1, box.y1 + box.height * 0.2, box.x2, box.y2 - box.height * 0.2)
     if studio.rng.random() < studio.digit_share:
         text = studio.pick(DIGITS, 1)[0]
-        inner = inner.pad(box.height * 0.08)  # handwriting has air around it; match the printed height
+        inner = inner.pad(box.height * 0.08)  # handwriting has a margin; match the printed height
         paint.handwritten(image, inner, text, studio.rng, test=studio.test, ink=ink)
     else:
         text = studio.pick(LETTERS, 1)[0]
@@ -129,9 +129,9 @@ def card(
 
 
 def boards(studio: Studio, *, relational: bool | None = None) -> Scene:
-    """White boards in coloured frames, with coloured dots on them.
+    """Paint white boards in coloured frames, with coloured dots on them.
 
-    `relational` asks for boards of exactly two dots (True), of several (False), or for a mixture (None).
+    `relational` selects boards of exactly two dots (True), of several (False), or for a mixture (None).
     """
     image = studio.canvas()
     draw = ImageDraw.Draw(image)
@@ -172,7 +172,7 @@ def board(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, colour: str, *, p
 
 
 def _aligned_cells(rng: np.random.Generator) -> tuple[int, int]:
-    """Two grid cells in one row or one column, at least two apart: the relation is never in doubt."""
+    """Return two grid cells in one row or one column, at least two apart: the relation is unambiguous."""
     near = int(rng.integers(0, 2))
     far = near + int(rng.integers(2, 4 - near))
     lane = int(rng.integers(4))
@@ -182,7 +182,7 @@ def _aligned_cells(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def page(studio: Studio) -> Scene:
-    """A page in the manner of an infographic: a headline, grey text, and rows of icon and figure."""
+    """Paint a page like an infographic: a headline, grey text, and rows of icon and digit."""
     width, height = (640, 832) if studio.rng.random() < 0.7 else (832, 640)
     image = Image.new("RGB", (width, height), tuple(int(c) for c in studio.rng.integers(232, 256, 3)))
     draw = ImageDraw.Draw(image)
@@ -199,7 +199,7 @@ def page(studio: Studio) -> Scene:
 
 
 def _row(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, colour: str) -> Thing:
-    """A coloured icon and a printed digit beside it."""
+    """Paint a coloured icon and a printed digit beside it."""
     icon = Box(box.x1, box.y1, box.x1 + box.height, box.y2)
     draw.ellipse((icon.x1, icon.y1, icon.x2, icon.y2), fill=COLOURS[colour])
     digit = studio.pick(DIGITS, 1)[0]
@@ -209,7 +209,7 @@ def _row(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, colour: str) -> Th
 
 
 def _grey_lines(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, *, shade: int) -> None:
-    """A line of text that nobody reads: grey bars of word length."""
+    """Paint a line of placeholder text: grey bars of word length."""
     x = box.x1
     while x < box.x2 - 10:
         w = studio.integers(14, 60)
@@ -220,7 +220,7 @@ def _grey_lines(studio: Studio, draw: ImageDraw.ImageDraw, box: Box, *, shade: i
 def _fill_with_text(
     studio: Studio, draw: ImageDraw.ImageDraw, size: tuple[int, int], taken: Sequence[Box]
 ) -> None:
-    """Grey text lines wherever no row stands."""
+    """Paint placeholder lines between the rows."""
     for y in range(84, size[1] - 20, 26):
         line = Box(28, y, size[0] - 28, y + 8)
         if studio.rng.random() < 0.8 and not any(line.pad(6).overlaps(box) for box in taken):
@@ -228,7 +228,7 @@ def _fill_with_text(
 
 
 def clip(studio: Studio) -> Scene:
-    """Sixteen frames over a panning background; cards appear for a few frames each, one after another."""
+    """Paint sixteen frames over a panning background; each card appears for a few frames, one at a time."""
     rng, side = studio.rng, CLIP_SIDE_PX
     wide = paint.background(rng, side + 96, side, studio.photos)
     frames = [wide.crop((i * 6, 0, i * 6 + side, side)) for i in range(N_FRAMES)]
@@ -250,9 +250,9 @@ def clip(studio: Studio) -> Scene:
 
 
 def _spans(rng: np.random.Generator, n: int) -> list[range]:
-    """`n` disjoint runs of two or four frames (1-based), in random order.
+    """Return `n` disjoint runs of two or four frames (1-based), in random order.
 
-    They start at odd frames: the tower sees frames in pairs, so none of what it sees is half a card.
+    They start at odd frames: a temporal patch is a pair of frames, and both then show the card.
     """
     slots = rng.permutation(N_FRAMES // 4)[:n]
     out = []
@@ -271,9 +271,9 @@ def place(
     top: int = 8,
     taken: Sequence[Box] = (),
 ) -> list[Box]:
-    """Boxes of the given (width, height) that touch neither each other nor those `taken`.
+    """Return boxes of the given (width, height) that touch neither each other nor those `taken`.
 
-    Those that find no room are left out.
+    Boxes without a free position are left out.
     """
     boxes: list[Box] = []
     for w, h in shapes:

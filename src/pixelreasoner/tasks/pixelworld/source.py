@@ -1,4 +1,4 @@
-"""PixelWorld as a task source: endless, and made where it is asked for."""
+"""PixelWorld as a task source: unbounded, tasks are made on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PixelWorldTasks:
     """One split of a world.
 
     `take` gives `PixelWorld.tasks` of the split. A selection of one kind and one need gives `PixelWorld.task`
-    with the position for its index; nothing is painted only to be passed over.
+    with the position as its index; no task is painted and then skipped.
     """
 
     def __init__(self, world: PixelWorld, split: Split, needs_operation: bool | None = None) -> None:
@@ -57,7 +57,7 @@ class PixelWorldTasks:
 
 
 def pixelworld(*, split: str, **options: Any) -> PixelWorldTasks:
-    """The registered source "pixelworld".
+    """Return the registered source "pixelworld".
 
     Args:
         split: "base", "train", "rl" or "test".

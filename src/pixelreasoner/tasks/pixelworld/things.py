@@ -1,4 +1,4 @@
-"""What can stand in a scene, and where it stands: the generator's exact knowledge of a picture."""
+"""The things of a scene, with their exact positions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "black": (22, 22, 22),
 }
 DOT_COLOURS = ("red", "orange", "green", "blue", "purple", "black")
-"""Colours told apart on a white board."""
+"""Colours that are distinct on a white board."""
 LETTERS = tuple("ACEHJKLMSTXZ")
 DIGITS = tuple("0123456789")
 SIDES = ("left", "right", "above", "below")
@@ -55,7 +55,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A painted picture or clip with everything worth asking about."""
+    """A painted picture or clip with the things that questions can be about."""
 
     media: Picture | Video
     things: tuple[Thing, ...]

@@ -1,12 +1,12 @@
 """PixelWorld: a seeded stream of tasks with exact cues, in five kinds that mirror the paper's benchmarks.
 
-| kind        | mirrors          | the overview is enough when | the operation is needed when        |
-|-------------|------------------|-----------------------------|-------------------------------------|
-| `attribute` | V*               | the card is large           | the sign is a few pixels in overview |
-| `relation`  | V*               | the board is large          | two dots melt into each other        |
-| `count`     | TallyQA-complex  | the board is large          | dots melt into each other            |
-| `page`      | InfographicVQA   | the row is set large        | the row is set small                 |
-| `clip`      | MVBench          | the card is large           | the card must be seen in its frame   |
+| kind        | mirrors          | full image suffices when | operation is needed when                |
+|-------------|------------------|--------------------------|-----------------------------------------|
+| `attribute` | V*               | the card is large        | the glyph is a few pixels of full image |
+| `relation`  | V*               | the board is large       | the two dots merge                      |
+| `count`     | TallyQA-complex  | the board is large       | dots merge                              |
+| `page`      | InfographicVQA   | the row is large         | the row is small                        |
+| `clip`      | MVBench          | the card is large        | the glyph is legible only in its frame  |
 
 A task is a pure function of (seed, split, kind, needs_operation, index); splits draw from disjoint seed
 sequences, and handwriting is held out for the test split.
@@ -41,18 +41,18 @@ COMPOSERS: dict[str, Callable[[scenes.Studio], Scene]] = {
 
 
 class WorldConfig(Config):
-    """Which tasks to draw."""
+    """The tasks of a world."""
 
     seed: int = 0
     kinds: tuple[str, ...] = KINDS
     needs_operation_share: float = 0.5
-    """The share of tasks that the overview alone cannot answer."""
+    """The share of tasks that the full image alone cannot answer."""
     photos: Path | None = None
     """A folder of the user's own photographs for backgrounds."""
 
 
 class PixelWorld:
-    """An endless, indexable source of tasks.
+    """An unbounded, indexable source of tasks.
 
     Raises:
         ConfigError: an unknown kind, or a share outside 0 to 1.
@@ -69,12 +69,12 @@ class PixelWorld:
             )
 
     def rng(self, split: Split, kind: str, index: int, *, tiny: bool) -> np.random.Generator:
-        """The generator of one task; the key never collides between splits."""
+        """Return the generator of one task; keys are unique across splits."""
         key = f"{split}/{kind}/{'needs' if tiny else 'overview'}/{index}"
         return np.random.default_rng([self.config.seed, zlib.crc32(split.encode()), *key.encode()])
 
     def scene(self, split: Split, kind: str, index: int, *, tiny: bool) -> tuple[Scene, np.random.Generator]:
-        """The painted scene of a task, and its generator for the question that follows."""
+        """Return the painted scene of a task, and its generator for the question."""
         rng = self.rng(split, kind, index, tiny=tiny)
         photos = paint.photographs(self.config.photos)
         share = scenes.BASE_DIGIT_SHARE if split == "base" else scenes.DIGIT_SHARE
@@ -82,7 +82,7 @@ class PixelWorld:
         return COMPOSERS[kind](studio), rng
 
     def task(self, split: Split, kind: str, index: int, *, needs_operation: bool) -> Task:
-        """One task, always the same for the same arguments."""
+        """Return one task, a function of the arguments."""
         scene, rng = self.scene(split, kind, index, tiny=needs_operation)
         thing, question = _choose(scene, kind, rng)
         return Task(
@@ -99,7 +99,7 @@ class PixelWorld:
         )
 
     def tasks(self, split: Split, n: int, *, start: int = 0) -> Iterator[Task]:
-        """`n` tasks: kinds in turn, the share that needs an operation spread evenly within each kind."""
+        """Yield `n` tasks: kinds in turn, those that need an operation spread evenly within each kind."""
         share = self.config.needs_operation_share
         for i in range(start, start + n):
             kind = self.config.kinds[i % len(self.config.kinds)]
@@ -110,7 +110,7 @@ class PixelWorld:
 
 
 def _choose(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[Thing, Question]:
-    """A thing of the scene, and what the kind asks about it."""
+    """Return a thing of the scene, and the kind's question about it."""
     thing = scene.things[int(rng.integers(len(scene.things)))]
     if kind == "relation":
         return thing, questions.relation(thing, swapped=bool(rng.random() < 0.5))
