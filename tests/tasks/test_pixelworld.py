@@ -22,7 +22,7 @@ from pixelreasoner.tasks.pixelworld.world import Split
 SPLITS: tuple[Split, ...] = ("base", "train", "rl", "test")
 WORLD = PixelWorld()
 PER_KIND = 6
-OVERVIEW_PX, CROP_PX, FRAME_PX = 128, 96, 48
+FULL_IMAGE_PX, CROP_PX, FRAME_PX = 128, 96, 48
 """Sides of the views of the small model this world was made for: a picture, a crop, a frame of a clip."""
 
 
@@ -177,12 +177,12 @@ def _share(picture: Picture, box: Box, colour: str) -> float:
 
 
 def _view_scale(task: Task, thing: Thing, *, crop: bool) -> float:
-    """View pixels per original pixel: of the overview, or of a selected frame or a crop of 3 sides."""
+    """View pixels per original pixel: of the full image, or of a selected frame or a crop of 3 sides."""
     (media,) = task.media
-    overview = FRAME_PX if thing.frames else OVERVIEW_PX
+    full_image = FRAME_PX if thing.frames else FULL_IMAGE_PX
     whole = (media.size.width * media.size.height) ** 0.5
     if not crop:
-        return overview / whole
+        return full_image / whole
     return CROP_PX / (whole if thing.frames else 3 * thing.box.area**0.5)
 
 
