@@ -12,7 +12,7 @@ from pixelreasoner.core.recipe import shipped_recipes
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 SMALL = {
-    "nano/pretrain": ["n_scenes=12", "n_charts=4", "vision.steps=1", "vision.batch_size=4", "workers=1",
+    "nano/pretrain": ["n_scenes=12", "n_layouts=4", "vision.steps=1", "vision.batch_size=4", "workers=1",
                       "language.steps=2", "language.batch_size=2", "language.joint_steps=1"],
     "nano/synth": ["n=12", "workers=1"],
     "nano/sft": ["steps=2", "batch_size=4"],
@@ -54,7 +54,7 @@ def test_the_stages_follow_one_another(tmp_path: Path):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_base_is_made_from_nothing(tmp_path: Path):
     rows = run("nano/pretrain", tmp_path / "base")
-    assert len(rows) == 3  # one step of seeing, two of speaking
+    assert len(rows) == 3  # one step of the vision stage, two of the language stage
     model = VisionLanguageModel.load(tmp_path / "base" / "model")
     assert sum(p.numel() for p in model.parameters()) < 5_000_000
     weights = tmp_path / "base" / "model" / "model.safetensors"

@@ -1,4 +1,4 @@
-"""One pass of cascade attention is one softmax per token over its prompt, its tail and itself.
+"""One pass of cascade attention is one softmax per token over its prompt, its sequence and itself.
 
 The reference writes out, token by token, the keys and values a token may see, and takes their softmax.
 """
@@ -24,7 +24,7 @@ PROMPTS = (5, 9)
 """Tokens of the prompts in rows 0 and 1 of their pool; row 2 is filled in the pass."""
 NEW_PROMPT = 6
 HELD = (0, 3, 7, 2)
-"""Tokens that the decoding rows of the pool of tails hold."""
+"""Tokens that the decoding rows of the pool of sequences hold."""
 PROMPT_OF = (1, 0, 1, 1)
 CPU = torch.device("cpu")
 
@@ -51,16 +51,16 @@ def softmax_over(q_HD, keys_KSD, values_KSD):
 def one_pass(dtype, decoding=True):
     """What the pass gives, and what it should: [N, H, D] each."""
     generator = torch.Generator().manual_seed(0)
-    prompts, tails = pool(3, 9, generator, dtype), pool(6, 20, generator, dtype)
+    prompts, sequences = pool(3, 9, generator, dtype), pool(6, 20, generator, dtype)
     held_B, prompt_B = (HELD, PROMPT_OF) if decoding else ((), ())
     pieces = [
-        Piece(tails, slot=4, start=3, n_tokens=4, prompt=(0, PROMPTS[0])),
+        Piece(sequences, slot=4, start=3, n_tokens=4, prompt=(0, PROMPTS[0])),
         Piece(prompts, slot=2, start=0, n_tokens=NEW_PROMPT),
-        Piece(tails, slot=5, start=0, n_tokens=2, prompt=(2, NEW_PROMPT)),  # of the piece before
-        Piece(tails, slot=len(HELD) - 1, start=2, n_tokens=1, prompt=(1, PROMPTS[1])) if not decoding
-        else Piece(tails, slot=4, start=7, n_tokens=1, prompt=(0, PROMPTS[0])),
+        Piece(sequences, slot=5, start=0, n_tokens=2, prompt=(2, NEW_PROMPT)),  # of the piece before
+        Piece(sequences, slot=len(HELD) - 1, start=2, n_tokens=1, prompt=(1, PROMPTS[1])) if not decoding
+        else Piece(sequences, slot=4, start=7, n_tokens=1, prompt=(0, PROMPTS[0])),
     ]  # fmt: skip
-    plan = CascadePlan(prompts, tails, Decoding(held_B, prompt_B, PROMPTS), pieces, CPU)
+    plan = CascadePlan(prompts, sequences, Decoding(held_B, prompt_B, PROMPTS), pieces, CPU)
     n = len(held_B) + sum(piece.n_tokens for piece in pieces)
     shapes = ((1, QUERY_HEADS, n, WIDTH), (1, HEADS, n, WIDTH), (1, HEADS, n, WIDTH))
     q, k, v = (torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes)
@@ -68,7 +68,7 @@ def one_pass(dtype, decoding=True):
 
     # (pool, row, tokens it holds, prompt) of every new token, one after the other.
     tokens = [
-        (tails, row, held, (p, PROMPTS[p]))
+        (sequences, row, held, (p, PROMPTS[p]))
         for row, (held, p) in enumerate(zip(held_B, prompt_B, strict=True))
     ]
     for piece in pieces:
@@ -98,15 +98,15 @@ def test_bfloat16_rounds_values_and_not_scores():
     torch.testing.assert_close(out.double(), expected, rtol=2**-7, atol=2**-7)
 
 
-def test_scores_far_apart_neither_overflow_nor_drown():
-    """A tail that outweighs its prompt by e^1000 and the reverse: the output is the heavier part's value."""
+def test_scores_far_apart_do_not_overflow():
+    """Weights of a sequence and its prompt differ by e^1000: the output is the heavier part's value."""
     for sign in (1.0, -1.0):
-        prompts, tails = KeyValuePool(1), KeyValuePool(1)
-        for kept in (prompts, tails):
+        prompts, sequences = KeyValuePool(1), KeyValuePool(1)
+        for kept in (prompts, sequences):
             kept.reserve(1, 1)
             kept.layer(0, torch.zeros(1, 1, WIDTH))
         prompts.layer(0)[0, 0, :, 0], prompts.layer(0)[1, 0, :, 0] = -500.0 * sign, 1.0
-        plan = CascadePlan(prompts, tails, Decoding((0,), (0,), (1,)), (), CPU)
+        plan = CascadePlan(prompts, sequences, Decoding((0,), (0,), (1,)), (), CPU)
         ones = torch.ones(1, 1, 1, WIDTH)
         alone = SimpleNamespace(layer_idx=0)
         out, _ = cascade_attention(

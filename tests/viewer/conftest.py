@@ -52,9 +52,9 @@ def clip() -> Trajectory:
     task = Task(
         "v", "What turns red?", (Video(frames, (0.0, 0.5, 1.0, 1.5)),), ("cup",), "clip", Cue(frames=(3,))
     )
-    seen = Observation("Images 1 to 2:", (frames[1], frames[2]), frames=(2, 3))
+    observation = Observation("Images 1 to 2:", (frames[1], frames[2]), frames=(2, 3))
     turns = (
-        Turn("Look.", ToolCall("select_frames", {"target_frames": [2, 3]}), seen),
+        Turn("Look.", ToolCall("select_frames", {"target_frames": [2, 3]}), observation),
         Turn("spoon"),
     )
     return Trajectory(task, turns, StopReason.ANSWER, "spoon", metrics={"correct": 0.0})

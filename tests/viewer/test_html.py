@@ -1,4 +1,4 @@
-"""Rules of the page: nothing is loaded from elsewhere, nothing a model says is markup, all of it is there."""
+"""Rules of the page: nothing is loaded from elsewhere, no generated text is markup, all of it is there."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_the_page_loads_nothing(zoomed: Trajectory, clip: Trajectory):
         assert "<script" not in page
 
 
-def test_what_a_model_says_is_text(zoomed: Trajectory):
+def test_generated_text_is_escaped(zoomed: Trajectory):
     page = trajectory_html(zoomed)
     assert "Which &lt;b&gt;letter&lt;/b&gt;?" in page
     assert "Too small &lt;to read&gt;." in page

@@ -1,4 +1,4 @@
-"""Rules of the terminal view: the whole rollout in reading order, nothing a model says is style."""
+"""Rules of the terminal view: the whole rollout in reading order, no generated text is style."""
 
 import io
 from dataclasses import replace
@@ -16,7 +16,7 @@ def printed(trajectory: Trajectory) -> str:
     return console.file.getvalue()
 
 
-def test_an_attempt_reads_in_order(zoomed: Trajectory):
+def test_a_rollout_is_printed_in_order(zoomed: Trajectory):
     text = printed(zoomed)
     places = [
         text.index(words)
@@ -36,7 +36,7 @@ def test_a_video_and_a_wrong_answer(clip: Trajectory):
     assert "✗ wrong" in text
 
 
-def test_brackets_in_what_a_model_says_are_not_style(clip: Trajectory):
+def test_brackets_in_generated_text_are_not_style(clip: Trajectory):
     odd = replace(clip, turns=(Turn("[bold]x[/nope]"),), answer="[red]", stop=StopReason.TOKEN_LIMIT)
     text = printed(odd)
     assert "[bold]x[/nope]" in text

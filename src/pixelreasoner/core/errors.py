@@ -3,7 +3,7 @@
 Three kinds of fault are kept apart everywhere in this project:
 
 * a **user's** mistake is a `PixelReasonerError` whose message names the thing and the remedy;
-* a **model's** mistake is an `OperationError`, which `ops.Toolbox` turns into an observation the
+* a **model's** mistake is an `OperationError`, which `ops.toolbox.Toolbox` turns into an observation the
   model can read; it never leaves a rollout;
 * a **bug** is any other exception, and propagates.
 """

@@ -62,8 +62,8 @@ class Observation:
     valid: bool = True
     """False when the call could not be carried out; `text` then says why."""
     box: Box | None = None
-    """For a crop: the region, in pixels of the image it was asked from (`source`). `core.looks` follows a
-    crop of a crop back to the task's own media."""
+    """For a crop: the region, in pixels of the image it was asked from (`source`). `core.inspection` follows
+    a crop of a crop back to the task's own media."""
     frames: tuple[int, ...] = ()
     """For a selection: the 1-based frame indices."""
     source: int = 1

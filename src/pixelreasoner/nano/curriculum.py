@@ -1,4 +1,4 @@
-"""The lessons of a base model, painted in parallel: always the same for the same configuration."""
+"""Pre-training data: synthetic conversations and layouts, painted in parallel and deterministic."""
 
 from __future__ import annotations
 
@@ -14,56 +14,58 @@ from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
-from pixelreasoner.nano.exchanges import View, close_up, view_of
-from pixelreasoner.nano.lessons import Lesson, lessons
+from pixelreasoner.nano.conversations import SyntheticConversation, synthetic_conversations
+from pixelreasoner.nano.question_answers import View, close_up, view_of
 from pixelreasoner.tasks.pixelworld import paint, scenes
 from pixelreasoner.tasks.pixelworld.world import PixelWorld, WorldConfig
 
 CHUNK = 50
-CHART_CLOSE_UPS = 4
-"""Things of a reading chart that are shown close as well: at that size handwriting can be read."""
-SHEETS = 5
-"""Sheets of cards with every reading chart: as many pictures as the chart gives itself."""
+LAYOUT_CLOSE_UPS = 4
+"""Close-ups per layout, at a size at which handwriting is legible."""
+CARD_LAYOUTS = 5
+"""Card layouts for each layout: as many pictures as the layout gives with its close-ups."""
 TINY_SHARE = 2 / 3
-"""Scenes whose details need a close-up: they give both a hard overview and the close-ups."""
+"""Share of scenes whose details are legible only in close-ups."""
 
 
 @dataclass(frozen=True)
 class Curriculum:
-    """How many pictures to paint, for which model."""
+    """The number of pictures, and the chat format and vision spec of the model."""
 
     world: WorldConfig
     chat_format: ChatFormat
     vision: VisionSpec
     n_scenes: int
-    n_charts: int
+    n_layouts: int
 
-    def paint(self, workers: int) -> Iterator[tuple[list[Lesson], list[View]]]:
-        """Chunks of lessons and reading charts, in order, painted by `workers` processes."""
-        total = max(self.n_scenes, self.n_charts)
+    def paint(self, workers: int) -> Iterator[tuple[list[SyntheticConversation], list[View]]]:
+        """Yield chunks of conversations and layout views, in order, painted by `workers` processes."""
+        total = max(self.n_scenes, self.n_layouts)
         ranges = [range(i, min(i + CHUNK, total)) for i in range(0, total, CHUNK)]
         # Fork would copy the parent's threads' locks; spawn starts clean and costs a second.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             yield from pool.map(partial(_paint, self), ranges)
 
 
-def _paint(curriculum: Curriculum, indices: Sequence[int]) -> tuple[list[Lesson], list[View]]:
+def _paint(curriculum: Curriculum, indices: Sequence[int]) -> tuple[list[SyntheticConversation], list[View]]:
     world = PixelWorld(curriculum.world)
-    about = [x for i in indices if i < curriculum.n_scenes for x in _lessons(curriculum, world, i)]
-    charts = [v for i in indices if i < curriculum.n_charts for v in _chart(curriculum, i)]
-    return about, charts
+    conversations = [
+        x for i in indices if i < curriculum.n_scenes for x in _conversations(curriculum, world, i)
+    ]
+    views = [v for i in indices if i < curriculum.n_layouts for v in _layout_views(curriculum, i)]
+    return conversations, views
 
 
-def _lessons(curriculum: Curriculum, world: PixelWorld, index: int) -> list[Lesson]:
+def _conversations(curriculum: Curriculum, world: PixelWorld, index: int) -> list[SyntheticConversation]:
     kinds = curriculum.world.kinds
     kind, turn = kinds[index % len(kinds)], index // len(kinds)
     tiny = int((turn + 1) * TINY_SHARE) > int(turn * TINY_SHARE)
     scene, rng = world.scene("base", kind, turn, tiny=tiny)
-    return lessons(scene, rng, curriculum.chat_format, curriculum.vision)
+    return synthetic_conversations(scene, rng, curriculum.chat_format, curriculum.vision)
 
 
-def _chart(curriculum: Curriculum, index: int) -> list[View]:
-    """A chart as a whole, close-ups of some of its things, and sheets: reading is learned on those."""
+def _layout_views(curriculum: Curriculum, index: int) -> list[View]:
+    """Return the views of one layout: the full image, close-ups of some things, and card layouts."""
     world, vision = curriculum.world, curriculum.vision
     rng = np.random.default_rng([world.seed, 0xC4A27, index])
     photos = paint.photographs(world.photos)
@@ -72,15 +74,15 @@ def _chart(curriculum: Curriculum, index: int) -> list[View]:
     )
     scene = scenes.mixed_layout(generator)
     picture = scene.media
-    assert isinstance(picture, Picture), "a chart is a still picture"
+    assert isinstance(picture, Picture), "a layout is a still picture"
     views = [view_of(picture, scene.things, _whole(picture), vision.image, vision.factor)]
-    for at in rng.permutation(len(scene.things))[:CHART_CLOSE_UPS].tolist():
+    for at in rng.permutation(len(scene.things))[:LAYOUT_CLOSE_UPS].tolist():
         region = close_up(rng, scene.things[at], picture.size)
         views.append(view_of(picture, scene.things, region, vision.crop, vision.factor))
     card_generator = replace(generator, digit_share=scenes.CARD_LAYOUT_DIGIT_SHARE)
-    for sheet in (scenes.card_layout(card_generator) for _ in range(SHEETS)):
-        assert isinstance(sheet.media, Picture), "a sheet is a still picture"
-        views.append(view_of(sheet.media, sheet.things, _whole(sheet.media), vision.crop, vision.factor))
+    for cards in (scenes.card_layout(card_generator) for _ in range(CARD_LAYOUTS)):
+        assert isinstance(cards.media, Picture), "a layout is a still picture"
+        views.append(view_of(cards.media, cards.things, _whole(cards.media), vision.crop, vision.factor))
     return views
 
 

@@ -1,7 +1,7 @@
-"""The main job on the embedded model: synthesise, warm-start, train twice, evaluate, report.
+"""The demo on the embedded model: synthesise, warm-start, train twice, evaluate, report.
 
-Every stage is the same code, and the same kind of recipe, as on a large model. A stage that is done is
-not done again: after Ctrl-C or a crash the same command goes on where it stopped.
+Every stage uses the same code and the same kind of recipe as a large model. Finished stages are skipped:
+after Ctrl-C or a crash the same command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Demo:
         self._held_out: list[Task] | None = None
 
     def recipe(self, cls: type[C], name: str, **changes: Any) -> C:
-        """A shipped recipe with this run's seed, world and places."""
+        """Return a shipped recipe with this run's seed, world and folders."""
         shipped = load_recipe(cls, find_recipe(Path(f"nano/{name}")))
         update: dict[str, Any] = {"seed": self.seed, **changes}
         if isinstance(shipped, SynthConfig | RLConfig):
@@ -77,7 +77,7 @@ class Demo:
         self.console.rule(f"[bold]{title}", align="left")
 
     def synthesise(self, name: str, *, self_correction: bool = True) -> Path:
-        """Trajectories for the warm start; returns their file."""
+        """Write trajectories for the warm start; returns their file."""
         folder = self.out / name
         done = folder / "done"
         if not done.exists():
@@ -109,7 +109,7 @@ class Demo:
         return train_rl(config, resume=True)
 
     def evaluate(self, name: str, checkpoint: Path) -> list[Trajectory]:
-        """Greedy answers to the held-out tasks, the same ones for every model."""
+        """Return greedy rollouts of the held-out tasks, which are the same for every model."""
         if self._held_out is None:
             self._held_out = list(PixelWorld(self.world).tasks("test", N_HELD_OUT))
         model = load_model(ModelConfig(checkpoint=str(checkpoint), device="cpu"), training=False)
@@ -126,7 +126,7 @@ class Demo:
 
 
 def run(*, out: Path, seed: int, photos: Path | None, ablations: bool) -> None:
-    """The whole demo; writes `metrics.json` and `report.html` into `out`.
+    """Run the whole demo; writes `metrics.json` and `report.html` into `out`.
 
     Raises:
         ConfigError: `out` holds a demo with another seed or other photographs.
@@ -174,7 +174,7 @@ def run(*, out: Path, seed: int, photos: Path | None, ablations: bool) -> None:
 
 
 def _ablations(demo: Demo) -> dict[str, Path]:
-    """The paper's two: RL straight from the base, and a warm start that never saw a mistake put right."""
+    """Run the paper's two ablations: RL from the base, and a warm start without self-correction data."""
     demo.stage("ablation  RL without warm start")
     from_base = demo.rl("rl_no_warm_start", Path(demo.base), curiosity=True)
     demo.stage("ablation  without self-correction data")
@@ -187,7 +187,7 @@ def _ablations(demo: Demo) -> dict[str, Path]:
 
 
 def _release_memory() -> None:
-    """Give the system back what earlier stages have freed: glibc keeps gigabytes of it for the next ones."""
+    """Return freed memory to the system; glibc would keep gigabytes of it."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
@@ -195,7 +195,7 @@ def _release_memory() -> None:
 
 
 def _claim(out: Path, settings: Mapping[str, Any]) -> float:
-    """Make sure the folder holds this demo and no other; returns the seconds earlier runs of it took."""
+    """Check that the folder belongs to this demo; returns the seconds that earlier runs of it took."""
     path = out / "demo.json"
     if path.exists() and json.loads(path.read_text()) != dict(settings):
         raise ConfigError(
@@ -211,7 +211,7 @@ def _rows(out: Path) -> list[dict[str, Any]]:
 
 
 def _examples(curious: Sequence[Trajectory], warm: Sequence[Trajectory]) -> list[tuple[str, Trajectory]]:
-    """For each kind, a held-out task that needs the operation: one solved, and how the warm start did."""
+    """Return a solved task that needs the operation for each kind, and the warm start's rollout."""
     out: list[tuple[str, Trajectory]] = []
     seen: set[str] = set()
     for ours, theirs in zip(curious, warm, strict=True):

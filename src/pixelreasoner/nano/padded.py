@@ -1,7 +1,7 @@
-"""Log-probabilities by one padded row per conversation: the plain way, next to `models.logprobs.score_row`.
+"""Log-probabilities with one padded row per conversation; `models.logprobs.score_row` packs rows instead.
 
-Pre-training reads where attention looks, row by row, and its lessons share no prompt. Tests and benchmarks
-take it for the reference of packed rows.
+Pre-training uses it because attention supervision works row by row and its conversations share no prompt.
+Tests and benchmarks use it as the reference of packed rows.
 
 Shape legend: B rows, T tokens of the longest, N loss tokens of the batch.
 """
@@ -23,7 +23,7 @@ MaskedLayout = tuple[Layout, npt.NDArray[np.bool_]]
 
 
 def micro_batches(layouts: Sequence[Layout], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of rows that together fit `max_tokens`, padding included; rows of similar length together."""
+    """Yield indices of rows that fit `max_tokens` together, padding included; similar lengths together."""
     part: list[int] = []
     for index in np.argsort([len(row) for row in layouts], kind="stable").tolist():
         # Ascending order: the newest row is the longest, and sets the width.
@@ -43,7 +43,7 @@ def score_padded(
     temperature: float = 1.0,
     forbidden_ids: Collection[int] = (),
 ) -> TokenScores:
-    """log p(token | everything before it) for the tokens marked in each row, rows one after another.
+    """Return log p(token | prefix) of the tokens marked in each row, rows one after another.
 
     `temperature` and `forbidden_ids` as in `models.logprobs.score_row`.
     """
@@ -56,7 +56,7 @@ def score_padded(
 
 
 def _targets(rows: Sequence[MaskedLayout], width: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Where in the flattened batch each loss token is predicted, and which token it is: [N] both."""
+    """Return the flattened position that predicts each loss token, and the token id: [N] both."""
     where, targets = [], []
     for b, (layout, mask) in enumerate(rows):
         at = np.flatnonzero(mask[layout.owner_T])

@@ -1,11 +1,10 @@
-"""Pre-training a small base model from random weights: first to see, then to speak about what it sees.
+"""Pre-training of a small base model from random weights: a vision stage, then a language stage.
 
-1. *vision*: the tower learns from dense labels, one question per token (`train.dense`).
-2. *language*: the decoder learns to answer questions about pictures, many per picture
-   (`data.pixelworld.lessons`), and where to look for the answer (`train.pointing`); the tower is frozen at
-   first and joins for the last steps.
+1. *vision*: the tower is trained on per-token labels (`nano.auxiliary_heads`).
+2. *language*: the decoder is trained on synthetic conversations (`nano.conversations`), with attention
+   supervision (`nano.attention_supervision`). The tower is frozen at first and trained in the last steps.
 
-The base can locate, read and count. It has never seen a visual operation: that is the warm start's part.
+The base can locate, read and count. Visual operations are not in its data; the warm start adds them.
 """
 
 from __future__ import annotations
@@ -38,52 +37,57 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.nano.attention_supervision import (
+    LAYERS,
+    AttentionSupervision,
+    AttentionTarget,
+    TargetReader,
+)
+from pixelreasoner.nano.auxiliary_heads import AuxiliaryHeads, auxiliary_loss
+from pixelreasoner.nano.base_check import check_base
+from pixelreasoner.nano.conversation_rows import conversation_row
+from pixelreasoner.nano.conversations import SyntheticConversation
 from pixelreasoner.nano.curriculum import Curriculum
-from pixelreasoner.nano.dense_heads import DenseHeads, dense_loss
-from pixelreasoner.nano.dense_labels import COLOUR_NAMES, DenseLabels, dense_labels
-from pixelreasoner.nano.exchanges import View
-from pixelreasoner.nano.lesson_check import check_lessons
-from pixelreasoner.nano.lesson_rows import lesson_row
-from pixelreasoner.nano.lessons import Lesson
 from pixelreasoner.nano.padded import micro_batches, score_padded
-from pixelreasoner.nano.pointing import LAYERS, Lookup, PlaceReader, Pointing
+from pixelreasoner.nano.question_answers import View
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
+from pixelreasoner.nano.token_labels import COLOUR_NAMES, TokenLabels, token_labels
 from pixelreasoner.tasks.pixelworld import WorldConfig
 from pixelreasoner.train.progress import Interruptible, RunLog
 
-Row = tuple[Layout, npt.NDArray[np.bool_], tuple[Lookup, ...]]
-"""Tokens, which of the recorded ones are learned, and where some of them should look."""
+Row = tuple[Layout, npt.NDArray[np.bool_], tuple[AttentionTarget, ...]]
+"""Layout, loss mask over the recorded tokens, and attention targets."""
 
 
 LEARNED_FILE = "learned.json"
 FEATURE_BYTES = 8 * 2**30
-"""All pictures of the lessons are seen again and again while the tower is fixed."""
+"""Features of all pictures are cached while the tower is frozen."""
 
 
 class VisionStage(Config):
     steps: int = 2500
     batch_size: int = 64
-    """Pictures per step, half of them reading charts."""
+    """Pictures per step, half of them layouts."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.05, weight_decay=0.02, betas=(0.9, 0.98))
     feature_std: float = 0.7
-    """The tower's output is rescaled to this when the stage ends, to meet the text embeddings' scale."""
+    """Standard deviation of the tower's output after the stage, on the scale of the text embeddings."""
 
 
 class LanguageStage(Config):
     steps: int = 3000
     batch_size: int = 64
-    """Lessons per step."""
+    """Conversations per step."""
     micro_batch_tokens: int = 4096
-    """Padded tokens in memory at one time; small enough for a processor's cache."""
-    pointing: float = 1.0
-    """Weight of the losses that say where to look (`train.pointing`)."""
+    """Padded tokens of one micro-batch; small enough for a processor's cache."""
+    attention_supervision: float = 1.0
+    """Weight of the attention losses (`nano.attention_supervision`)."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
     joint_steps: int = 500
-    """The last steps, in which the tower learns too."""
+    """The last steps, in which the tower is trained too."""
     tower_lr: float = 0.3
     """The tower's learning rate in those, as a share of the decoder's."""
-    seeing: float = 0.3
-    """Weight of the dense labels' loss in those, so that the tower does not forget what is seldom asked."""
+    auxiliary: float = 0.3
+    """Weight of the auxiliary loss in those; it keeps labels that are rarely asked about."""
 
 
 class PretrainConfig(Config):
@@ -93,15 +97,15 @@ class PretrainConfig(Config):
     chat_format: ChatFormat = ChatFormat()
     world: WorldConfig = WorldConfig()
     vocabulary: tuple[str, ...] = ()
-    """Sentences whose words become tokens besides those of the lessons."""
+    """Sentences whose words become tokens, in addition to those of the conversations."""
     n_scenes: int = 12_000
-    n_charts: int = 4_000
+    n_layouts: int = 4_000
     vision: VisionStage = VisionStage()
     language: LanguageStage = LanguageStage()
     precision: Precision = "bf16"
     seed: int = 0
     workers: int = Field(default=0, ge=0)
-    """Processes that paint the lessons; 0 takes one per core."""
+    """Processes that paint the conversations; 0 takes one per core."""
     save_every: int = Field(default=200, ge=1)
     """Steps between saved states."""
 
@@ -109,7 +113,7 @@ class PretrainConfig(Config):
 def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     """Train, and return the folder of the base checkpoint, its weights in bfloat16.
 
-    What it learned (`train.lesson_check`) is written beside it when all steps are done.
+    The results of `nano.base_check` are written beside it when all steps are done.
 
     Raises:
         ConfigError: the folder holds another run.
@@ -117,9 +121,9 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     folder = open_run(config.out, config, resume=resume)
     state = load_state(folder.state)
     start = config.out / "start"
-    lessons, charts = paint_curriculum(config)
+    conversations, layout_views = paint_curriculum(config)
     if state is None:
-        corpus = tokenizer_corpus(lessons, config.vocabulary)
+        corpus = tokenizer_corpus(conversations, config.vocabulary)
         new_checkpoint(
             start,
             architecture=config.architecture,
@@ -128,11 +132,11 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
             seed=config.seed,
         )
     model = VisionLanguageModel.load(start)
-    trainer = Pretrainer(model, config, lessons, charts)
+    trainer = Pretrainer(model, config, conversations, layout_views)
     if state is not None:
         trainer.load_state_dict(state)
     total = config.vision.steps + config.language.steps
-    show = ("loss", "pointing", "colour_accuracy", "glyph_accuracy", "box_error")
+    show = ("loss", "attention_loss", "colour_accuracy", "glyph_accuracy", "box_error")
     with (
         Interruptible() as interrupt,
         RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
@@ -148,35 +152,37 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     save_state(folder.state, trainer.state_dict())
     save_checkpoint(model, folder.model, dtype=torch.bfloat16)
     if trainer.step == total:
-        learned = check_lessons(model, world=config.world)
+        learned = check_base(model, world=config.world)
         (config.out / LEARNED_FILE).write_text(json.dumps(learned, indent=2) + "\n")
         print_json(data=learned)
     return folder.model
 
 
-def paint_curriculum(config: PretrainConfig) -> tuple[list[Lesson], list[View]]:
-    """All lessons and charts, painted in parallel with a progress bar."""
+def paint_curriculum(config: PretrainConfig) -> tuple[list[SyntheticConversation], list[View]]:
+    """Return all conversations and layout views, painted in parallel with a progress bar."""
     curriculum = Curriculum(
         config.world,
         config.chat_format,
         config.architecture.vision(config.chat_format),
         config.n_scenes,
-        config.n_charts,
+        config.n_layouts,
     )
-    lessons: list[Lesson] = []
-    charts: list[View] = []
+    conversations: list[SyntheticConversation] = []
+    layout_views: list[View] = []
     chunks = curriculum.paint(config.workers or os.cpu_count() or 1)
-    n_chunks = -(-max(config.n_scenes, config.n_charts) // 50)
-    for more_lessons, more_charts in track(chunks, "painting lessons", total=n_chunks):
-        lessons += more_lessons
-        charts += more_charts
-    return lessons, charts
+    n_chunks = -(-max(config.n_scenes, config.n_layouts) // 50)
+    for more_conversations, more_views in track(chunks, "painting conversations", total=n_chunks):
+        conversations += more_conversations
+        layout_views += more_views
+    return conversations, layout_views
 
 
-def tokenizer_corpus(lessons: Sequence[Lesson], vocabulary: Sequence[str]) -> Iterator[str]:
-    """Texts for the tokenizer: the lessons' words, the chat's own, the calls, and the recipe's sentences."""
-    for lesson in lessons[:8000]:
-        for e in lesson.exchanges:
+def tokenizer_corpus(
+    conversations: Sequence[SyntheticConversation], vocabulary: Sequence[str]
+) -> Iterator[str]:
+    """Yield texts for the tokenizer: conversations, chat markup, calls, and the recipe's sentences."""
+    for conversation in conversations[:8000]:
+        for e in conversation.pairs:
             yield from (e.question, e.answer)
     calls = (
         format_call(ToolCall("crop_image", {"bbox_2d": [0, 0, 1, 1], "target_image": 1})),
@@ -192,14 +198,18 @@ class Pretrainer:
     """The state of a pre-training run, both stages."""
 
     def __init__(
-        self, model: VisionLanguageModel, config: PretrainConfig, lessons: list[Lesson], charts: list[View]
+        self,
+        model: VisionLanguageModel,
+        config: PretrainConfig,
+        conversations: list[SyntheticConversation],
+        layout_views: list[View],
     ) -> None:
         self.model, self.config, self.step = model, config, 0
-        self.lessons, self.charts = lessons, charts
-        self.views = [v for lesson in lessons for v in lesson.views]
+        self.conversations, self.layout_views = conversations, layout_views
+        self.views = [v for conversation in conversations for v in conversation.views]
         self.rng = np.random.default_rng(config.seed)
         torch.manual_seed(config.seed)
-        self.heads = DenseHeads(model.decoder.embed_tokens, model.renderer.tokenizer)
+        self.heads = AuxiliaryHeads(model.decoder.embed_tokens, model.renderer.tokenizer)
         tower = list(model.vision.parameters())
         own = {id(p) for p in tower}
         decoder = [p for p in model.parameters() if id(p) not in own]
@@ -211,45 +221,46 @@ class Pretrainer:
         self.tower_optim = tower_optim
         self.tower_optimizer = adamw([*tower, *self.heads.parameters()], tower_optim)
         self.features = FeatureStore(model, max_bytes=FEATURE_BYTES)
-        self._labels: dict[int, DenseLabels] = {}
+        self._labels: dict[int, TokenLabels] = {}
         self._rows: dict[int, Row] = {}
         toolbox = Interaction().toolbox(model.renderer.vision.unit, config.chat_format)
         self._tools = toolbox.schemas if toolbox is not None else []
-        self._places, self._pointing = PlaceReader(model, COLOUR_NAMES), Pointing(model)
+        self._target_reader = TargetReader(model, COLOUR_NAMES)
+        self._attention_supervision = AttentionSupervision(model)
         model.train()
 
     def train_step(self) -> dict[str, float]:
-        """One step of the stage that is due."""
-        metrics = self._see() if self.step < self.config.vision.steps else self._speak()
+        """Run one step of the current stage; returns its metrics."""
+        metrics = self._vision_step() if self.step < self.config.vision.steps else self._language_step()
         self.step += 1
         if self.step == self.config.vision.steps:
             self._rescale_tower()
         return metrics
 
-    def _see(self) -> dict[str, float]:
+    def _vision_step(self) -> dict[str, float]:
         stage = self.config.vision
-        metrics = self._look(stage.batch_size)
+        metrics = self._auxiliary_backward(stage.batch_size)
         norm = optimizer_step(self.vision_optimizer, step=self.step, total=stage.steps, config=stage.optim)
         return metrics | {"grad_norm": norm}
 
-    def _look(self, n_pictures: int, weight: float = 1.0) -> dict[str, float]:
-        """Adds the gradient of the dense labels' loss on some pictures; returns what to log."""
+    def _auxiliary_backward(self, n_pictures: int, weight: float = 1.0) -> dict[str, float]:
+        """Add the gradient of the auxiliary loss on some pictures; returns metrics."""
         r = self.model.renderer
-        half = n_pictures // 2 if self.charts else 0
-        pool = [*self.views, *self.charts]
+        half = n_pictures // 2 if self.layout_views else 0
+        pool = [*self.views, *self.layout_views]
         index = self.rng.integers(0, len(self.views), n_pictures - half).tolist()
         index += self.rng.integers(len(self.views), len(pool), half).tolist() if half else []
         index = sorted(set(index))
         for i in index:
             if i not in self._labels:
-                self._labels[i] = dense_labels(pool[i], r.vision.factor)
+                self._labels[i] = token_labels(pool[i], r.vision.factor)
         limit = r.vision.crop.max_pixels
         shown = [pool[i].media for i in index]
         blocks = [r.blocks(m, crop=m.size.width * m.size.height <= limit)[0] for m in shown]
         with autocast(self.config.precision, self.model.device):
             features = self.model.encode(blocks)
             tokens = torch.cat([features[b.key].tokens_MD for b in blocks])
-            loss, metrics = dense_loss(self.heads, tokens, [self._labels[i] for i in index])
+            loss, metrics = auxiliary_loss(self.heads, tokens, [self._labels[i] for i in index])
         (weight * loss).backward()
         return metrics
 
@@ -261,41 +272,43 @@ class Pretrainer:
         last.weight.mul_(self.config.vision.feature_std / std)
         last.bias.mul_(self.config.vision.feature_std / std)
 
-    def _speak(self) -> dict[str, float]:
+    def _language_step(self) -> dict[str, float]:
         stage = self.config.language
         at = self.step - self.config.vision.steps
         joint = at >= stage.steps - stage.joint_steps
         self.model.vision.requires_grad_(joint)
-        rows = [self._row(i) for i in self.rng.integers(0, len(self.lessons), stage.batch_size).tolist()]
+        rows = [
+            self._row(i) for i in self.rng.integers(0, len(self.conversations), stage.batch_size).tolist()
+        ]
         total = max(sum(int(mask.sum()) for _, mask, _ in rows), 1)
-        n_looking = [sum(len(lookups[i].at_N) for _, _, lookups in rows) for i in range(len(LAYERS))]
-        loss_sum, missed_sum = 0.0, 0.0
+        n_queries = [sum(len(targets[i].query_N) for _, _, targets in rows) for i in range(len(LAYERS))]
+        loss_sum, attention_sum = 0.0, 0.0
         for part in micro_batches([layout for layout, _, _ in rows], stage.micro_batch_tokens):
             some = [rows[i] for i in part]
-            with autocast(self.config.precision, self.model.device), self._pointing.listening():
+            with autocast(self.config.precision, self.model.device), self._attention_supervision.recording():
                 found = self.features(b for layout, _, _ in some for b in layout.blocks)
                 scores = score_padded(self.model, [(layout, mask) for layout, mask, _ in some], found)
-                missed = self._pointing.losses([lookups for _, _, lookups in some])
+                attention_losses = self._attention_supervision.losses([targets for _, _, targets in some])
             loss = -scores.logp_N.sum() / total
-            means = [m / n for m, n in zip(missed, n_looking, strict=True) if n]
-            pointing = torch.stack(means).sum() if means else loss.new_zeros(())
-            (loss + stage.pointing * pointing).backward()
+            means = [m / n for m, n in zip(attention_losses, n_queries, strict=True) if n]
+            attention = torch.stack(means).sum() if means else loss.new_zeros(())
+            (loss + stage.attention_supervision * attention).backward()
             loss_sum += loss.item()
-            missed_sum += pointing.item()
+            attention_sum += attention.item()
         norm = optimizer_step(self.language_optimizer, step=at, total=stage.steps, config=stage.optim)
-        seen: dict[str, float] = {}
+        auxiliary: dict[str, float] = {}
         if joint:
-            seen = self._look(stage.batch_size, stage.seeing)
+            auxiliary = self._auxiliary_backward(stage.batch_size, stage.auxiliary)
             optimizer_step(self.tower_optimizer, step=at, total=stage.steps, config=self.tower_optim)
-        return seen | {"loss": loss_sum, "pointing": missed_sum, "grad_norm": norm}
+        return auxiliary | {"loss": loss_sum, "attention_loss": attention_sum, "grad_norm": norm}
 
     def _row(self, index: int) -> Row:
-        """Every other lesson lists the operations, so that their names are no surprise later."""
+        """Return a conversation's row; every other one lists the operations, to train their names."""
         if index not in self._rows:
             tools = self._tools if index % 2 else ()
-            layout, mask = lesson_row(self.lessons[index], self.model, tools)
-            places = [p for e in self.lessons[index].exchanges for p in e.places]
-            self._rows[index] = (layout, mask, self._places.read(layout, mask, places))
+            layout, mask = conversation_row(self.conversations[index], self.model, tools)
+            regions = [p for e in self.conversations[index].pairs for p in e.regions]
+            self._rows[index] = (layout, mask, self._target_reader.read(layout, mask, regions))
         return self._rows[index]
 
     def state_dict(self) -> dict[str, Any]:

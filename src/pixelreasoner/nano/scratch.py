@@ -1,7 +1,7 @@
 """A new, small checkpoint from nothing: architecture, tokenizer, chat template and random weights.
 
-The result is an ordinary Hugging Face folder of the Qwen3-VL architecture. Nothing that loads or trains
-it afterwards knows that it was made here.
+The result is an ordinary Hugging Face folder of the Qwen3-VL architecture. It is loaded and trained like any
+other.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SPECIAL_TOKENS = (
 CALL_TOKENS = ("<tool_call>", "</tool_call>")
 MERGE, TEMPORAL_PATCH = 2, 2
 QK_GAIN = 1.5
-"""What the norms of queries and keys start at; logits grow with its square."""
+"""Initial weight of the norms of queries and keys; logits grow with its square."""
 COPY_GAIN = 0.25
-"""How much of what a token attends to is added to it, layer by layer, at the start."""
+"""Initial scale of an attention layer's output."""
 NUMBERS = range(1001)
-"""Each of them is one token, so that a coordinate in thousandths is."""
+"""Each of them is one token, so that a relative coordinate (0-1000) is."""
 PRE_TOKENS = Regex(
     r"""[\]\}", ]*\{?"[a-z_0-9]+": ?["\[]*"""  # a JSON key with the punctuation around it
     r"""|[A-Za-z]+(?:_[A-Za-z0-9]+)+"""  # an identifier
@@ -91,7 +91,7 @@ class Architecture(Config):
     deepstack_layers: tuple[int, ...] = ()
 
     def vision(self, chat_format: ChatFormat) -> VisionSpec:
-        """How a model of these sizes sees, with the pixel budgets of a chat format."""
+        """Return the vision spec of a model of these sizes, with the pixel budgets of a chat format."""
         spec = VisionSpec(
             unit=QWEN3_VL.unit,
             patch=self.patch_size,
@@ -162,7 +162,7 @@ def new_checkpoint(
         torch.manual_seed(seed)
         model = Qwen3VLForConditionalGeneration(_config(architecture, tokenizer))
         _match_scales(model)
-        _attend_to_the_alike(model)
+        _match_queries_and_keys(model)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
@@ -202,8 +202,8 @@ def _config(a: Architecture, tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfi
 def _match_scales(model: Qwen3VLForConditionalGeneration) -> None:
     """Start text, image and position embeddings at comparable scales.
 
-    With the default 0.02 everywhere, image features outweigh the words a hundredfold and positions are
-    lost in the patches; the language model then learns to speak long before it learns to look.
+    With the default 0.02 everywhere, image features are a hundred times as large as text embeddings, and
+    position embeddings are small against patches. The language model then learns to use pictures late.
     """
     model.model.language_model.embed_tokens.weight.normal_(0.0, 0.5)
     model.model.visual.pos_embed.weight.normal_(0.0, 0.2)
@@ -213,15 +213,15 @@ def _match_scales(model: Qwen3VLForConditionalGeneration) -> None:
 
 
 @torch.no_grad()
-def _attend_to_the_alike(model: Qwen3VLForConditionalGeneration) -> None:
-    """Start attention as looking up what is alike, and copying it.
+def _match_queries_and_keys(model: Qwen3VLForConditionalGeneration) -> None:
+    """Initialize attention so that a token attends to similar tokens and adds their values.
 
-    Keys start as queries, so that a token attends to tokens like it; outputs start as the transpose of
-    orthogonal values, so that what is attended to is added as it is. A tower whose features lie along the
-    words for what they show (`train.dense`) then makes the word "red" look at what is red, and take over
-    what is known of it, from the first step on. From unrelated matrices, this lookup takes a small model
-    more steps to find than everything else it learns. The norms of queries and keys bound the logits: at a
-    gain of 1 and this head size, too low to tell one token of 64 from the others.
+    Keys start equal to queries, so that a token attends to tokens like it. Outputs start as the transpose of
+    orthogonal values, so that the attended vector is added unchanged. A tower whose features are aligned with
+    word embeddings (`nano.auxiliary_heads`) then makes the word "red" attend to red things from the first
+    step. From independent matrices, a small model needs more steps for this match than for everything else.
+    The norms of queries and keys bound the logits: at a gain of 1 and this head size, they are too small to
+    separate one token of 64 from the others.
     """
     text = model.model.language_model
     for layer in text.layers:

@@ -1,4 +1,4 @@
-"""Trajectories as one self-contained HTML page: question, turns, crops and where they were cut, answer."""
+"""Trajectories as one self-contained HTML page: question, turns, crops with their boxes, answer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.viewer.scenes import view
+from pixelreasoner.viewer.steps import view
 
 
 def trajectory_html(trajectory: Trajectory) -> str:
-    """One trajectory as a complete page; nothing is loaded from elsewhere."""
+    """Return one trajectory as a complete page without external resources."""
     return _page([trajectory], trajectory.task.question)
 
 
 def save_html(trajectories: Sequence[Trajectory], path: Path, title: str = "Trajectories") -> None:
-    """Write a page with every trajectory, folded when there are several. Makes the folder."""
+    """Write a page with all trajectories, folded when there are several. Makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_page(trajectories, title), encoding="utf-8")
 
 
 def render(template: str, **values: object) -> str:
-    """A template of this package as a complete page; text is escaped unless it is `Markup`."""
+    """Return a template of this package as a complete page; text is escaped unless it is `Markup`."""
     style = Markup(_environment().get_template("style.css").render())
     return _environment().get_template(template).render(style=style, **values)
 

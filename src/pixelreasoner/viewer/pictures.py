@@ -1,4 +1,4 @@
-"""Pictures as a page shows them: inlined, small enough to load, large enough to read."""
+"""Pictures of a page: inlined as data URIs, scaled to their displayed size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Figure:
     display_width: int
     """The widest it is shown, in CSS pixels."""
     enlarged: bool
-    """Whether single pixels are meant to be seen; the page then shows them as squares."""
+    """Whether the picture is enlarged; the page then shows its pixels as squares."""
     label: str = ""
     note: str = ""
     marks: tuple[Mark, ...] = ()
@@ -54,9 +54,9 @@ def figure(
     marks: tuple[Mark, ...] = (),
     selected: bool = False,
 ) -> Figure:
-    """`picture` shown with its longest side at about `longest` CSS pixels, enlarged when it is small.
+    """Return `picture` with its longest side at about `longest` CSS pixels, enlarged when it is small.
 
-    Twice the shown resolution is inlined where the original has it, for dense screens.
+    Twice that resolution is inlined where the original has it, for high-density screens.
     """
     width, height = picture.size
     scale = longest / max(width, height)
@@ -73,7 +73,7 @@ def figure(
 
 
 def data_uri(picture: Picture, *, max_side: int) -> str:
-    """`picture` as a data URI, scaled down to `max_side` pixels where it is larger."""
+    """Return `picture` as a data URI, scaled down to `max_side` pixels where it is larger."""
     image = Image.fromarray(picture.pixels)
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -81,14 +81,14 @@ def data_uri(picture: Picture, *, max_side: int) -> str:
         image.save(buffer, "PNG", optimize=True)
         kind = "png"
     else:
-        # Full chroma: coloured signs of a few pixels are what these pages are for.
+        # Full chroma: pages show coloured signs of a few pixels.
         image.save(buffer, "JPEG", quality=88, subsampling=0)
         kind = "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def mark(kind: str, label: str, box: Box, size: Size) -> Mark:
-    """`box` (pixels of an image of `size`) as a mark."""
+    """Return `box` (pixels of an image of `size`) as a mark."""
     box = box.clip(size)
     x, y = 100 / size.width, 100 / size.height
     return Mark(

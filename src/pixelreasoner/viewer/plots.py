@@ -1,4 +1,4 @@
-"""Training curves as SVG that goes into a page and follows its light or dark colours."""
+"""Training curves as SVG for a page, in its light or dark colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLOURS = ("#e8590c", "#1c7ed6", "#2b8a3e", "#9c36b5", "#c2255c", "#0c8599")
 """Legible on white and on near-black; the first runs get the first ones."""
 
 _INK = "#0a0b0c"
-"""Stands for the page's text colour while matplotlib draws."""
+"""Placeholder of the page's text colour while matplotlib draws."""
 
 
 def curve_svg(
@@ -22,7 +22,7 @@ def curve_svg(
     colours: Mapping[str, str] | None = None,
     half_life: float | None = None,
 ) -> str:
-    """One metric of several runs over their steps: raw values faint, smoothed values strong.
+    """Return one metric of several runs over their steps: raw values faint, smoothed values strong.
 
     Args:
         runs: run -> the value at each step; NaN leaves a gap in the raw line.
@@ -66,12 +66,12 @@ def curve_svg(
 
 
 def run_colours(runs: Sequence[str]) -> dict[str, str]:
-    """A colour for each run, in order."""
+    """Return a colour for each run, in order."""
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(runs)}
 
 
 def smoothed(values: Sequence[float], half_life: float) -> list[float]:
-    """The exponential moving average, unbiased at the start; NaN counts as missing."""
+    """Return the exponential moving average, unbiased at the start; NaN counts as missing."""
     keep = 0.5 ** (1 / half_life)
     total = weight = 0.0
     out: list[float] = []

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.html import render
 from pixelreasoner.viewer.plots import curve_svg, run_colours
-from pixelreasoner.viewer.scenes import view
+from pixelreasoner.viewer.steps import view
 
 MODEL_NAMES = {
     "base": "Base",
@@ -55,14 +55,14 @@ def write_report(
     examples: Sequence[tuple[str, Trajectory]],
     meta: Mapping[str, object],
 ) -> None:
-    """Write the page at `path`; nothing in it is loaded from elsewhere.
+    """Write the page at `path`, without external resources.
 
     Args:
         path: the HTML file; its folder is made.
         metrics: what `metrics.json` holds: `wall_s` and, per model, n, accuracy, rapr, op_error_rate.
         curves: run -> metric -> the value at each step.
         examples: (label, trajectory), in the order to show them.
-        meta: what to say about the run: seed, versions, the command.
+        meta: facts about the run: seed, versions, the command.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -90,7 +90,7 @@ def write_report(
 
 
 def headline(models: Mapping[str, Any]) -> str:
-    """The finding in figures; says what was measured, whichever way it came out."""
+    """Return the finding in figures, whatever its direction."""
     parts = [
         f"{label} {_percent(models[name]['accuracy']['needs_operation'])} right"
         f" (RaPR {_share(models[name]['rapr']['needs_operation'])})"
@@ -107,7 +107,7 @@ def headline(models: Mapping[str, Any]) -> str:
 
 
 def overview_table(models: Mapping[str, Any]) -> Table:
-    """A row per model over all held-out tasks; the best cell of each column is marked."""
+    """Return a row per model over all held-out tasks; the best cell of each column is marked."""
     columns: list[tuple[str, list[float | None], bool, bool]] = [
         ("accuracy, all", [m["accuracy"]["all"] for m in models.values()], True, True),
         (
@@ -133,7 +133,7 @@ def overview_table(models: Mapping[str, Any]) -> Table:
 
 
 def kind_tables(models: Mapping[str, Any]) -> list[Table]:
-    """Accuracy per kind: a row per kind, a column per model; the best cell of each row is marked."""
+    """Return accuracy per kind: a row per kind, a column per model; the best cell of each row is marked."""
     kinds = list(dict.fromkeys(kind for m in models.values() for kind in m["accuracy"]["by_kind"]))
     tables: list[Table] = []
     for key, caption in (
@@ -149,12 +149,12 @@ def kind_tables(models: Mapping[str, Any]) -> list[Table]:
 
 
 def model_name(key: str) -> str:
-    """What a model of metrics.json is called on the page."""
+    """Return the name of a model of metrics.json on the page."""
     return MODEL_NAMES.get(key, key.replace("_", " ").capitalize())
 
 
 def _mark_best(texts: Sequence[str], values: Sequence[float | None], *, largest: bool) -> list[Cell]:
-    """Cells with the best value marked; every one of several equals, none when all are equal."""
+    """Return cells with the best value marked; all of several equals, none when all are equal."""
     known = [v for v in values if v is not None and not math.isnan(v)]
     best = (max if largest else min)(known) if len(set(known)) > 1 else None
     return [Cell(t, best=best is not None and v == best) for t, v in zip(texts, values, strict=True)]

@@ -1,4 +1,4 @@
-"""One trajectory to a file: a page to look at, or a record to read back."""
+"""One trajectory to a file: an HTML page, or a record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.html import save_html
 
 SAVE_SUFFIXES = (".html", ".jsonl")
-"""What `save` can write."""
+"""The suffixes of the formats of `save`."""
 
 
 def save(trajectory: Trajectory, path: str | Path) -> None:
-    """Write a trajectory to a file: `.html` for a page to look at, `.jsonl` for a record to read back.
+    """Write a trajectory to a file: `.html` for a page, `.jsonl` for a record that can be read again.
 
     Raises:
         RecordError: the name ends in neither.

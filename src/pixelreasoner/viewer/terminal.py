@@ -1,4 +1,4 @@
-"""Trajectories on a terminal: what was asked, what was said, what came back."""
+"""Trajectories on a terminal: questions, messages, calls and observations."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Trajectory
-from pixelreasoner.viewer.scenes import CORRECT_METRIC, call_text, spoken
+from pixelreasoner.viewer.steps import CORRECT_METRIC, call_text, written_text
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
-    """The whole trajectory, in reading order."""
+    """Print the whole trajectory, in reading order."""
     print_task(console, trajectory.task)
     for turn in trajectory.turns:
-        if words := spoken(turn):
-            console.print(Text(words))
+        if text := written_text(turn):
+            console.print(Text(text))
         if turn.call is not None:
             print_call(console, turn.call)
         if turn.observation is not None:
             print_observation(console, turn.observation)
         if not turn.trainable:
-            console.print(Padding("[dim](deliberately wrong, not learned)[/]", (0, 0, 0, 2)))
+            console.print(Padding("[dim](deliberately wrong, not trained on)[/]", (0, 0, 0, 2)))
     print_outcome(console, trajectory)
 
 
 def print_task(console: Console, task: Task) -> None:
-    """The question, and what it is about."""
+    """Print the question and its media."""
     console.print(Rule(style="dim"))
     console.print(Text(task.question, style="bold"))
     media = ", ".join(
@@ -50,24 +50,24 @@ def print_task(console: Console, task: Task) -> None:
 
 
 def print_call(console: Console, call: ToolCall) -> None:
-    """An operation the model asked for."""
+    """Print a call of an operation."""
     console.print(Text("  ▸ ", style="bold yellow") + Text(call_text(call), style="yellow"))
 
 
-def print_observation(console: Console, seen: Observation) -> None:
-    """What an operation returned, or why it could not be carried out."""
-    if not seen.valid:
-        console.print(Text(f"  ✗ {seen.text.strip()}", style="red"))
+def print_observation(console: Console, observation: Observation) -> None:
+    """Print the observation of a call, or its error."""
+    if not observation.valid:
+        console.print(Text(f"  ✗ {observation.text.strip()}", style="red"))
         return
-    parts = [seen.text.strip().rstrip(":")]
-    if seen.box is not None:
-        b = seen.box
+    parts = [observation.text.strip().rstrip(":")]
+    if observation.box is not None:
+        b = observation.box
         parts.append(f"pixels {b.x1:.0f}, {b.y1:.0f} to {b.x2:.0f}, {b.y2:.0f}")
     console.print(Text(f"  ✓ {' · '.join(p for p in parts if p)}", style="green"))
 
 
 def print_outcome(console: Console, trajectory: Trajectory) -> None:
-    """The answer, how it compares, and the scores there are."""
+    """Print the answer, the reference answers and the scores."""
     answer = trajectory.answer
     line = (
         f"\n[bold]Answer[/] {'[red]none given[/]' if answer is None else f'[bold cyan]{escape(answer)}[/]'}"

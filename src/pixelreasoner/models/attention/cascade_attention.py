@@ -1,17 +1,17 @@
-"""Attention for sampling many conversations at once, in which the attempts of a group share their prompt.
+"""Cascade attention, for sampling many sequences at once when the rollouts of a group share their prompt.
 
 One pass of the decoder gets one row of tokens, without padding::
 
-    [ one token for each of the B conversations that are speaking | new tokens of a | new tokens of b | ... ]
+    [ one token for each of the B generating sequences | new tokens of a | new tokens of b | ... ]
 
-The first part is decoding. Its tokens attend to two regions, as in `models.shared_prefix`: the prompt,
-whose keys and values lie in memory once for the whole group, and the conversation's own tail. All tokens
-that share a prompt read it together, folded into the query dimension, and the two are merged by the
-log-sum-exp of their scores::
+The first part is decoding. Its tokens attend to two regions, as in `models.attention.shared_prefix`: the
+prompt, whose keys and values are stored once for the whole group, and their own sequence after the prompt.
+All tokens that share a prompt attend to it in one product, folded into the query dimension. The two results
+are merged by the log-sum-exp of their scores::
 
-    out = out_prompt + (out_tail - out_prompt) * sigmoid(lse_tail - lse_prompt)
+    out = out_prompt + (out_sequence - out_prompt) * sigmoid(lse_sequence - lse_prompt)
 
-The other part is prefill: whole prompts, or what an operation added to a tail, each by one stock call.
+The other part is prefill: whole prompts, or tool results appended to a sequence, each in one stock call.
 
 Shape legend: N tokens of the row, T tokens of a piece, B decoding rows, P prompts, M the most rows of one
 prompt, H query heads, K key-value heads, G = H / K, D head width, S tokens that are attended to.
@@ -33,21 +33,21 @@ from pixelreasoner.models.kv_pool import KeyValuePool
 
 @dataclass(frozen=True)
 class Piece:
-    """New tokens of a row, which attend to a prompt, to its older tokens and, causally, to themselves."""
+    """New tokens of a row; they attend to a prompt, the row's older tokens and, causally, to themselves."""
 
     pool: KeyValuePool
     slot: int
     start: int
-    """Tokens the row held before."""
+    """Number of tokens the row held before."""
     n_tokens: int
-    """New ones, at least one; the pool has room for them."""
+    """Number of new tokens, at least one; the pool has room for them."""
     prompt: tuple[int, int] | None = None
-    """Row and tokens of a prompt in the pool of prompts, complete or in an earlier piece of the same pass."""
+    """Row and length of a prompt in the pool of prompts, stored before or by an earlier piece of the pass."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """One new token for each of the rows [0, B) of the pool of tails, which has room for it."""
+    """One new token for each of the rows [0, B) of the pool of sequences, which has room for it."""
 
     held_B: Sequence[int]
     """Tokens each row held before."""
@@ -58,36 +58,36 @@ class Decoding:
 
 
 class CascadePlan:
-    """Who attends to whom in one pass, and where new keys and values are put."""
+    """Masks and cache positions of one pass."""
 
     def __init__(
         self,
         prompts: KeyValuePool,
-        tails: KeyValuePool,
+        sequences: KeyValuePool,
         decoding: Decoding,
         pieces: Sequence[Piece],
         device: torch.device,
     ) -> None:
         """The row holds `decoding`'s tokens, then those of `pieces`, in this order."""
-        self.prompts, self.tails, self.pieces = prompts, tails, list(pieces)
+        self.prompts, self.sequences, self.pieces = prompts, sequences, list(pieces)
         self.n_decoding = len(decoding.held_B)
         self._masks = [_causal(piece, device) for piece in pieces]
         if not self.n_decoding:
             return
         held_B, prompt_B = np.asarray(decoding.held_B), np.asarray(decoding.prompt_B)
-        self._longest_tail = int(held_B.max()) + 1
+        self._longest_sequence = int(held_B.max()) + 1
         self._longest_prompt = max(decoding.prompt_tokens_P)
         self._n_prompts = len(decoding.prompt_tokens_P)
         rank_B, self._most = _ranks(prompt_B)
         held = torch.from_numpy(held_B).to(device)
         self._row_B, self._held_B = torch.arange(self.n_decoding, device=device), held
         self._cell_B = torch.from_numpy(prompt_B * self._most + rank_B).to(device)
-        self._tail_bias = _bias(held + 1, self._longest_tail)
+        self._sequence_bias = _bias(held + 1, self._longest_sequence)
         prompt_tokens_P = torch.tensor(decoding.prompt_tokens_P, device=device)
         self._prompt_bias = _bias(prompt_tokens_P, self._longest_prompt)
 
     def attend(self, module: Any, q_1HND: Tensor, k_1KND: Tensor, v_1KND: Tensor, scale: float) -> Tensor:
-        """What the row's tokens read in one layer, [1, N, H, D]; their keys and values are stored first."""
+        """Store the row's keys and values in one layer; returns the attention output [1, N, H, D]."""
         sizes = [self.n_decoding, *(piece.n_tokens for piece in self.pieces)]
         parts = zip(*(x.split(sizes, dim=2) for x in (q_1HND, k_1KND, v_1KND)), strict=True)
         q, k, v = next(parts)
@@ -101,7 +101,7 @@ class CascadePlan:
     def _extend(
         self, module: Any, piece: Piece, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor, scale: float
     ) -> Tensor:
-        """A piece, [1, T, H, D]."""
+        """Return the output of a piece, [1, T, H, D]."""
         held = piece.pool.layer(module.layer_idx, k)
         row = held[:, piece.slot, :, : piece.start + piece.n_tokens]
         row[0, :, piece.start :], row[1, :, piece.start :] = k[0], v[0]
@@ -112,34 +112,34 @@ class CascadePlan:
         return out
 
     def _decode(self, layer: int, q_HBD: Tensor, k_KBD: Tensor, v_KBD: Tensor, scale: float) -> Tensor:
-        """The decoding tokens, [B, H, D]."""
-        held = self.tails.layer(layer, k_KBD)
+        """Return the output of the decoding tokens, [B, H, D]."""
+        held = self.sequences.layer(layer, k_KBD)
         held[0][self._row_B, :, self._held_B] = k_KBD.transpose(0, 1)
         held[1][self._row_B, :, self._held_B] = v_KBD.transpose(0, 1)
-        keys, values = held[:, : self.n_decoding, :, : self._longest_tail]
+        keys, values = held[:, : self.n_decoding, :, : self._longest_sequence]
         q_BKGD = q_HBD.transpose(0, 1).unflatten(1, (keys.shape[1], -1))
-        out_tail, lse_tail = _read(q_BKGD, keys, values, self._tail_bias, scale)
+        out_sequence, lse_sequence = _attend(q_BKGD, keys, values, self._sequence_bias, scale)
 
         keys, values = self.prompts.layer(layer)[:, : self._n_prompts, :, : self._longest_prompt]
-        out, lse = _read(self._by_prompt(q_BKGD), keys, values, self._prompt_bias, scale)
+        out, lse = _attend(self._by_prompt(q_BKGD), keys, values, self._prompt_bias, scale)
         out, lse = self._by_row(out), self._by_row(lse)
-        merged_BKGD = torch.lerp(out, out_tail, torch.sigmoid(lse_tail - lse))
+        merged_BKGD = torch.lerp(out, out_sequence, torch.sigmoid(lse_sequence - lse))
         return merged_BKGD.flatten(1, 2).to(q_HBD.dtype)
 
     def _by_prompt(self, q_BKGD: Tensor) -> Tensor:
-        """[P, K, M * G, D]: queries that read the same keys side by side, zeros where a group is small."""
+        """Return [P, K, M * G, D]: the queries of each prompt side by side, padded with zeros."""
         k, g, d = q_BKGD.shape[1:]
         cells = q_BKGD.new_zeros(self._n_prompts * self._most, k, g, d)
         cells[self._cell_B] = q_BKGD
         return cells.unflatten(0, (self._n_prompts, -1)).transpose(1, 2).flatten(2, 3)
 
     def _by_row(self, x: Tensor) -> Tensor:
-        """[P, K, M * G, ...] back to [B, K, G, ...]."""
+        """Reorder [P, K, M * G, ...] to [B, K, G, ...]."""
         return x.unflatten(2, (self._most, -1)).transpose(1, 2).flatten(0, 1)[self._cell_B]
 
 
-def _read(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """What queries [..., Q, D] read from [..., S, D], and the log-sum-exp of their scores [..., Q, 1].
+def _attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Return the output of queries [..., Q, D] over [..., S, D], and their log-sum-exp [..., Q, 1].
 
     Scores and sums are at least float32, as in the stock kernels, whatever keys and values are stored in.
     """
@@ -151,7 +151,7 @@ def _read(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -
 
 
 def _products(q: Tensor, keys: Tensor) -> Tensor:
-    """Inner products [..., Q, S] in at least float32."""
+    """Return inner products [..., Q, S] in at least float32."""
     if q.dtype in (torch.float32, torch.float64):
         return q @ keys.mT
     if q.is_cuda:
@@ -162,7 +162,7 @@ def _products(q: Tensor, keys: Tensor) -> Tensor:
 
 
 def _causal(piece: Piece, device: torch.device) -> Tensor | None:
-    """[1, 1, T, S] for tokens that follow others; None where the stock kernel needs no telling."""
+    """Return the mask [1, 1, T, S] of tokens that follow others; None where the stock kernel needs none."""
     past = piece.start + (0 if piece.prompt is None else piece.prompt[1])
     if past == 0 or piece.n_tokens == 1:
         return None
@@ -171,13 +171,13 @@ def _causal(piece: Piece, device: torch.device) -> Tensor | None:
 
 
 def _bias(tokens: Tensor, longest: int) -> Tensor:
-    """[rows, 1, 1, S]: 0 on the first `tokens` of each row, -inf after them."""
+    """Return [rows, 1, 1, S]: 0 on the first `tokens` of each row, -inf after them."""
     outside = torch.arange(longest, device=tokens.device) >= tokens[:, None]
     return torch.zeros(outside.shape, device=tokens.device).masked_fill(outside, -torch.inf)[:, None, None]
 
 
 def _ranks(prompt_B: np.ndarray) -> tuple[np.ndarray, int]:
-    """For each row, how many rows before it have the same prompt; and the most rows of one prompt."""
+    """Return each row's rank among the rows of its prompt, and the most rows of one prompt."""
     seen: dict[int, int] = {}
     rank_B = np.empty(len(prompt_B), np.int64)
     for b, prompt in enumerate(prompt_B.tolist()):
@@ -197,7 +197,7 @@ def cascade_attention(
     dropout: float = 0.0,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of a row after its plan; returns [1, N, H, D], as attention functions of transformers do."""
+    """Return the attention of a row by its plan, [1, N, H, D], with the interface of transformers."""
     assert dropout == 0.0, "sampling is done by a model in evaluation mode"
     assert options.get("sliding_window") is None, "a window is not part of the two-region form"
     device = query_1HND.device.type

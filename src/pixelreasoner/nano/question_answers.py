@@ -1,4 +1,4 @@
-"""What lessons are made of: pictures as a model sees them, and questions about them with their answers."""
+"""Question-answer pairs and views: the parts of synthetic conversations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pixelreasoner.tasks.pixelworld import questions
 from pixelreasoner.tasks.pixelworld.things import Thing
 
 COORDINATE_STEP = 20
-"""Boxes are spoken in thousandths, rounded outward to this step."""
+"""Boxes are written in relative coordinates (0-1000), rounded outward to this step."""
 WHERE = (
     "\n{box}",
     ".\n{box}",
@@ -28,30 +28,30 @@ WHERE = (
     '.\n{{"what": "one thing", "where": {{"in": "the picture", "region": {box}}}}}',
     '. This is what was asked for, and where it is to be found:\n{{"found": 1, "region": {box}}}',
 )
-"""What may stand between the name of a thing and its box: whoever says a box later, in words and brackets of
-another kind, must have learned to go back to the name however far it lies."""
+"""Texts between the name of a thing and its box. They vary, so that the model learns to attend to the name at
+any distance and in any format."""
 ROOMY = 0.4
-"""How often a thing is located with room around it, as one would cut it out to look at it."""
+"""Probability that a thing is located with a margin, as in a crop."""
 ROOM = (0.5, 1.2)
-"""That room on each side, in sides of the thing."""
+"""Range of that margin on each side, in sides of the thing."""
 LEGIBLE_GLYPH_PX = 9.0
 LEGIBLE_DOT_PX = 3.2
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """A question with its answer, and the pictures it brings along, if any; it is about the last of them."""
+class QuestionAnswer:
+    """A question with its answer and the pictures of its message; it is about the last picture."""
 
     question: str
     answer: str
-    places: questions.Places
-    """What the colour words of the answer stand for, in order, in pixels of the picture or video at hand."""
+    regions: questions.Places
+    """Regions of the answer's colour words, in order, in pixels of the latest picture or video."""
     media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True)
 class View:
-    """What a model sees as one block, at the size it sees it, with its things in pixels of that size."""
+    """A visual block at the size the model gets it, with its things in pixels of that size."""
 
     media: Picture | Video
     """A picture, or the frames of one temporal patch of a video."""
@@ -61,7 +61,7 @@ class View:
 def view_of(
     picture: Picture, things: tuple[Thing, ...], region: Box, budget: PixelBudget, factor: int
 ) -> View:
-    """The `region` of a picture (in pixels) as it is shown, with the things that lie mostly inside it."""
+    """Return the `region` of a picture (in pixels) at the budget's size, with the things inside it."""
     left, top, right, bottom = region.pixel_bounds(picture.size)
     size = fit(Size(right - left, bottom - top), budget, factor=factor)
     crop = Image.fromarray(picture.pixels[top:bottom, left:right])
@@ -86,12 +86,12 @@ def view_of(
 
 
 def close_up(rng: np.random.Generator, thing: Thing, size: Size) -> Box:
-    """A region around a thing, up to four times its size, not centred."""
+    """Return a region around a thing, 1.1 to 3.4 times as long as it, not centred."""
     return around(rng, thing, size, sides=float(rng.uniform(1.1, 3.4)))
 
 
 def around(rng: np.random.Generator, thing: Thing, size: Size, *, sides: float) -> Box:
-    """A square that holds a thing, not centred, `sides` times as long as it, within a picture of `size`."""
+    """Return a square that holds a thing, not centred, `sides` times as long as it, clipped to `size`."""
     side = max(thing.box.width, thing.box.height)
     half = side * sides / 2
     cx, cy = thing.box.center
@@ -101,7 +101,7 @@ def around(rng: np.random.Generator, thing: Thing, size: Size, *, sides: float) 
 
 
 def clip_as_shown(video: Video, things: Sequence[Thing], vision: VisionSpec) -> tuple[Video, list[Thing]]:
-    """A clip at the size its frames are shown at, and its things in pixels of that size."""
+    """Return a clip at the size the model gets its frames, and its things in pixels of that size."""
     size = vision.frame_size(video)
     frames = [Image.fromarray(f.pixels).resize(size, Image.Resampling.BICUBIC) for f in video.frames]
     scale = size.width / video.size.width
@@ -116,12 +116,12 @@ def _scaled(thing: Thing, scale: float) -> Thing:
 
 
 def legible(thing: Thing) -> bool:
-    """Whether its detail can be read at the size of its view."""
+    """Return whether its detail can be read at the size of its view."""
     return thing.detail_px >= (LEGIBLE_DOT_PX if thing.noun == "board" else LEGIBLE_GLYPH_PX)
 
 
-def spoken_box(box: Box, size: Size) -> list[int]:
-    """A box as the lessons say it: thousandths of the picture, rounded outward."""
+def written_box(box: Box, size: Size) -> list[int]:
+    """Return a box as conversations write it: relative coordinates (0-1000), rounded outward."""
     b = box.clip(size).to(Unit.RELATIVE, size)
     step = COORDINATE_STEP
     low = [int(v // step * step) for v in (b.x1, b.y1)]
@@ -130,62 +130,64 @@ def spoken_box(box: Box, size: Size) -> list[int]:
 
 
 def box_of(thing: Thing, size: Size, where: str = WHERE[0]) -> str:
-    """Grounding as the Qwen families write it, after the thing's name: "The red card\\n{"bbox_2d": ...}".
+    """Return grounding in the format of the Qwen families: "The red card\\n{"bbox_2d": ...}".
 
-    `where` says what stands between the two, so that the name is looked up wherever it was said.
+    `where` is the template of the text after the name.
     """
-    box = json.dumps({"bbox_2d": spoken_box(thing.box, size)})
+    box = json.dumps({"bbox_2d": written_box(thing.box, size)})
     return f"{questions.capital(thing.name)}{where.format(box=box)}"
 
 
-def locate(thing: Thing, size: Size, rng: np.random.Generator) -> Exchange:
-    """Grounding: the box of a thing, or one with room around it."""
+def locate(thing: Thing, size: Size, rng: np.random.Generator) -> QuestionAnswer:
+    """Return a grounding question: the box of a thing, or one with a margin."""
     where = WHERE[int(rng.integers(len(WHERE)))]
-    place = (questions.place_of(thing),)
+    region = (questions.place_of(thing),)
     if rng.random() >= ROOMY:
-        return Exchange(f"Locate {thing.name}.", box_of(thing, size, where), place)
+        return QuestionAnswer(f"Locate {thing.name}.", box_of(thing, size, where), region)
     room = float(rng.uniform(*ROOM)) * max(thing.box.width, thing.box.height)
     roomy = replace(thing, box=thing.box.pad(room))
-    return Exchange(f"Locate {thing.name} with room around it.", box_of(roomy, size, where), place)
+    return QuestionAnswer(f"Locate {thing.name} with room around it.", box_of(roomy, size, where), region)
 
 
 def frames_of(thing: Thing) -> str:
-    """Temporal grounding: the frames that show a thing, after its name."""
+    """Return temporal grounding: the name of a thing and the frames that show it."""
     return f"{questions.capital(thing.name)}\n" + json.dumps({"target_frames": list(thing.frames)})
 
 
-def locate_all(things: Sequence[Thing], size: Size) -> Exchange:
-    """Detection: every thing with its box, in the order given."""
-    return Exchange("Locate everything.", "\n".join(box_of(t, size) for t in things), places_of(things))
+def locate_all(things: Sequence[Thing], size: Size) -> QuestionAnswer:
+    """Return a detection question: every thing with its box, in the given order."""
+    return QuestionAnswer(
+        "Locate everything.", "\n".join(box_of(t, size) for t in things), regions_of(things)
+    )
 
 
-def read_all(things: Sequence[Thing]) -> Exchange:
-    """Transcription: what every thing shows, in the order given."""
-    told = [described(t) for t in things]
-    places = tuple(place for _, about in told for place in about)
-    return Exchange("Read everything.", " ".join(text for text, _ in told), places)
+def read_all(things: Sequence[Thing]) -> QuestionAnswer:
+    """Return a transcription question: the reading of every thing, in the given order."""
+    sentences = [described(t) for t in things]
+    regions = tuple(region for _, about in sentences for region in about)
+    return QuestionAnswer("Read everything.", " ".join(text for text, _ in sentences), regions)
 
 
-def places_of(things: Sequence[Thing]) -> questions.Places:
-    """Where each thing as a whole is, in the order given."""
+def regions_of(things: Sequence[Thing]) -> questions.Places:
+    """Return the region of each thing, in the given order."""
     return tuple(questions.place_of(t) for t in things)
 
 
 def described(thing: Thing) -> tuple[str, questions.Places]:
-    """A sentence with all that can be read off a thing, and what its colour words stand for."""
+    """Return a sentence with every reading of a thing, and the regions of its colour words."""
     if thing.glyph:
-        return questions.reading(thing), places_of([thing])
+        return questions.reading(thing), regions_of([thing])
     if questions.holds_pair(thing):
         first, second = thing.dots
         side = questions.side_of(first, second)
         text = f"On {thing.name}, seen from the {second.colour} dot, the {first.colour} dot is {side}."
-        return text, (*places_of([thing]), questions.Place((second.box,)), questions.Place((first.box,)))
+        return text, (*regions_of([thing]), questions.Place((second.box,)), questions.Place((first.box,)))
     colours = list(dict.fromkeys(d.colour for d in thing.dots))
     counts = [f"the number of {c} dots is {sum(d.colour == c for d in thing.dots)}" for c in colours]
     dots = [questions.Place(tuple(d.box for d in thing.dots if d.colour == c)) for c in colours]
-    return f"On {thing.name}, {' and '.join(counts)}.", (*places_of([thing]), *dots)
+    return f"On {thing.name}, {' and '.join(counts)}.", (*regions_of([thing]), *dots)
 
 
-def answered(question: questions.Question) -> Exchange:
-    """One question, answered in a sentence with the answer in a box."""
-    return Exchange(question.text, f"{question.claim} \\boxed{{{question.answer}}}", question.about)
+def answered(question: questions.Question) -> QuestionAnswer:
+    """Return a question with its claim and the boxed answer."""
+    return QuestionAnswer(question.text, f"{question.claim} \\boxed{{{question.answer}}}", question.about)

@@ -1,4 +1,4 @@
-"""Dense labels: what each language-model token of a picture should know about the thing under it.
+"""Labels for per-token auxiliary supervision: the properties of the thing under each visual token.
 
 Shape legend: M merged visual tokens of a picture in the tower's output order, C dot colours, K 1 + colours.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pixelreasoner.nano.exchanges import View, legible
+from pixelreasoner.nano.question_answers import View, legible
 from pixelreasoner.tasks.pixelworld.questions import holds_pair, side_of
 from pixelreasoner.tasks.pixelworld.things import COLOURS, DIGITS, DOT_COLOURS, LETTERS, SIDES, Dot, Thing
 
@@ -22,7 +22,9 @@ IGNORE = -100
 
 
 @dataclass(frozen=True, eq=False)
-class DenseLabels:
+class TokenLabels:
+    """The labels of one view."""
+
     noun_M: npt.NDArray[np.int64]
     """0 nothing, then NOUNS."""
     colour_MK: npt.NDArray[np.float32]
@@ -38,11 +40,11 @@ class DenseLabels:
     box_M4: npt.NDArray[np.float32]
     """The thing's box as fractions of the picture; NaN where there is nothing."""
     at_M2: npt.NDArray[np.float32]
-    """The token's own centre (x, y) as fractions of the picture: what relations are read from."""
+    """The token's own centre (x, y) as fractions of the picture; relations depend on it."""
 
 
-def dense_labels(view: View, factor: int) -> DenseLabels:
-    """Labels of a view whose sides are multiples of `factor` (pixels per token)."""
+def token_labels(view: View, factor: int) -> TokenLabels:
+    """Return the labels of a view whose sides are multiples of `factor` (pixels per token)."""
     width, height = view.media.size
     columns, rows = width // factor, height // factor
     shape = (rows, columns)
@@ -57,7 +59,7 @@ def dense_labels(view: View, factor: int) -> DenseLabels:
         for r in range(max(0, int(b.y1 // factor)), min(rows, int(-(-b.y2 // factor)))):
             for c in range(max(0, int(b.x1 // factor)), min(columns, int(-(-b.x2 // factor)))):
                 overlap = _overlap(b.x1, b.x2, c, factor) * _overlap(b.y1, b.y2, r, factor)
-                # A thing smaller than a cell may be shared by four: a fifth of it is enough to be told.
+                # A thing smaller than a cell may lie in four cells: a fifth of it is enough.
                 if overlap <= claimed[r, c] or overlap < min(0.08, 0.2 * b.area / factor**2):
                     continue
                 claimed[r, c] = overlap
@@ -80,7 +82,7 @@ def dense_labels(view: View, factor: int) -> DenseLabels:
     colour /= colour.sum(-1, keepdims=True)
     flat = rows * columns
     y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
-    return DenseLabels(
+    return TokenLabels(
         noun.reshape(flat),
         colour.reshape(flat, -1),
         glyph.reshape(flat),
@@ -93,7 +95,7 @@ def dense_labels(view: View, factor: int) -> DenseLabels:
 
 
 def _dots_by_cell(thing: Thing, factor: int, shape: tuple[int, int]) -> dict[tuple[int, int], list[Dot]]:
-    """The dots that can be told apart, by the cell (row, column) of their centre."""
+    """Return the legible dots, by the cell (row, column) of their centre."""
     cells: dict[tuple[int, int], list[Dot]] = {}
     for dot in thing.dots if legible(thing) else ():
         x, y = dot.box.center
@@ -110,5 +112,5 @@ def _side(thing: Thing, dot: Dot) -> int:
 
 
 def _overlap(low: float, high: float, cell: int, factor: int) -> float:
-    """The share of a cell's side that [low, high] covers."""
+    """Return the share of a cell's side that [low, high] covers."""
     return max(0.0, min(high, (cell + 1) * factor) - max(low, cell * factor)) / factor

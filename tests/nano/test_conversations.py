@@ -1,4 +1,4 @@
-"""Lessons tell the truth about what they show, and never show an operation."""
+"""Synthetic conversations agree with their pictures, and contain no operation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.geometry import Box, Size
 from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.nano.conversations import SyntheticConversation, synthetic_conversations
 from pixelreasoner.nano.curriculum import Curriculum
-from pixelreasoner.nano.exchanges import spoken_box, view_of
-from pixelreasoner.nano.lessons import Lesson, lessons
+from pixelreasoner.nano.question_answers import view_of, written_box
 from pixelreasoner.nano.scratch import Architecture
 from pixelreasoner.tasks.pixelworld import KINDS, PixelWorld
 from pixelreasoner.tasks.pixelworld.things import COLOURS, Thing
@@ -30,28 +30,28 @@ VISION = Architecture(patch_size=FACTOR // 2).vision(BUDGETS)
 
 
 def drawn(n: int):
-    """The lessons of `n` scenes, each with its scene."""
+    """The conversations of `n` scenes, each with its scene."""
     world = PixelWorld()
     for i in range(n):
         scene, rng = world.scene("base", KINDS[i % 5], i, tiny=i % 2 == 0)
-        for made in lessons(scene, rng, BUDGETS, VISION):
+        for made in synthetic_conversations(scene, rng, BUDGETS, VISION):
             yield scene, made
 
 
-def is_awaited(made: Lesson) -> bool:
+def is_deferred(made: SyntheticConversation) -> bool:
     """Whether its question comes before the picture that answers it."""
-    return made.exchanges[0].question.endswith("Look closer.")
+    return made.pairs[0].question.endswith("Look closer.")
 
 
-def test_a_spoken_box_is_rounded_outward_to_the_step():
+def test_a_written_box_is_rounded_outward_to_the_step():
     # 1000 pixels across and 500 down: x is in thousandths already, y counts double.
-    assert spoken_box(Box(101, 101, 139, 139), Size(1000, 500)) == [100, 200, 140, 280]
-    assert spoken_box(Box(-5, 0, 999, 500), Size(1000, 500)) == [0, 0, 1000, 1000]
+    assert written_box(Box(101, 101, 139, 139), Size(1000, 500)) == [100, 200, 140, 280]
+    assert written_box(Box(-5, 0, 999, 500), Size(1000, 500)) == [0, 0, 1000, 1000]
 
 
-def test_no_lesson_speaks_of_an_operation():
+def test_no_conversation_names_an_operation():
     for _, made in drawn(20):
-        for e in made.exchanges:
+        for e in made.pairs:
             assert "crop_image" not in e.question + e.answer
             assert "select_frames" not in e.question + e.answer
             assert "<tool_call>" not in e.question + e.answer
@@ -62,7 +62,7 @@ def test_every_box_holds_its_thing_in_the_picture_last_shown():
     seen = 0
     for _, made in drawn(40):
         shown: Picture | Video | None = None
-        for e in made.exchanges:
+        for e in made.pairs:
             shown = e.media[-1] if e.media else shown
             for name, numbers in re.findall(r'The (\w+) \w+[^\n]*\n\{"bbox_2d": (\[[^]]*\])\}', e.answer):
                 assert isinstance(shown, Picture)
@@ -79,7 +79,7 @@ def test_every_box_holds_its_thing_in_the_picture_last_shown():
 def test_a_thing_is_located_at_most_once_per_picture():
     for _, made in drawn(40):
         located: set[str] = set()
-        for e in made.exchanges:
+        for e in made.pairs:
             if e.media:
                 located = set()
             names = re.findall(r"(The \w+ \w+)[^\n]*\n\{", e.answer)
@@ -90,63 +90,65 @@ def test_a_thing_is_located_at_most_once_per_picture():
 def test_the_frames_named_are_those_that_show_the_card():
     world = PixelWorld()
     scene, rng = world.scene("base", "clip", 3, tiny=True)
-    answers = "\n".join(e.answer for made in lessons(scene, rng, BUDGETS, VISION) for e in made.exchanges)
-    told = dict(re.findall(r'The (\w+) card\n\{"target_frames": (\[[^]]*\])\}', answers))
-    assert {c: json.loads(f) for c, f in told.items()} == {t.colour: list(t.frames) for t in scene.things}
+    answers = "\n".join(
+        e.answer for made in synthetic_conversations(scene, rng, BUDGETS, VISION) for e in made.pairs
+    )
+    found = dict(re.findall(r'The (\w+) card\n\{"target_frames": (\[[^]]*\])\}', answers))
+    assert {c: json.loads(f) for c, f in found.items()} == {t.colour: list(t.frames) for t in scene.things}
 
 
 def test_pictures_of_a_scene_stand_alone_or_follow_one_another():
-    """Most lessons show one picture; in the others each picture comes with the question it is about."""
-    shown = [sum(bool(e.media) for e in made.exchanges) for _, made in drawn(60)]
-    assert all(made.exchanges[0].media for _, made in drawn(10))
+    """Most conversations show one picture; in the others each picture comes with the question it is about."""
+    shown = [sum(bool(e.media) for e in made.pairs) for _, made in drawn(60)]
+    assert all(made.pairs[0].media for _, made in drawn(10))
     assert shown.count(1) > len(shown) / 2
     assert max(shown) >= 3
 
 
 def test_a_close_up_may_come_beside_the_picture_it_was_taken_from():
-    """Half of those with a lesson of their own: the overview or the clip first, then what is asked about."""
+    """Half of those with a conversation of their own: the full image or the clip first, then the close-up."""
     alone, beside = 0, 0
     for i in range(90):
         scene, rng = PixelWorld().scene("base", KINDS[i % 5], i, tiny=True)
-        overview, *rest = lessons(scene, rng, BUDGETS, VISION)
-        close_ups = [made for made in rest if made.views and not is_awaited(made)]
+        full_image, *rest = synthetic_conversations(scene, rng, BUDGETS, VISION)
+        close_ups = [made for made in rest if made.views and not is_deferred(made)]
         for made in close_ups:
-            *before, close_up = made.exchanges[0].media
+            *before, close_up = made.pairs[0].media
             assert [view.media for view in made.views] == [close_up]
-            assert before in ([], [overview.exchanges[0].media[0]])
+            assert before in ([], [full_image.pairs[0].media[0]])
             alone, beside = alone + (not before), beside + bool(before)
-        assert all(not e.media for made in close_ups for e in made.exchanges[1:])
+        assert all(not e.media for made in close_ups for e in made.pairs[1:])
     assert 0.4 < beside / (alone + beside) < 0.6
 
 
 def test_a_question_may_be_answered_by_a_picture_shown_later():
-    """The overview comes with the question, then pictures come as an operation would return them."""
-    n_missed = []
+    """The full image comes with the question, then pictures in the form of tool results."""
+    n_distractors = []
     for scene, made in drawn(60):
-        if not is_awaited(made):
+        if not is_deferred(made):
             continue
-        first, *later = made.exchanges
+        first, *later = made.pairs
         [thing] = [t for t in scene.things if first.answer == f"The{t.name[3:]} is small."]
         assert thing.name in first.question
         assert [e.question for e in later] == [f"Image {i}:" for i in range(2, 2 + len(later))]
-        assert all(len(e.media) == 1 for e in made.exchanges)
-        *missed, last = later
-        assert all(e.answer == f"The{thing.name[3:]} is not here." for e in missed)
+        assert all(len(e.media) == 1 for e in made.pairs)
+        *distractors, last = later
+        assert all(e.answer == f"The{thing.name[3:]} is not here." for e in distractors)
         if thing.glyph:
             choices = re.split(r", | or |\?", first.question.partition(": ")[2])
             assert thing.glyph in choices[:4]
             assert last.answer == f"The{thing.name[3:]} reads {thing.glyph}. \\boxed{{{thing.glyph}}}"
         else:
             assert "\\boxed" in last.answer
-        n_missed.append(len(missed))
-    assert len(n_missed) > 20
-    assert set(n_missed) == {0, 1}
+        n_distractors.append(len(distractors))
+    assert len(n_distractors) > 20
+    assert set(n_distractors) == {0, 1}
 
 
-def test_an_answer_names_what_it_is_about_before_it_says_it():
-    """Whoever writes word by word has just said what to look for."""
+def test_an_answer_names_its_subject_before_its_value():
+    """The name precedes the answer, so that attention can use it."""
     for scene, made in drawn(40):
-        for e in made.exchanges:
+        for e in made.pairs:
             if "\\boxed" in e.answer:
                 claim, _, boxed = e.answer.partition(" \\boxed")
                 answer = boxed.strip("{}")
@@ -156,18 +158,18 @@ def test_an_answer_names_what_it_is_about_before_it_says_it():
                 assert any(subject in claim.lower() for subject in subjects)
 
 
-def test_what_the_overview_does_not_show_is_guessed_among_choices_in_a_lesson_of_its_own():
+def test_illegible_things_are_answered_with_a_choice_in_a_conversation_of_their_own():
     seen = 0
     for i in range(30):
         scene, rng = PixelWorld().scene("base", ("attribute", "page", "clip")[i % 3], i, tiny=True)
-        overview, *rest = lessons(scene, rng, BUDGETS, VISION)
-        assert not any(e.question.startswith(("Which", "What")) for e in overview.exchanges) or not rest
+        full_image, *rest = synthetic_conversations(scene, rng, BUDGETS, VISION)
+        assert not any(e.question.startswith(("Which", "What")) for e in full_image.pairs) or not rest
         for made in rest:
             if made.views:  # a close-up
                 continue
-            assert made.exchanges[0].media == overview.exchanges[0].media
-            assert 1 <= len(made.exchanges) <= 3
-            for e in made.exchanges:
+            assert made.pairs[0].media == full_image.pairs[0].media
+            assert 1 <= len(made.pairs) <= 3
+            for e in made.pairs:
                 answer = e.answer.partition("\\boxed")[2].strip("{}")
                 assert answer in re.split(r", | or |\?", e.question.partition(": ")[2])
             seen += 1
@@ -186,12 +188,12 @@ def test_a_view_keeps_what_is_inside_and_scales_it():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_curriculum_does_not_depend_on_the_number_of_painters():
-    curriculum = Curriculum(WorldConfig(), BUDGETS, VISION, n_scenes=60, n_charts=3)
+def test_the_curriculum_does_not_depend_on_the_number_of_workers():
+    curriculum = Curriculum(WorldConfig(), BUDGETS, VISION, n_scenes=60, n_layouts=3)
     one, two = (list(curriculum.paint(workers)) for workers in (1, 2))
-    said = lambda chunks: [e.question + e.answer for ls, _ in chunks for made in ls for e in made.exchanges]  # noqa: E731
-    shown = lambda chunks: [v.media.digest for _, charts in chunks for v in charts]  # noqa: E731
-    assert said(one) == said(two)
+    texts = lambda chunks: [e.question + e.answer for ls, _ in chunks for made in ls for e in made.pairs]  # noqa: E731
+    shown = lambda chunks: [v.media.digest for _, views in chunks for v in views]  # noqa: E731
+    assert texts(one) == texts(two)
     assert shown(one) == shown(two)
-    assert sum(len(ls) for ls, _ in one) > 60  # most pictures of a scene make a lesson of their own
-    assert len(shown(one)) == 3 * (5 + 5)  # a chart shown whole, four of its things close, and five sheets
+    assert sum(len(ls) for ls, _ in one) > 60  # most pictures of a scene make a conversation of their own
+    assert len(shown(one)) == 3 * (5 + 5)  # a layout as a whole, four close-ups, and five card layouts

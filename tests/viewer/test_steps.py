@@ -7,7 +7,7 @@ import pytest
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Mark
-from pixelreasoner.viewer.scenes import call_text, spoken, view
+from pixelreasoner.viewer.steps import call_text, view, written_text
 
 
 def test_every_crop_and_the_cue_are_drawn_on_the_original(zoomed: Trajectory):
@@ -22,14 +22,14 @@ def test_every_crop_and_the_cue_are_drawn_on_the_original(zoomed: Trajectory):
 
 def test_a_crop_of_a_crop_is_located_on_the_first_crop(zoomed: Trajectory):
     first, failed, second, last = view(zoomed).turns
-    assert first.locator is not None
-    assert (first.locator.label, first.locator.marks[0].left) == ("in image 1", 50)
+    assert first.source_figure is not None
+    assert (first.source_figure.label, first.source_figure.marks[0].left) == ("in image 1", 50)
     # Its box starts 20 pixels right of and 20 below the corner of image 2, which is 80 x 60 pixels.
-    assert second.locator is not None
-    assert second.locator.label == "in image 2"
-    assert second.locator.marks == (Mark("crop", "3", left=25, top=33.333, width=25, height=33.333),)
-    assert failed.locator is None
-    assert last.locator is None
+    assert second.source_figure is not None
+    assert second.source_figure.label == "in image 2"
+    assert second.source_figure.marks == (Mark("crop", "3", left=25, top=33.333, width=25, height=33.333),)
+    assert failed.source_figure is None
+    assert last.source_figure is None
 
 
 def test_images_are_numbered_in_order_of_appearance(zoomed: Trajectory, clip: Trajectory):
@@ -47,10 +47,10 @@ def test_selected_frames_and_cue_frames_are_marked(clip: Trajectory):
     assert [f.note for f in strip] == ["0.0 s", "0.5 s", "1.0 s", "1.5 s"]
 
 
-def test_a_turn_says_how_its_call_went(zoomed: Trajectory):
+def test_a_turn_has_the_status_of_its_call(zoomed: Trajectory):
     turns = view(zoomed).turns
     assert [t.status for t in turns] == ["valid", "invalid", "valid", "none"]
-    assert [t.learned for t in turns] == [True, False, True, True]
+    assert [t.trainable for t in turns] == [True, False, True, True]
     assert turns[0].text == "Too small <to read>."
 
 
@@ -71,11 +71,11 @@ def test_facts_name_what_is_out_of_the_ordinary(zoomed: Trajectory):
 
 def test_the_markup_of_a_call_that_was_not_read_stays_in_view():
     broken = Turn("Look <tool_call>{oops", observation=Observation("not JSON", valid=False))
-    assert spoken(broken) == "Look <tool_call>{oops"
+    assert written_text(broken) == "Look <tool_call>{oops"
     cut = Turn("Look <tool_call>{}", ToolCall("crop_image"), Observation("done"))
-    assert spoken(cut) == "Look"
+    assert written_text(cut) == "Look"
 
 
-def test_a_call_reads_like_a_call():
+def test_a_call_is_written_in_python_notation():
     call = ToolCall("crop_image", {"bbox_2d": [1, 2, 3, 4], "target_image": 1})
     assert call_text(call) == "crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)"

@@ -1,12 +1,11 @@
-"""Teaching a vision tower from nothing: every token says what thing it sees, where, and what it reads.
+"""Auxiliary heads: they train a vision tower from random weights to predict a label for every visual token.
 
-Without this stage a small vision-language model trained from random weights learns to speak long before
-it learns to look (its language loss is low while boxes and letters stay at chance).
+Without this stage, a small vision-language model trained from random weights reaches a low language loss
+while its boxes and letters stay at chance.
 
-The read-outs speak the language model's own words: a token over a red card is scored against the text
-embeddings of the colour names, and has to point along that of "red". So when the decoder starts, the word
-in a question and the token in the picture already lie in one space, and finding one by the other is a
-matter of comparing, not of learning eight correspondences first.
+The heads score tokens against text embeddings: a token over a red card is trained to align with the embedding
+of "red". When the decoder's training starts, the words of a question and the visual tokens already share one
+space. Attention can match them without learning eight correspondences first.
 
 Shape legend: M merged visual tokens of the batch, D hidden width, K classes, C dot colours.
 """
@@ -21,19 +20,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixelreasoner.nano.dense_labels import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, TALLIES, DenseLabels
-from pixelreasoner.nano.exchanges import COORDINATE_STEP
+from pixelreasoner.nano.question_answers import COORDINATE_STEP
+from pixelreasoner.nano.token_labels import COLOUR_NAMES, GLYPHS, IGNORE, NOUNS, TALLIES, TokenLabels
 from pixelreasoner.tasks.pixelworld.things import DOT_COLOURS, LETTERS, SIDES
 
 COORDINATES = tuple(range(0, 1001, COORDINATE_STEP))
-"""What a box is spoken with: thousandths, in steps."""
+"""The coordinates that boxes are written with: relative, 0 to 1000, in steps."""
 
 
 class WordReadOut(nn.Module):
-    """Scores tokens against the text embeddings of some words, and against "none of them"."""
+    """Scores tokens against the text embeddings of some words, and against "none"."""
 
     def __init__(self, words_KD: Tensor, *, aligned: bool) -> None:
-        """A read-out. `aligned` compares features and words as they are; else a linear map comes first."""
+        """With `aligned`, compare features with words directly; otherwise apply a linear map first."""
         super().__init__()
         width = words_KD.shape[1]
         self.register_buffer("words_KD", words_KD)
@@ -42,13 +41,13 @@ class WordReadOut(nn.Module):
         self.scale = nn.Parameter(torch.tensor(0.1))
 
     def forward(self, x_MD: Tensor) -> Tensor:
-        """[M, 1 + K]; class 0 is none."""
+        """Return the scores [M, 1 + K]; class 0 is none."""
         scores_MK = self.scale * self.map(x_MD) @ self.words_KD.T
         return torch.cat([self.none(x_MD), scores_MK], -1).float()
 
 
-class DenseHeads(nn.Module):
-    """One read-out per question; thrown away after the stage."""
+class AuxiliaryHeads(nn.Module):
+    """One head per kind of label; discarded after pre-training."""
 
     def __init__(self, embeddings: nn.Embedding, tokenizer: Any) -> None:
         super().__init__()
@@ -71,24 +70,24 @@ class DenseHeads(nn.Module):
 
 @torch.no_grad()
 def _word(text: str, embeddings: nn.Embedding, tokenizer: Any) -> Tensor:
-    """The mean embedding of a word as it stands in a sentence and after a bracket: " red" and "red"."""
+    """Return the mean embedding of a word with and without a space before it: " red" and "red"."""
     ids = [tokenizer(form, add_special_tokens=False)["input_ids"] for form in (f" {text}", text)]
     whole = [i[0] for i in ids if len(i) == 1]
     assert whole, f"'{text}' is not one token"
     return embeddings.weight[whole].mean(0).clone()
 
 
-def dense_loss(
-    heads: DenseHeads, features_MD: Tensor, labels: Sequence[DenseLabels]
+def auxiliary_loss(
+    heads: AuxiliaryHeads, features_MD: Tensor, labels: Sequence[TokenLabels]
 ) -> tuple[Tensor, dict[str, float]]:
-    """The sum of the read-outs' losses, and what to log. The weights balance their starting sizes."""
+    """Return the sum of the heads' losses, and metrics. The weights balance the losses at initialization."""
     x_MD = F.layer_norm(features_MD.float(), features_MD.shape[-1:])
     noun_M, glyph_M, colour_MK = (_join(labels, name) for name in ("noun_M", "glyph_M", "colour_MK"))
     dots_MC, box_M4 = _join(labels, "dots_MC"), _join(labels, "box_M4")
     things, readable = noun_M > 0, glyph_M > 0
     colour_scores, glyph_scores = heads.colour(x_MD), heads.glyph(x_MD)
     loss = F.cross_entropy(heads.noun(x_MD).float(), noun_M)
-    # Things are rare among tokens, and glyphs and dots even more so: each gets a term of its own.
+    # Few tokens show things, and fewer show glyphs or dots: each has a loss term of its own.
     loss = loss + F.cross_entropy(colour_scores, colour_MK) + _among(colour_scores, colour_MK, things)
     loss = loss + 0.3 * F.cross_entropy(glyph_scores, glyph_M, ignore_index=IGNORE)
     loss = loss + _among(glyph_scores, glyph_M, readable)
@@ -98,12 +97,12 @@ def dense_loss(
             heads.dots(x_MD)[:, 1:][known_MC], (dots_MC[known_MC] > 0).float(), pos_weight=torch.tensor(3.0)
         )
         loss = loss + 2 * F.mse_loss(heads.n_dots(x_MD).float()[known_MC], dots_MC[known_MC])
-    told = {}
+    accuracies = {}
     for name, read_out in (("tally", heads.tally), ("side", heads.side)):
         target_M = _join(labels, f"{name}_M")
         scores = read_out(x_MD)[:, 1:]
         loss = loss + _among(scores, target_M, target_M != IGNORE)
-        told[f"{name}_accuracy"] = _accuracy(scores, target_M, target_M != IGNORE)
+        accuracies[f"{name}_accuracy"] = _accuracy(scores, target_M, target_M != IGNORE)
     box_error = torch.zeros(())
     for side, read_out in enumerate(heads.box):
         target_M = (box_M4[things, side].clamp(0, 1) * (len(COORDINATES) - 1)).round().long() + 1
@@ -116,13 +115,13 @@ def dense_loss(
         "colour_accuracy": _mean(colour_MK[things].gather(1, colour_scores[things].argmax(-1)[:, None]) > 0),
         "glyph_accuracy": _accuracy(glyph_scores, glyph_M, readable),
         "digit_accuracy": _accuracy(glyph_scores, glyph_M, glyph_M > len(LETTERS)),
-        **told,
+        **accuracies,
         "box_error": box_error.item() * COORDINATE_STEP / 1000,
     }
 
 
 def _among(scores_MK: Tensor, target: Tensor, where_M: Tensor) -> Tensor:
-    """Cross-entropy over some tokens only, with classes or shares of them as targets; 0 over none."""
+    """Return the cross-entropy over some tokens, against classes or class probabilities; 0 over none."""
     return F.cross_entropy(scores_MK[where_M], target[where_M]) if where_M.any() else scores_MK.sum() * 0.0
 
 
@@ -134,5 +133,5 @@ def _mean(hits: Tensor) -> float:
     return hits.float().mean().item() if hits.numel() else float("nan")
 
 
-def _join(labels: Sequence[DenseLabels], name: str) -> Tensor:
+def _join(labels: Sequence[TokenLabels], name: str) -> Tensor:
     return torch.from_numpy(np.concatenate([vars(label)[name] for label in labels]))

@@ -1,4 +1,4 @@
-"""Dense labels of a view of four by three tokens, by hand; and what reading charts hold."""
+"""Token labels of a view of four by three tokens, by hand; and the contents of layouts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
-from pixelreasoner.nano.dense_labels import COLOUR_NAMES, GLYPHS, IGNORE, TALLIES, dense_labels
-from pixelreasoner.nano.exchanges import View, legible, view_of
+from pixelreasoner.nano.question_answers import View, legible, view_of
+from pixelreasoner.nano.token_labels import COLOUR_NAMES, GLYPHS, IGNORE, TALLIES, token_labels
 from pixelreasoner.tasks.pixelworld import paint, scenes
 from pixelreasoner.tasks.pixelworld.things import DOT_COLOURS, SIDES, Dot, Thing
 
@@ -32,8 +32,8 @@ def shares(**of: float) -> list[float]:
     return [of.get(name, 0.0) for name in ("nothing", *COLOUR_NAMES)]
 
 
-def test_a_card_tells_its_colour_its_glyph_and_its_box():
-    labels = dense_labels(view(Thing("card", "blue", Box(0, 0, 32, 16), 10, glyph="K")), FACTOR)
+def test_a_card_labels_colour_glyph_and_box():
+    labels = token_labels(view(Thing("card", "blue", Box(0, 0, 32, 16), 10, glyph="K")), FACTOR)
     assert labels.noun_M.tolist() == [1, 1, 0, 0] + [0] * 8
     assert labels.colour_MK[1].tolist() == shares(blue=1)
     assert labels.colour_MK[2].tolist() == shares(nothing=1)
@@ -43,19 +43,19 @@ def test_a_card_tells_its_colour_its_glyph_and_its_box():
     assert np.isnan(labels.dots_MC).all()
 
 
-def test_a_thing_shared_by_four_cells_is_told_by_all_of_them():
-    labels = dense_labels(view(Thing("card", "blue", Box(13, 13, 19, 19), 4, glyph="K")), FACTOR)
+def test_a_thing_in_four_cells_labels_all_of_them():
+    labels = token_labels(view(Thing("card", "blue", Box(13, 13, 19, 19), 4, glyph="K")), FACTOR)
     assert np.flatnonzero(labels.noun_M).tolist() == [0, 1, 4, 5]
 
 
-def test_a_glyph_too_small_to_read_is_not_asked():
-    labels = dense_labels(view(Thing("card", "blue", Box(0, 0, 16, 16), 5, glyph="K")), FACTOR)
+def test_an_illegible_glyph_is_ignored():
+    labels = token_labels(view(Thing("card", "blue", Box(0, 0, 16, 16), 5, glyph="K")), FACTOR)
     assert labels.glyph_M[0] == IGNORE
 
 
-def test_dots_are_told_where_their_centre_is():
+def test_dots_label_the_cell_of_their_centre():
     pair = dot("black", 24, 8), dot("green", 56, 8)
-    labels = dense_labels(view(board(*pair)), FACTOR)
+    labels = token_labels(view(board(*pair)), FACTOR)
     black, green = DOT_COLOURS.index("black"), DOT_COLOURS.index("green")
     assert labels.dots_MC[1, black] == 1
     assert labels.dots_MC[3, green] == 1
@@ -67,28 +67,28 @@ def test_dots_are_told_where_their_centre_is():
     assert (labels.side_M != IGNORE).sum() == 2
 
 
-def test_dots_of_one_colour_know_how_many_they_are():
+def test_dots_of_one_colour_are_labelled_with_their_count():
     reds = [dot("green", 20, 4), dot("green", 28, 12), dot("green", 40, 40)]
-    labels = dense_labels(view(board(*reds, dot("blue", 56, 40))), FACTOR)
+    labels = token_labels(view(board(*reds, dot("blue", 56, 40))), FACTOR)
     assert labels.dots_MC[1, DOT_COLOURS.index("green")] == 2
     assert {m: TALLIES[t] for m, t in enumerate(labels.tally_M) if t != IGNORE} == {1: "3", 10: "3", 11: "1"}
     assert (labels.side_M == IGNORE).all(), "not a pair"
 
 
 def test_a_cell_with_dots_of_two_colours_has_no_tally():
-    labels = dense_labels(view(board(dot("green", 20, 4), dot("blue", 28, 12))), FACTOR)
+    labels = token_labels(view(board(dot("green", 20, 4), dot("blue", 28, 12))), FACTOR)
     assert (labels.tally_M == IGNORE).all()
     assert labels.colour_MK[1].tolist() == pytest.approx(shares(red=1 / 3, green=1 / 3, blue=1 / 3))
 
 
-def test_dots_too_small_to_tell_apart_are_not_asked():
-    labels = dense_labels(view(board(dot("green", 24, 8), dot_px=2)), FACTOR)
+def test_illegible_dots_are_ignored():
+    labels = token_labels(view(board(dot("green", 24, 8), dot_px=2)), FACTOR)
     assert np.isnan(labels.dots_MC).all()
     assert (labels.tally_M == IGNORE).all()
     assert labels.colour_MK[1].tolist() == shares(red=1)
 
 
-def test_reading_charts_hold_all_sorts_that_do_not_touch():
+def test_layouts_hold_all_kinds_that_do_not_touch():
     rng = np.random.default_rng(0)
     things = []
     for _ in range(4):
@@ -102,15 +102,15 @@ def test_reading_charts_hold_all_sorts_that_do_not_touch():
     assert 0.2 < np.mean(digits) < 0.8, "more digits than the tasks' cards have"
 
 
-def test_sheets_hold_cards_that_can_be_read_when_shown():
+def test_card_layouts_hold_legible_cards():
     rng = np.random.default_rng(0)
     generator = scenes.LayoutGenerator(rng, paint.photographs(None), test=False, tiny=False, digit_share=0.7)
     shown = []
     for _ in range(20):
-        sheet = scenes.card_layout(generator)
-        assert not any(a.box.overlaps(b.box) for a in sheet.things for b in sheet.things if a is not b)
-        whole, budget = Box(0, 0, *sheet.media.size), PixelBudget(min_pixels=4096, max_pixels=16384)
-        shown += view_of(sheet.media, sheet.things, whole, budget, FACTOR).things
+        layout = scenes.card_layout(generator)
+        assert not any(a.box.overlaps(b.box) for a in layout.things for b in layout.things if a is not b)
+        whole, budget = Box(0, 0, *layout.media.size), PixelBudget(min_pixels=4096, max_pixels=16384)
+        shown += view_of(layout.media, layout.things, whole, budget, FACTOR).things
     assert {t.noun for t in shown} == {"card"}
     assert len(shown) > 3 * 20, "many at a time"
     assert all(legible(t) for t in shown)

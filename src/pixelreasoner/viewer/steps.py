@@ -1,4 +1,4 @@
-"""From a trajectory to what a page shows of it: every picture numbered, every box where it was cut."""
+"""The view of a trajectory for a page: its turns, numbered pictures, and boxes of crops."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from pixelreasoner.core.task import Cue
 from pixelreasoner.core.trajectory import Observation, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Figure, Mark, figure, mark
 
-INPUT_SIDE, CROP_SIDE, LOCATOR_SIDE, FRAME_SIDE, SELECTED_SIDE = 720, 380, 260, 150, 220
-"""The longest side, in CSS pixels, of each sort of figure."""
+INPUT_SIDE, CROP_SIDE, SOURCE_SIDE, FRAME_SIDE, SELECTED_SIDE = 720, 380, 260, 150, 220
+"""The longest side, in CSS pixels, of each kind of figure."""
 CORRECT_METRIC = "correct"
-"""The trajectory metric that says whether the answer is right: 1 or 0."""
+"""The trajectory metric of a right answer: 1 or 0."""
 
 _CALL_MARKUP = re.compile(r"<tool_call>.*?(</tool_call>|$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """An image of the conversation, and where its pixels come from."""
+    """An image of the conversation, and the source of its pixels."""
 
     picture: Picture
     root: int
-    """The image it was finally cut from; itself when it was not cut."""
+    """The number of the input image it was cut from; its own number when it was not cut."""
     box: Box | None = None
-    """Where in the root, in pixels of the root."""
+    """Its box, in pixels of the root."""
 
 
 @dataclass(frozen=True)
 class TurnView:
+    """One turn of the page."""
+
     number: int
     text: str
     call: str
@@ -40,14 +42,16 @@ class TurnView:
     status: str
     """"none", "valid" or "invalid"."""
     reply: str
-    learned: bool
-    locator: Figure | None
-    """For a crop: the image it was asked from, with the box."""
+    trainable: bool
+    source_figure: Figure | None
+    """For a crop: its source image, with the box."""
     images: tuple[Figure, ...]
 
 
 @dataclass(frozen=True)
 class TrajectoryView:
+    """All values of the trajectory template."""
+
     question: str
     kind: str
     facts: tuple[str, ...]
@@ -58,14 +62,14 @@ class TrajectoryView:
     answer: str | None
     references: tuple[str, ...]
     correct: bool | None
-    """None when nobody has scored the answer."""
+    """None when the answer has no score."""
     metrics: tuple[tuple[str, str], ...]
     legend: tuple[tuple[str, str], ...]
-    """(kind of mark, what it means) for the marks there are."""
+    """(kind of mark, meaning) for the marks present."""
 
 
 def view(trajectory: Trajectory) -> TrajectoryView:
-    """All that a page shows of `trajectory`; pictures are inlined here."""
+    """Return all values that a page shows of `trajectory`, with inlined pictures."""
     task = trajectory.task
     images = _numbered(trajectory)
     correct = trajectory.metrics.get(CORRECT_METRIC)
@@ -89,27 +93,31 @@ def view(trajectory: Trajectory) -> TrajectoryView:
 
 
 def call_text(call: ToolCall) -> str:
-    """A call as one would write it: `crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)`."""
+    """Return a call in Python notation: `crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)`."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
     return f"{call.name}({arguments})"
 
 
-def spoken(turn: Turn) -> str:
-    """The words of a turn; the markup of a call that is shown in its own right is left out."""
+def written_text(turn: Turn) -> str:
+    """Return the text of a turn, without the markup of a parsed call."""
     return (_CALL_MARKUP.sub("", turn.text) if turn.call is not None else turn.text).strip()
 
 
 def _numbered(trajectory: Trajectory) -> list[Numbered]:
-    """The images in order of appearance: image 1 is the first."""
+    """Return the images in order of appearance: image 1 is the first."""
     pictures = [item for item in trajectory.task.media if isinstance(item, Picture)]
     images = [Numbered(picture, root=i) for i, picture in enumerate(pictures, start=1)]
     for turn in trajectory.turns:
-        seen = turn.observation
-        for picture in seen.images if seen is not None else ():
-            if seen is not None and seen.box is not None and 1 <= seen.source <= len(images):
-                source = images[seen.source - 1]
+        observation = turn.observation
+        for picture in observation.images if observation is not None else ():
+            if (
+                observation is not None
+                and observation.box is not None
+                and 1 <= observation.source <= len(images)
+            ):
+                source = images[observation.source - 1]
                 dx, dy = (source.box.x1, source.box.y1) if source.box is not None else (0.0, 0.0)
-                b = seen.box
+                b = observation.box
                 in_root = Box(b.x1 + dx, b.y1 + dy, b.x2 + dx, b.y2 + dy)
                 images.append(Numbered(picture, root=source.root, box=in_root))
             else:
@@ -118,7 +126,7 @@ def _numbered(trajectory: Trajectory) -> list[Numbered]:
 
 
 def _inputs(trajectory: Trajectory, images: list[Numbered]) -> tuple[Figure, ...]:
-    """The pictures of the question, with the cue and every crop drawn."""
+    """Return the pictures of the question, with the cue and every crop drawn."""
     figures: list[Figure] = []
     cue = trajectory.task.cue
     for target, item in enumerate(trajectory.task.media, start=1):
@@ -141,7 +149,7 @@ def _inputs(trajectory: Trajectory, images: list[Numbered]) -> tuple[Figure, ...
 
 
 def _strip(video: Video, trajectory: Trajectory, cue: Cue | None) -> tuple[Figure, ...]:
-    """Every frame of a video, those selected in any turn highlighted, the cue drawn."""
+    """Return every frame of a video, with selected frames highlighted and the cue drawn."""
     chosen = {i for t in trajectory.turns if t.observation is not None for i in t.observation.frames}
     frames: list[Figure] = []
     for i, (frame, time_s) in enumerate(zip(video.frames, video.times_s, strict=True), start=1):
@@ -165,36 +173,42 @@ def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ..
     views: list[TurnView] = []
     shown = sum(isinstance(item, Picture) for item in trajectory.task.media)
     for number, turn in enumerate(trajectory.turns, start=1):
-        seen = turn.observation
+        observation = turn.observation
         views.append(
             TurnView(
                 number=number,
-                text=spoken(turn),
+                text=written_text(turn),
                 call=call_text(turn.call) if turn.call is not None else "",
-                status="none" if seen is None else "valid" if seen.valid else "invalid",
-                reply=seen.text.strip() if seen is not None else "",
-                learned=turn.trainable,
-                locator=_locator(seen, images, shown + 1) if seen is not None else None,
-                images=_returned(seen, shown + 1) if seen is not None else (),
+                status="none" if observation is None else "valid" if observation.valid else "invalid",
+                reply=observation.text.strip() if observation is not None else "",
+                trainable=turn.trainable,
+                source_figure=_source_figure(observation, images, shown + 1)
+                if observation is not None
+                else None,
+                images=_returned(observation, shown + 1) if observation is not None else (),
             )
         )
-        shown += len(seen.images) if seen is not None else 0
+        shown += len(observation.images) if observation is not None else 0
     return tuple(views)
 
 
-def _locator(seen: Observation, images: list[Numbered], index: int) -> Figure | None:
-    """The image a crop was asked from with the box on it: a crop of a crop is shown on the first crop."""
-    if seen.box is None or not seen.images or not 1 <= seen.source < index:
+def _source_figure(observation: Observation, images: list[Numbered], index: int) -> Figure | None:
+    """Return the source image of a crop with its box: for a crop of a crop, the first crop."""
+    if observation.box is None or not observation.images or not 1 <= observation.source < index:
         return None
-    source = images[seen.source - 1]
-    marks = (mark("crop", str(index), seen.box, source.picture.size),)
-    return figure(source.picture, longest=LOCATOR_SIDE, label=f"in image {seen.source}", marks=marks)
+    source = images[observation.source - 1]
+    marks = (mark("crop", str(index), observation.box, source.picture.size),)
+    return figure(source.picture, longest=SOURCE_SIDE, label=f"in image {observation.source}", marks=marks)
 
 
-def _returned(seen: Observation, first: int) -> tuple[Figure, ...]:
-    """The images that came back, numbered from `first`."""
-    frames = seen.frames if len(seen.frames) == len(seen.images) else (0,) * len(seen.images)
-    longest = SELECTED_SIDE if len(seen.images) > 1 else CROP_SIDE
+def _returned(observation: Observation, first: int) -> tuple[Figure, ...]:
+    """Return the images of an observation, numbered from `first`."""
+    frames = (
+        observation.frames
+        if len(observation.frames) == len(observation.images)
+        else (0,) * len(observation.images)
+    )
+    longest = SELECTED_SIDE if len(observation.images) > 1 else CROP_SIDE
     return tuple(
         figure(
             picture,
@@ -202,14 +216,14 @@ def _returned(seen: Observation, first: int) -> tuple[Figure, ...]:
             label=f"Image {first + i}",
             note=f"frame {frame}" if frame else _dimensions(picture),
         )
-        for i, (picture, frame) in enumerate(zip(seen.images, frames, strict=True))
+        for i, (picture, frame) in enumerate(zip(observation.images, frames, strict=True))
     )
 
 
 def _facts(trajectory: Trajectory) -> tuple[str, ...]:
-    """The short things to know about a trajectory."""
+    """Return short facts about a trajectory."""
     task = trajectory.task
-    need = {None: "", True: "needs an operation", False: "the overview is enough"}[task.needs_operation]
+    need = {None: "", True: "needs an operation", False: "the full image is enough"}[task.needs_operation]
     bad = trajectory.n_invalid_operations
     facts = (
         need,

@@ -1,4 +1,4 @@
-"""Where a token should look, by hand; and the loss against the attention weights of the stock eager code."""
+"""Attention targets written by hand; the loss against the attention weights of the stock eager code."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.nano.dense_labels import COLOUR_NAMES
-from pixelreasoner.nano.lesson_rows import lesson_row
-from pixelreasoner.nano.lessons import lessons
-from pixelreasoner.nano.pointing import LAYERS, Lookup, PlaceReader, Pointing
+from pixelreasoner.nano.attention_supervision import (
+    LAYERS,
+    AttentionSupervision,
+    AttentionTarget,
+    TargetReader,
+)
+from pixelreasoner.nano.conversation_rows import conversation_row
+from pixelreasoner.nano.conversations import synthetic_conversations
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
+from pixelreasoner.nano.token_labels import COLOUR_NAMES
 from pixelreasoner.tasks.pixelworld import KINDS, PixelWorld
 from pixelreasoner.tasks.pixelworld.questions import Place
 from prompting import prompt_of
 
 BOX = Box(5, 2, 20, 25)
-PLACE = Place((BOX,))
+REGION = Place((BOX,))
 NOWHERE = Place(())
 ANSWER = 'The red card\n{"bbox_2d": [120, 40, 500, 620]}'
 
@@ -38,8 +43,8 @@ def budget(low: int, high: int) -> PixelBudget:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A checkpoint as deep as the lookups; a token is 8x8 pixels, and frames are announced by number."""
-    folder = tmp_path_factory.mktemp("pointing")
+    """A checkpoint as deep as the targets; a token is 8x8 pixels, and frames are announced by number."""
+    folder = tmp_path_factory.mktemp("supervised")
     sizes = Architecture(
         vocab_size=1536, hidden_size=32, layers=4, heads=2, kv_heads=1, intermediate_size=48,
         vision_hidden_size=32, vision_depth=1, vision_intermediate_size=40, patch_size=4, position_grid=8,
@@ -63,12 +68,12 @@ def model(folder) -> VisionLanguageModel:
 
 
 @pytest.fixture
-def reader(model) -> PlaceReader:
-    return PlaceReader(model, ["red", "blue"])
+def reader(model) -> TargetReader:
+    return TargetReader(model, ["red", "blue"])
 
 
 def row(model, media, answer: str, *, question: str = "Where?"):
-    """One exchange, the answer of which is learned."""
+    """One pair, the answer of which is learned."""
     r = model.renderer
     segments = [prompt_of(r, Task("t", question, media, ()), ()), Segment(r.encode(answer))]
     mask = np.repeat([False, True], [len(s.ids) for s in segments])
@@ -81,87 +86,87 @@ def text(model, layout, index: int) -> str:
 
 def test_a_word_is_looked_up_in_the_picture_and_by_the_numbers_after_it(model, reader, picture):
     layout, mask = row(model, (picture(40, 40),), ANSWER)
-    word_image, box_word, telling_word, *of_video = reader.read(layout, mask, [PLACE])
-    assert [text(model, layout, i) for i in word_image.at_N] == [" red"]
+    word_image, box_word, verb_word, *of_video = reader.read(layout, mask, [REGION])
+    assert [text(model, layout, i) for i in word_image.query_N] == [" red"]
     # 5x5 tokens with centres at 4, 12, 20, 28, 36; the box spans 5-20 by 2-25.
     first = int(np.flatnonzero(layout.kind_T)[0])
     columns, rows = (1, 2), (0, 1, 2)
-    seen = np.flatnonzero(word_image.place_NT[0]) - first
-    assert seen.tolist() == [5 * y + x for y in rows for x in columns]
-    assert [text(model, layout, i + 1) for i in box_word.at_N] == ["120", "40", "500", "620"]
-    for place_T in box_word.place_NT:
-        assert np.flatnonzero(place_T).tolist() == word_image.at_N
-    assert not any(lookup.at_N for lookup in (telling_word, *of_video))
+    covered = np.flatnonzero(word_image.keys_NT[0]) - first
+    assert covered.tolist() == [5 * y + x for y in rows for x in columns]
+    assert [text(model, layout, i + 1) for i in box_word.query_N] == ["120", "40", "500", "620"]
+    for keys_T in box_word.keys_NT:
+        assert np.flatnonzero(keys_T).tolist() == word_image.query_N
+    assert not any(target.query_N for target in (verb_word, *of_video))
 
 
 def test_a_box_between_the_centres_is_the_nearest_token(model, reader, picture):
     layout, mask = row(model, (picture(40, 40),), "The red card.")
-    (place_T,) = reader.read(layout, mask, [Place((Box(17, 32.5, 18, 34),))])[0].place_NT
+    (keys_T,) = reader.read(layout, mask, [Place((Box(17, 32.5, 18, 34),))])[0].keys_NT
     first = int(np.flatnonzero(layout.kind_T)[0])
-    assert (np.flatnonzero(place_T) - first).tolist() == [5 * 4 + 2]
+    assert (np.flatnonzero(keys_T) - first).tolist() == [5 * 4 + 2]
 
 
 def test_several_boxes_are_one_place(model, reader, picture):
     layout, mask = row(model, (picture(16, 16),), "The red card.")
-    (place_T,) = reader.read(layout, mask, [Place((Box(0, 0, 7, 7), Box(9, 9, 16, 16)))])[0].place_NT
+    (keys_T,) = reader.read(layout, mask, [Place((Box(0, 0, 7, 7), Box(9, 9, 16, 16)))])[0].keys_NT
     first = int(np.flatnonzero(layout.kind_T)[0])
-    assert (np.flatnonzero(place_T) - first).tolist() == [0, 3]
+    assert (np.flatnonzero(keys_T) - first).tolist() == [0, 3]
 
 
 def test_a_box_is_in_the_latest_picture(model, reader, picture):
     layout, mask = row(model, (picture(16, 16), picture(24, 24)), ANSWER)
-    (place_T,) = reader.read(layout, mask, [PLACE])[0].place_NT
-    assert np.flatnonzero(place_T).min() >= np.flatnonzero(layout.kind_T)[4]
+    (keys_T,) = reader.read(layout, mask, [REGION])[0].keys_NT
+    assert np.flatnonzero(keys_T).min() >= np.flatnonzero(layout.kind_T)[4]
 
 
 def test_a_reading_is_told_from_its_word(model, reader, picture):
     layout, mask = row(model, (picture(16, 16),), "The red card is K.")
-    word_image, box_word, telling_word, *_ = reader.read(layout, mask, [NOWHERE])
-    assert [text(model, layout, i) for i in telling_word.at_N] == [" is"]
-    assert text(model, layout, int(np.flatnonzero(telling_word.place_NT[0])[0])) == " red"
-    assert not word_image.at_N, "a word that stands for nothing in a picture"
-    assert not box_word.at_N
+    word_image, box_word, verb_word, *_ = reader.read(layout, mask, [NOWHERE])
+    assert [text(model, layout, i) for i in verb_word.query_N] == [" is"]
+    assert text(model, layout, int(np.flatnonzero(verb_word.keys_NT[0])[0])) == " red"
+    assert not word_image.query_N, "a word that stands for nothing in a picture"
+    assert not box_word.query_N
 
 
 def test_words_that_are_not_learned_name_no_place(model, reader, picture):
     layout, mask = row(model, (picture(16, 16),), "Yes.", question=ANSWER)
-    assert not any(lookup.at_N for lookup in reader.read(layout, mask, []))
+    assert not any(target.query_N for target in reader.read(layout, mask, []))
 
 
 def test_every_learned_word_has_its_place(model, reader, picture):
     layout, mask = row(model, (picture(16, 16),), ANSWER)
-    with pytest.raises(AssertionError, match="1 places more"):
-        reader.read(layout, mask, [PLACE, PLACE])
+    with pytest.raises(AssertionError, match="1 regions more"):
+        reader.read(layout, mask, [REGION, REGION])
 
 
 def test_a_word_is_looked_up_in_the_frames_that_show_it(model, reader, video):
     answer = 'The blue card {"target_frames": [3, 4]}'
     layout, mask = row(model, (video(4, 16, 16),), answer)
-    place = Place((Box(9, 1, 16, 7),), frames=(3, 4))
-    word_image, *_, word_frames, frames_word, frames_marker = reader.read(layout, mask, [place])
+    region = Place((Box(9, 1, 16, 7),), frames=(3, 4))
+    word_image, *_, word_frames, frames_word, frames_marker = reader.read(layout, mask, [region])
     visual = np.flatnonzero(layout.kind_T)  # two blocks of two frames, two by two tokens each
-    for lookup in (word_image, word_frames):
-        assert [np.flatnonzero(place_T).tolist() for place_T in lookup.place_NT] == [[visual[5]]]
-    assert [text(model, layout, i + 1) for i in frames_word.at_N] == ["3", "4"]
-    assert frames_marker.at_N == frames_word.at_N
-    seen = [int(np.flatnonzero(place_T)[0]) for place_T in frames_marker.place_NT]
-    assert [text(model, layout, i) for i in seen] == ["3", "4"]
-    assert all(i < visual[4] for i in seen), "where the second block is announced"
+    for target in (word_image, word_frames):
+        assert [np.flatnonzero(keys_T).tolist() for keys_T in target.keys_NT] == [[visual[5]]]
+    assert [text(model, layout, i + 1) for i in frames_word.query_N] == ["3", "4"]
+    assert frames_marker.query_N == frames_word.query_N
+    markers = [int(np.flatnonzero(keys_T)[0]) for keys_T in frames_marker.keys_NT]
+    assert [text(model, layout, i) for i in markers] == ["3", "4"]
+    assert all(i < visual[4] for i in markers), "where the second block is announced"
 
 
-def test_lessons_place_every_colour_word_of_their_answers():
-    """Of all kinds: the reader takes one place per learned word, and none is left."""
+def test_conversations_give_a_region_for_every_colour_word():
+    """Of all kinds: the reader takes one region per learned word, and none is left."""
     model = VisionLanguageModel.load(checkpoint_folder("nano"))
-    reader, world, r = PlaceReader(model, COLOUR_NAMES), PixelWorld(), model.renderer
+    reader, world, r = TargetReader(model, COLOUR_NAMES), PixelWorld(), model.renderer
     for index, kind in enumerate(KINDS):
         scene, rng = world.scene("base", kind, index, tiny=False)
-        for lesson in lessons(scene, rng, r.chat_format, r.vision):
-            layout, mask = lesson_row(lesson, model, ())
-            named = sum(_word_count(e.answer) for e in lesson.exchanges)
-            places = [p for e in lesson.exchanges for p in e.places]
-            assert len(places) == named
-            looking = reader.read(layout, mask, places)
-            assert any(lookup.at_N for lookup in looking)
+        for conversation in synthetic_conversations(scene, rng, r.chat_format, r.vision):
+            layout, mask = conversation_row(conversation, model, ())
+            named = sum(_word_count(e.answer) for e in conversation.pairs)
+            regions = [p for e in conversation.pairs for p in e.regions]
+            assert len(regions) == named
+            targets = reader.read(layout, mask, regions)
+            assert any(target.query_N for target in targets)
 
 
 def _word_count(answer: str) -> int:
@@ -170,13 +175,13 @@ def _word_count(answer: str) -> int:
 
 def test_the_loss_is_that_of_the_stock_attention_weights(folder, model, reader, picture):
     rows = [row(model, (picture(40, 40),), ANSWER), row(model, (picture(16, 24),), "It is. " + ANSWER)]
-    lookups = [reader.read(*r, [PLACE]) for r in rows]
+    targets = [reader.read(*r, [REGION]) for r in rows]
     features = model.encode([b for layout, _ in rows for b in layout.blocks])
     batch = model.embed([layout for layout, _ in rows], features, left=False)
-    pointing = Pointing(model)
-    with pointing.listening():
+    supervision = AttentionSupervision(model)
+    with supervision.recording():
         model(batch)
-        losses = pointing.losses(lookups)
+        losses = supervision.losses(targets)
 
     eager = VisionLanguageModel.load(folder).eval()
     eager.decoder.config._attn_implementation = "eager"
@@ -186,44 +191,44 @@ def test_the_loss_is_that_of_the_stock_attention_weights(folder, model, reader, 
     eager(batch)
     for index, layer in enumerate(LAYERS):
         expected = 0.0
-        for b, lookup in enumerate(row[index] for row in lookups):
-            for at, place_T in zip(lookup.at_N, lookup.place_NT, strict=True):
-                on_place_H = weights[layer][b, :, at, : len(place_T)][:, torch.from_numpy(place_T)].sum(-1)
-                expected -= math.log(on_place_H.mean().item())
+        for b, target in enumerate(row[index] for row in targets):
+            for at, keys_T in zip(target.query_N, target.keys_NT, strict=True):
+                on_target_H = weights[layer][b, :, at, : len(keys_T)][:, torch.from_numpy(keys_T)].sum(-1)
+                expected -= math.log(on_target_H.mean().item())
         assert losses[index].item() == pytest.approx(expected, rel=1e-5)
     assert losses[0].item() > 0
     assert losses[3].item() == 0
 
 
 def test_the_loss_teaches_to_look(folder, reader, picture):
-    """Gradient descent on it alone moves the attention onto the place."""
+    """Gradient descent on it alone moves the attention onto the region."""
     model = VisionLanguageModel.load(folder)
     layout, mask = row(model, (picture(40, 40),), ANSWER)
-    lookups = reader.read(layout, mask, [PLACE])
+    targets = reader.read(layout, mask, [REGION])
     features = {k: type(f)(f.tokens_MD.detach(), ()) for k, f in model.encode(layout.blocks).items()}
     optimizer = torch.optim.SGD(model.decoder.parameters(), lr=0.02)
-    pointing, seen = Pointing(model), []
+    supervision, losses = AttentionSupervision(model), []
     for _ in range(12):
-        with pointing.listening():
+        with supervision.recording():
             model(model.embed([layout], features, left=False))
-            loss = torch.stack(pointing.losses([lookups])).sum()
+            loss = torch.stack(supervision.losses([targets])).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seen.append(loss.item())
-    assert seen[-1] < 0.7 * seen[0]
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_an_empty_place_asks_nothing():
-    lookup = Lookup()
-    lookup.add(3, np.zeros(5, np.bool_))
-    assert not lookup.at_N
+    target = AttentionTarget()
+    target.add(3, np.zeros(5, np.bool_))
+    assert not target.query_N
 
 
-def test_a_decoder_too_shallow_for_the_lookups_is_the_users_mistake(model):
+def test_a_decoder_too_shallow_for_the_targets_is_the_users_mistake(model):
     class Shallow:
         class decoder:
             layers = model.decoder.layers[:2]
 
     with pytest.raises(ConfigError, match=r"2 decoder layers.*at least 4"):
-        Pointing(Shallow())  # type: ignore[arg-type]
+        AttentionSupervision(Shallow())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Lessons as rows of tokens."""
+"""Synthetic conversations as rows of tokens."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pixelreasoner.chat.renderer import ToolSchema
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.nano.lessons import Lesson
+from pixelreasoner.nano.conversations import SyntheticConversation
 
 
-def lesson_row(
-    lesson: Lesson, model: VisionLanguageModel, tools: Sequence[ToolSchema]
+def conversation_row(
+    conversation: SyntheticConversation, model: VisionLanguageModel, tools: Sequence[ToolSchema]
 ) -> tuple[Layout, npt.NDArray[np.bool_]]:
-    """A lesson as one conversation: questions are given, answers are learned."""
+    """Return the layout of a conversation and its loss mask: answers are trained on, questions are not."""
     renderer = model.renderer
     segments: list[Segment] = []
     mask: list[bool] = []
-    for index, e in enumerate(lesson.exchanges):
+    for index, e in enumerate(conversation.pairs):
         if index == 0:
             messages = task_messages(
-                Task("lesson", e.question, e.media, ()), renderer.chat_format, tools=bool(tools)
+                Task("conversation", e.question, e.media, ()), renderer.chat_format, tools=bool(tools)
             )
             asked = renderer.prompt(messages, tools)
-        else:  # a later question stands where an operation's result will stand, picture and all
+        else:  # later questions take the place of tool results, with their pictures
             asked = renderer.observation(Observation(e.question, e.media))  # type: ignore[arg-type]
         answer = Segment(renderer.encode(e.answer))
         segments += [asked, answer]
