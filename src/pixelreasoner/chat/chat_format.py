@@ -8,13 +8,14 @@ use a released checkpoint, put the wording it was trained with.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
+from pixelreasoner.ops.operation import check_template
 
 CHAT_FORMAT_FILE = "chat_format.json"
 MARK_FILE = "pixelreasoner.json"
@@ -26,8 +27,14 @@ OLD_FILE = "dialect.json"
 class PixelBudget(Config):
     """The least and the most pixels an image is shown with; its aspect ratio is kept."""
 
-    min_pixels: int
-    max_pixels: int
+    min_pixels: int = Field(ge=1)
+    max_pixels: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels ({self.min_pixels}) is more than max_pixels ({self.max_pixels})")
+        return self
 
 
 class Wording(Config):
@@ -86,7 +93,13 @@ class ChatFormat(Config):
     crop: PixelBudget | None = None
     """Crops and selected frames; None takes the budget of images."""
     video_frame: PixelBudget | None = None
-    """Each frame of a video."""
+    """Each frame of a video; None takes what the checkpoint's video processor says, or the family's."""
+
+    @field_validator("frame_marker")
+    @classmethod
+    def _usable_marker(cls, template: str) -> str:
+        check_template(template, "the marker of a frame", first=1, last=2, seconds=0.5)
+        return template
 
     def with_wording(self, wording: Wording) -> ChatFormat:
         """The format with the words of a recipe in place of its own."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pixelreasoner.chat.chat_format import PixelBudget
-from pixelreasoner.chat.pixels import Normalization, fit
+from pixelreasoner.chat.pixels import Normalization, fit, fit_frames
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.geometry import Size, Unit
 from pixelreasoner.core.media import Media, Picture, Video
@@ -36,7 +36,9 @@ class VisionSpec:
     """Of crops and selected frames."""
     video_frame: PixelBudget
     """Of each frame of a video."""
-    tokens_per_second: float = 2.0
+    all_frames: PixelBudget | None = None
+    """Of all frames of a video together, as the processor of Qwen3-VL counts; None: only each one counts."""
+    tokens_per_second: float = 4.0
     """M-RoPE positions per second of a video that is one block."""
 
     @property
@@ -59,7 +61,14 @@ class VisionSpec:
 
     def frame_size(self, video: Video) -> Size:
         """The size the frames of a video are shown at."""
-        return fit(video.size, self.video_frame, factor=self.factor)
+        each, whole, n = self.video_frame, self.all_frames, len(video.frames)
+        if whole is None:
+            return fit(video.size, each, factor=self.factor)
+        if each.max_pixels >= whole.max_pixels:  # a frame alone is not limited
+            return fit_frames(video.size, n, whole, factor=self.factor, temporal_patch=self.temporal_patch)
+        most = max(1, min(each.max_pixels, whole.max_pixels // n))
+        budget = PixelBudget(min_pixels=min(each.min_pixels, most), max_pixels=most)
+        return fit(video.size, budget, factor=self.factor)
 
     def displayed(self, picture: Picture, *, crop: bool) -> DisplayedImage:
         """A picture as the model sees it."""
