@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pixelreasoner.chat import pixels
@@ -23,6 +23,7 @@ def budgets(draw) -> PixelBudget:
     return PixelBudget(min_pixels=low, max_pixels=low + draw(st.integers(0, 4000)) ** 2)
 
 
+@settings(deadline=None)  # the first example imports transformers
 @given(width=SIDES, height=SIDES, budget=budgets(), factor=FACTORS)
 def test_fit_is_the_rule_of_the_processors(width, height, budget, factor):
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
@@ -33,6 +34,7 @@ def test_fit_is_the_rule_of_the_processors(width, height, budget, factor):
     assert fit(Size(width, height), budget, factor=factor) == (expected_width, expected_height)
 
 
+@settings(deadline=None)  # the first example imports transformers
 @given(width=SIDES, height=SIDES, n=st.integers(2, 80), budget=budgets(), factor=FACTORS)
 def test_fit_frames_is_the_rule_of_the_video_processor(width, height, n, budget, factor):
     from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize

@@ -56,8 +56,8 @@ class ChatFormat(Config):
 
     unit: Unit | None = None
     """What the numbers of a box mean; None takes the family's own convention."""
-    system: str = "You are a helpful assistant."
-    """The system message; the chat template adds the tools to it."""
+    system: str | None = None
+    """The system message; the chat template adds the tools to it. None: the template's own, if it has one."""
     tools: str = (
         "\n\n# Tools\n\nVisual operations you may use, one JSON description per line:\n"
         "<tools>\n{tools}\n</tools>\n\n"
@@ -65,7 +65,8 @@ class ChatFormat(Config):
         '{"name": <name>, "arguments": <arguments>}\n</tool_call>'
     )
     """Added to the system message where the chat template knows nothing of tools, as that of Qwen2.5-VL;
-    `{tools}` in it stands for them, one JSON object per line."""
+    `{tools}` in it stands for them, one JSON object per line. A released checkpoint whose text-only template
+    lists tools gives its own words instead."""
     guideline: str = (
         "\n\nStudy the visual input and the question. Where a closer look would help, use a visual "
         "operation: `crop_image` enlarges a region of an image, `select_frames` shows frames of a video. "
@@ -75,7 +76,8 @@ class ChatFormat(Config):
     guideline_without_tools: str = "\n\nThink step by step, and give the final answer within \\boxed{}."
     """Appended to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] = "user"
-    """Who speaks an operation's result; the paper's data uses a user turn."""
+    """Who speaks an operation's result; the paper's data uses a user turn. "tool" needs a chat template that
+    has a form for results."""
     crop_reply: str = "Image {index} is the cropped region ({width}x{height} pixels):"
     """Fields: index, width, height (original pixels of the crop), target."""
     frames_reply: str = "Images {first} to {last} are the selected frames {frames}:"

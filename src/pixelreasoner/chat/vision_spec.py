@@ -5,7 +5,7 @@ Known from the files of a checkpoint without weights or tokenizer: all that a te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pixelreasoner.chat.chat_format import PixelBudget
@@ -74,8 +74,10 @@ class VisionSpec:
         """A picture as the model sees it."""
         return DisplayedImage(picture, self.size_of(picture, crop=crop))
 
-    def image_context(self, media: Sequence[Media]) -> ImageContext:
+    def image_context(self, media: Sequence[Media], crops: Collection[int] = ()) -> ImageContext:
         """What a prompt shows: pictures are numbered from 1, a video is apart and has no number.
+
+        `crops` are the places in `media` of what operations returned earlier (`Segment.crops`).
 
         Raises:
             MediaError: there is more than one video.
@@ -83,6 +85,9 @@ class VisionSpec:
         videos = [item for item in media if isinstance(item, Video)]
         if len(videos) > 1:
             raise MediaError(f"there are {len(videos)} videos in one conversation; make one of each video")
-        pictures = (item for item in media if isinstance(item, Picture))
-        images = tuple(self.displayed(picture, crop=False) for picture in pictures)
+        images = tuple(
+            self.displayed(item, crop=at in crops)
+            for at, item in enumerate(media)
+            if isinstance(item, Picture)
+        )
         return ImageContext(images=images, video=videos[0] if videos else None)
