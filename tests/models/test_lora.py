@@ -69,6 +69,20 @@ class TestWhatIsTrained:
         assert not any("visual" in name for name in layers)
         assert len(layers) == 2 * len(model.decoder.layers)
 
+    def test_they_start_from_their_own_seed(self, folder):
+        """Whatever was drawn before, and without changing what is drawn next."""
+        states = []
+        for drawn, seed in ((0, 0), (5, 0), (0, 1)):
+            torch.manual_seed(7)
+            torch.rand(drawn)
+            before = torch.get_rng_state()
+            model = with_adapters(folder, LORA.model_copy(update={"seed": seed}))
+            assert torch.equal(torch.get_rng_state(), before)
+            states.append({n: w for n, w in model.hf.state_dict().items() if ".lora_A" in n})
+        same, other = ({n for n in states[0] if torch.equal(states[0][n], s[n])} for s in states[1:])
+        assert same == set(states[0])
+        assert other == set()
+
     def test_they_start_without_effect(self, folder, hidden):
         plain = load_model(ModelConfig(checkpoint=str(folder)), training=True)
         assert torch.equal(hidden(with_adapters(folder)), hidden(plain))

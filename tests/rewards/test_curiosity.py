@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group, Observation, StopReason, Trajectory, Turn
-from pixelreasoner.rewards.curiosity import CuriosityConfig, RewardTerms, curiosity_rewards
+from pixelreasoner.rewards.curiosity import Curiosity, Efficiency
+from pixelreasoner.rewards.terms import PAPER, TermConfig, score_terms, total
 
 TASK = Task("t", "Q?", (Picture(np.zeros((2, 2, 3), np.uint8)),), ("A",))
-PAPER = CuriosityConfig()
 
 
 def rollout_of(n_valid: int, n_invalid: int = 0) -> Trajectory:
@@ -39,54 +39,46 @@ def group_of(n_operating: int, size: int = 8) -> Group:
 )
 def test_bonus_by_rate(n_operating, bonus):
     group = group_of(n_operating)
-    terms = curiosity_rewards([0.0] * 8, group, PAPER)
-    for y, term in zip(group, terms, strict=True):
-        assert term.curiosity == (pytest.approx(bonus) if y.used_pixel_space else 0.0)
-        assert term.penalty == 0.0
+    terms = score_terms(group, [0.0] * 8, PAPER)
+    for y, curiosity in zip(group, terms["curiosity"], strict=True):
+        assert curiosity == (pytest.approx(bonus) if y.used_pixel_space else 0.0)
+    assert terms["efficiency"] == (0.0,) * 8
 
 
 def test_the_bonus_ends_exactly_at_H():
-    terms = curiosity_rewards([0.0] * 10, group_of(3, size=10), PAPER)
-    assert [t.curiosity for t in terms] == [0.0] * 10
-    just_below = curiosity_rewards([0.0] * 10, group_of(2, size=10), PAPER)
-    assert just_below[0].curiosity == pytest.approx(0.05)  # 0.5 * (0.3 - 0.2)
+    assert Curiosity(H=0.3)(group_of(3, size=10), [0.0] * 10) == [0.0] * 10
+    just_below = Curiosity(H=0.3)(group_of(2, size=10), [0.0] * 10)
+    assert just_below == pytest.approx([0.1] * 2 + [0.0] * 8)  # 0.3 - 0.2
 
 
 @pytest.mark.parametrize(("n_vo", "penalty"), [(0, 0.0), (1, 0.0), (2, -0.05), (3, -0.1), (4, -0.15)])
 def test_penalty_by_operations(n_vo, penalty):
-    (term,) = curiosity_rewards([1.0], (rollout_of(n_vo),), PAPER)
-    assert term.penalty == pytest.approx(penalty)
-    assert term.total == pytest.approx(1.0 + penalty)
-
-
-def test_whole_rewards_of_one_group():
-    # RaPR = 1/8. Right without an operation; right after three; wrong after none.
-    group = (rollout_of(0), rollout_of(3), *[rollout_of(0)] * 6)
-    terms = curiosity_rewards([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], group, PAPER)
-    assert terms[0] == RewardTerms(1.0, 0.0, 0.0)
-    assert terms[1].total == pytest.approx(1.0 + 0.0875 - 0.1)
-    assert terms[2].total == 0.0
+    terms = score_terms((rollout_of(n_vo),), [1.0], PAPER)
+    assert terms["efficiency"] == pytest.approx((penalty,))
+    # A group of one that operates has a rate of 1, far above H.
+    assert total(terms) == pytest.approx((1.0 + penalty,))
 
 
 def test_calls_that_failed_count_neither_way():
     group = (rollout_of(0, n_invalid=4), rollout_of(1, n_invalid=3), *[rollout_of(0)] * 6)
-    terms = curiosity_rewards([0.0] * 8, group, PAPER)
-    assert terms[0] == RewardTerms(0.0, 0.0, 0.0)
-    assert terms[1].curiosity == pytest.approx(0.0875)
-    assert terms[1].penalty == 0.0
+    terms = score_terms(group, [0.0] * 8, PAPER)
+    assert terms["curiosity"] == pytest.approx((0.0, 0.0875, *[0.0] * 6))
+    assert terms["efficiency"] == (0.0,) * 8
 
 
 def test_without_curiosity_the_penalty_stays():
-    terms = curiosity_rewards([1.0] * 8, (rollout_of(2), *[rollout_of(0)] * 7), CuriosityConfig(alpha=0.0))
-    assert terms[0].curiosity == 0.0
-    assert terms[0].penalty == pytest.approx(-0.05)
+    group = (rollout_of(2), *[rollout_of(0)] * 7)
+    terms = score_terms(group, [1.0] * 8, {**PAPER, "curiosity": TermConfig(weight=0.0)})
+    assert terms["curiosity"] == (0.0,) * 8
+    assert terms["efficiency"] == pytest.approx((-0.05, *[0.0] * 7))
 
 
-def test_misaligned_scores_are_a_bug_and_propagate():
-    with pytest.raises(ValueError, match="zip"):
-        curiosity_rewards([1.0], group_of(1), PAPER)
+@pytest.mark.parametrize("H", [-0.1, 1.1, float("nan")])
+def test_a_rate_outside_0_to_1_is_refused(H):
+    with pytest.raises(ConfigError, match="must be from 0 to 1"):
+        Curiosity(H=H)
 
 
-def test_negative_weights_are_refused():
-    with pytest.raises(ValidationError):
-        CuriosityConfig(alpha=-0.1)
+def test_a_negative_number_of_free_operations_is_refused():
+    with pytest.raises(ConfigError, match="at least 0"):
+        Efficiency(N=-1)

@@ -17,7 +17,6 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.recipe import load_recipe, save_resolved
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
-from pixelreasoner.rewards.curiosity import CuriosityConfig, curiosity_rewards
 from pixelreasoner.rewards.terms import (
     PAPER,
     Rewards,
@@ -56,10 +55,12 @@ GROUPS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.floats(0, 1
 
 
 @given(GROUPS, st.floats(0, 2), st.floats(0, 2), st.floats(0, 1), st.integers(0, 4))
-def test_the_numbers_are_those_of_equation_3_to_the_bit(rows, alpha, beta, H, N):
+def test_the_numbers_are_those_of_equations_3_to_5_to_the_bit(rows, alpha, beta, H, N):
     group = tuple(rollout_of(valid, invalid) for valid, invalid, _ in rows)
     scores = [score for _, _, score in rows]
-    before = curiosity_rewards(scores, group, CuriosityConfig(alpha=alpha, beta=beta, H=H, N=N))
+    rapr = sum(valid > 0 for valid, _, _ in rows) / len(rows)
+    curiosity = tuple(alpha * (max(H - rapr, 0.0) * (valid > 0)) for valid, _, _ in rows)
+    efficiency = tuple(beta * min(N - valid, 0) for valid, _, _ in rows)
     recipe = Recipe.model_validate({
         "rewards": {
             "efficiency": {"weight": beta, "options": {"N": N}},
@@ -67,9 +68,9 @@ def test_the_numbers_are_those_of_equation_3_to_the_bit(rows, alpha, beta, H, N)
         }
     })  # fmt: skip
     terms = score_terms(group, scores, recipe.rewards)
-    assert total(terms) == tuple(t.total for t in before)
-    assert terms["curiosity"] == tuple(t.curiosity for t in before)
-    assert terms["efficiency"] == tuple(t.penalty for t in before)
+    assert terms["curiosity"] == curiosity
+    assert terms["efficiency"] == efficiency
+    assert total(terms) == tuple(map(sum, zip(scores, curiosity, efficiency, strict=True)))
 
 
 def test_a_recipe_is_merged_over_the_papers_terms():

@@ -42,12 +42,13 @@ def check_written_for(trajectory: Trajectory, renderer: Renderer) -> None:
         RecordError: they are; the message says how to render the file anew.
     """
     remedy = (
-        "render the file for this checkpoint: pixelreasoner render FILE --checkpoint CHECKPOINT --out OUT"
+        "render the file for this checkpoint: "
+        "pixelreasoner render FILE.jsonl --checkpoint CHECKPOINT --out OUT.jsonl"
     )
     if trajectory.fingerprint and trajectory.fingerprint != renderer.fingerprint:
         raise RecordError(
             f"the trajectory of task {trajectory.task.id!r} has the tokens of another tokenizer or chat "
-            f"format; {remedy}"
+            f"format; {remedy} (add --texts-only where a recipe has wording of its own)"
         )
     if trajectory.coordinates and trajectory.coordinates != renderer.vision.coordinates:
         raise RecordError(

@@ -16,6 +16,7 @@ from pixelreasoner import __version__
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, recipe_command
+from pixelreasoner.cli.render import render
 from pixelreasoner.cli.show import show
 from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import PixelReasonerError
@@ -24,6 +25,7 @@ COMMANDS = {
     "demo": demo,
     "ask": ask,
     "show": show,
+    "render": render,
     "tasks": tasks,
     **{name: recipe_command(command) for name, command in RECIPE_COMMANDS.items()},
 }

@@ -47,7 +47,10 @@ def add_adapters(model: VisionLanguageModel, config: LoraConfig, *, start: Path 
     settings = peft.LoraConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=layers
     )
-    _inject(peft, model.hf, settings)
+    # peft draws their first factor from the global generator; it is put back afterwards.
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        _inject(peft, model.hf, settings)
     if start is not None:
         _read(peft, model.hf, start)
     for name, parameter in model.hf.named_parameters():

@@ -35,6 +35,8 @@ class LoraConfig(Config):
     """Names of linear layers in the decoder."""
     vision: bool = False
     """Adapters in the vision tower's linear layers too."""
+    seed: int = 0
+    """Of what new adapters start from."""
     start: Path | None = None
     """A folder with adapters in peft's format to go on from."""
     merge_on_save: bool = True

@@ -23,9 +23,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import Field
-
-from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.trajectory import Group, rapr
 
@@ -67,55 +64,3 @@ class Efficiency:
 
     def __call__(self, group: Group, scores: Sequence[float]) -> list[float]:
         return [float(min(self.N - y.n_operations, 0)) for y in group]
-
-
-# ---------------------------------------------------------- until `train.rl` reads `rewards.terms.Rewards`
-
-
-class CuriosityConfig(Config):
-    """The paper's symbols; the defaults are its constants (App. C.3)."""
-
-    alpha: float = Field(default=0.5, ge=0)
-    """Weight of the curiosity bonus. 0 is RL without curiosity."""
-    beta: float = Field(default=0.05, ge=0)
-    """Cost of each operation beyond N."""
-    H: float = Field(default=0.3, ge=0, le=1)
-    """The rate of pixel-space reasoning, per query, at which the bonus ends."""
-    N: int = Field(default=1, ge=0)
-    """Operations per rollout that cost nothing."""
-
-
-@dataclass(frozen=True)
-class RewardTerms:
-    """r'(x, y) of one rollout, term by term."""
-
-    correct: float
-    """r(x, y): 1 for a correct answer, else 0."""
-    curiosity: float
-    """alpha * max(H - RaPR(x), 0) * 1_PR(y): never negative."""
-    penalty: float
-    """beta * min(N - n_vo(y), 0): never positive."""
-
-    @property
-    def total(self) -> float:
-        """r'(x, y)."""
-        return self.correct + self.curiosity + self.penalty
-
-
-def curiosity_rewards(correct: Sequence[float], group: Group, config: CuriosityConfig) -> list[RewardTerms]:
-    """r'(x, y) for every rollout y of one query x (Eq. 3-5).
-
-    Args:
-        correct: r(x, y) of each rollout, in the group's order.
-        group: all the rollouts of the query: RaPR(x) is estimated on them.
-        config: alpha, beta, H and N.
-    """
-    bonus = config.alpha * max(config.H - rapr(group), 0.0)
-    return [
-        RewardTerms(
-            correct=r,
-            curiosity=bonus * y.used_pixel_space,
-            penalty=config.beta * min(config.N - y.n_operations, 0),
-        )
-        for r, y in zip(correct, group, strict=True)
-    ]
