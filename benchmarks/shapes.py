@@ -52,7 +52,8 @@ CHAT_TEMPLATE = """\
 {%- endif -%}
 {%- for message in messages -%}
 {%- if message.role != 'system' -%}
-{{- '<|im_start|>' + message.role + '\\n' + show(message.content) -}}
+{{- '<|im_start|>' + ('user' if message.role == 'tool' else message.role) + '\\n' -}}
+{{- show(message.content) -}}
 {%- for call in message.tool_calls or [] -%}
 {{- '<tool_call>{"name": "' + call.function.name + '", "arguments": ' -}}
 {{- (call.function.arguments | tojson) + '}</tool_call>' -}}

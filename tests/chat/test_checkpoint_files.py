@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget, Wording
@@ -12,6 +14,7 @@ from pixelreasoner.chat.checkpoint_files import load_vision_spec
 from pixelreasoner.chat.families import QWEN2_5_VL, QWEN3_VL, family_of
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
+from pixelreasoner.core.media import Picture, Video
 
 # As released: flat, and with a name of the patch side that later configs lack.
 RELEASED_2_5 = {
@@ -140,3 +143,97 @@ class TestChatFormatFile:
 
 def test_families_by_their_config(write):
     assert family_of(write(config=RELEASED_2_5)) is QWEN2_5_VL
+
+
+SILENT = {"model_type": "qwen2_5_vl", "vision_config": {"patch_size": 14}}
+
+
+class TestBudgets:
+    SMALL: ClassVar = {"min_pixels": 1024, "max_pixels": 2048}
+
+    def test_crops_follow_the_images_of_the_chat_format(self, write):
+        """Not those of the processor file, which the chat format goes before."""
+        preprocessor = {"min_pixels": 3136, "max_pixels": 12845056}
+        folder = write(
+            config=RELEASED_2_5, preprocessor_config=preprocessor, chat_format={"image": self.SMALL}
+        )
+        spec = load_vision_spec(folder)
+        assert spec.image == spec.crop == PixelBudget(**self.SMALL)
+
+    def test_a_limit_alone_moves_the_other_one(self, write):
+        spec = load_vision_spec(write(config=RELEASED_2_5, preprocessor_config={"max_pixels": 99}))
+        assert spec.image == PixelBudget(min_pixels=99, max_pixels=99)
+
+    def test_the_whole_processor_file_goes_first_as_in_transformers(self, write):
+        folder = write(
+            config=RELEASED_3,
+            preprocessor_config={"min_pixels": 1, "max_pixels": 2},
+            processor_config={"image_processor": self.SMALL},
+        )
+        assert load_vision_spec(folder).image == PixelBudget(**self.SMALL)
+
+    def test_a_processor_file_without_that_part_does_not(self, write):
+        folder = write(
+            config=RELEASED_3, preprocessor_config=self.SMALL, processor_config={"processor_class": "X"}
+        )
+        assert load_vision_spec(folder).image == PixelBudget(**self.SMALL)
+
+    def test_positions_per_second_are_those_of_transformers_where_the_config_is_silent(self, write):
+        from transformers import Qwen2_5_VLConfig
+
+        spec = load_vision_spec(write(config=SILENT))
+        assert spec.tokens_per_second == Qwen2_5_VLConfig().vision_config.tokens_per_second
+
+    @pytest.mark.parametrize("text", [
+        '{"min_pixels": "many"}', '{"size": 448}', '{"size": {"longest_edge": 1.5}}',
+        '{"min_pixels": 9, "max_pixels": 8}', '{"max_pixels": -1}',
+    ])  # fmt: skip
+    def test_a_budget_that_is_none_is_refused(self, write, text):
+        with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: "):
+            load_vision_spec(write(config=RELEASED_3, preprocessor_config=text))
+
+    @pytest.mark.parametrize("change", [
+        {"frame_marker": "{sec}"}, {"image": {"min_pixels": 0, "max_pixels": 0}},
+        {"image": {"min_pixels": 9999, "max_pixels": 100}},
+    ])  # fmt: skip
+    def test_so_is_a_chat_format_that_makes_no_sense(self, write, change):
+        with pytest.raises(CheckpointError, match=r"chat_format\.json"):
+            load_vision_spec(write(config=RELEASED_3, chat_format=change))
+
+
+class TestBudgetOfAVideo:
+    RELEASED: ClassVar = {"size": {"shortest_edge": 4096, "longest_edge": 25165824}}
+
+    @staticmethod
+    def clip(n: int, width: int, height: int) -> Video:
+        return Video((Picture(np.zeros((height, width, 3), np.uint8)),) * n)
+
+    def test_qwen3_vl_counts_all_frames(self, write):
+        """16 frames of 1920 x 1080: 33.4 million pixels at 1920 x 1088, to be at most 25.2 million."""
+        spec = load_vision_spec(write(config=RELEASED_3, video_preprocessor_config=self.RELEASED))
+        assert spec.all_frames == PixelBudget(min_pixels=4096, max_pixels=25165824)
+        # Both sides times sqrt(25165824 / (16 * 1920 * 1080)) = 0.8709, then down to a multiple of 32.
+        assert spec.frame_size(self.clip(16, 1920, 1080)) == (1664, 928)
+        assert spec.frame_size(self.clip(4, 1920, 1080)) == (1920, 1088)
+
+    def test_with_a_cap_per_frame(self, write):
+        capped = {**self.RELEASED, "cap_pixels_per_frame": True, "max_video_tokens": 768}
+        spec = load_vision_spec(write(config=RELEASED_3, video_preprocessor_config=capped))
+        # 768 * 32 * 32 pixels: times 0.6158.
+        assert spec.frame_size(self.clip(4, 1920, 1080)) == (1152, 640)
+        # An even share of 64 frames is 393216 pixels: times 0.4355.
+        assert spec.frame_size(self.clip(64, 1920, 1080)) == (832, 448)
+
+    def test_qwen2_5_vl_counts_each_frame(self, write):
+        own = {"min_pixels": 784, "max_pixels": 28 * 28 * 100}
+        spec = load_vision_spec(write(config=RELEASED_2_5, video_preprocessor_config=own))
+        assert (spec.video_frame, spec.all_frames) == (PixelBudget(**own), None)
+        assert [spec.frame_size(self.clip(n, 560, 560)) for n in (2, 50)] == [(280, 280), (280, 280)]
+
+    def test_the_chat_format_goes_first(self, write):
+        frame = {"min_pixels": 1024, "max_pixels": 4096}
+        folder = write(
+            config=RELEASED_3, video_preprocessor_config=self.RELEASED, chat_format={"video_frame": frame}
+        )
+        spec = load_vision_spec(folder)
+        assert (spec.video_frame, spec.all_frames) == (PixelBudget(**frame), None)

@@ -149,3 +149,8 @@ def test_last_boxed(text, content):
 @given(st.text(st.sampled_from("\\{}boxed A")))
 def test_last_boxed_never_raises(text):
     last_boxed(text + r"\boxed{" + text)
+
+
+@pytest.mark.parametrize("text", [r"\boxed {K}", "\\boxed\n{K}", r"\fbox{K}", r"\fbox{no} then \boxed  {K}"])
+def test_boxes_as_latex_allows_them(text):
+    assert parse_message(text).answer == "K"

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pixelreasoner.chat import pixels
 from pixelreasoner.chat.chat_format import PixelBudget
-from pixelreasoner.chat.pixels import MAX_ASPECT_RATIO, fit, resized
+from pixelreasoner.chat.pixels import MAX_ASPECT_RATIO, fit, fit_frames, resized
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture
 
@@ -23,6 +23,7 @@ def budgets(draw) -> PixelBudget:
     return PixelBudget(min_pixels=low, max_pixels=low + draw(st.integers(0, 4000)) ** 2)
 
 
+@settings(deadline=None)  # the first example imports transformers
 @given(width=SIDES, height=SIDES, budget=budgets(), factor=FACTORS)
 def test_fit_is_the_rule_of_the_processors(width, height, budget, factor):
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
@@ -31,6 +32,30 @@ def test_fit_is_the_rule_of_the_processors(width, height, budget, factor):
     limits = {"min_pixels": budget.min_pixels, "max_pixels": budget.max_pixels}
     expected_height, expected_width = smart_resize(height, width, factor, **limits)
     assert fit(Size(width, height), budget, factor=factor) == (expected_width, expected_height)
+
+
+@settings(deadline=None)  # the first example imports transformers
+@given(width=SIDES, height=SIDES, n=st.integers(2, 80), budget=budgets(), factor=FACTORS)
+def test_fit_frames_is_the_rule_of_the_video_processor(width, height, n, budget, factor):
+    from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize
+
+    assume(max(width, height) <= MAX_ASPECT_RATIO * min(width, height))
+    # It first enlarges a side that is shorter than the factor, and may then find the ratio too large.
+    assume(min(width, height) >= factor)
+    limits = {"min_pixels": budget.min_pixels, "max_pixels": budget.max_pixels}
+    expected = smart_resize(n, height, width, temporal_factor=2, factor=factor, **limits)
+    shown = fit_frames(Size(width, height), n, budget, factor=factor, temporal_patch=2)
+    assert (shown.height, shown.width) == expected
+
+
+def test_fit_frames_by_hand():
+    budget = PixelBudget(min_pixels=4096, max_pixels=25165824)
+    by = {"factor": 32, "temporal_patch": 2}
+    assert fit_frames(Size(640, 480), 8, budget, **by) == (640, 480)
+    # 2 * 32 * 32 pixels are too few: both sides times sqrt(2), then up to a multiple of 32.
+    assert fit_frames(Size(32, 32), 2, budget, **by) == (64, 64)
+    assert fit_frames(Size(32, 32), 1, budget, **by) == (64, 64)
+    assert fit_frames(Size(1, 5000), 4, budget, **by) > (0, 0)
 
 
 def test_fit_by_hand():

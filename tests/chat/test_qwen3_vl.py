@@ -179,7 +179,7 @@ class TestConversation:
 
     @pytest.mark.parametrize("role", ["user", "tool"])
     def test_rendered_append_only(self, renderer, picture, tools, with_template, json_template, role):
-        renderer = with_template(renderer, template=json_template, observation_role=role)
+        renderer = with_template(renderer, template=json_template, observation_role=role, system="Be brief.")
         image, crop = picture(40, 24), picture(16, 16)
         said = format_call(ToolCall("crop_image", {"bbox_2d": [1, 2, 300, 400]}))
         segments = [

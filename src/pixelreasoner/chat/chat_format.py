@@ -8,13 +8,14 @@ use a released checkpoint, put the wording it was trained with.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
+from pixelreasoner.ops.operation import check_template
 
 CHAT_FORMAT_FILE = "chat_format.json"
 MARK_FILE = "pixelreasoner.json"
@@ -26,8 +27,14 @@ OLD_FILE = "dialect.json"
 class PixelBudget(Config):
     """The least and the most pixels an image is shown with; its aspect ratio is kept."""
 
-    min_pixels: int
-    max_pixels: int
+    min_pixels: int = Field(ge=1)
+    max_pixels: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels ({self.min_pixels}) is more than max_pixels ({self.max_pixels})")
+        return self
 
 
 class Wording(Config):
@@ -49,8 +56,8 @@ class ChatFormat(Config):
 
     unit: Unit | None = None
     """What the numbers of a box mean; None takes the family's own convention."""
-    system: str = "You are a helpful assistant."
-    """The system message; the chat template adds the tools to it."""
+    system: str | None = None
+    """The system message; the chat template adds the tools to it. None: the template's own, if it has one."""
     tools: str = (
         "\n\n# Tools\n\nVisual operations you may use, one JSON description per line:\n"
         "<tools>\n{tools}\n</tools>\n\n"
@@ -58,7 +65,8 @@ class ChatFormat(Config):
         '{"name": <name>, "arguments": <arguments>}\n</tool_call>'
     )
     """Added to the system message where the chat template knows nothing of tools, as that of Qwen2.5-VL;
-    `{tools}` in it stands for them, one JSON object per line."""
+    `{tools}` in it stands for them, one JSON object per line. A released checkpoint whose text-only template
+    lists tools gives its own words instead."""
     guideline: str = (
         "\n\nStudy the visual input and the question. Where a closer look would help, use a visual "
         "operation: `crop_image` enlarges a region of an image, `select_frames` shows frames of a video. "
@@ -68,7 +76,8 @@ class ChatFormat(Config):
     guideline_without_tools: str = "\n\nThink step by step, and give the final answer within \\boxed{}."
     """Appended to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] = "user"
-    """Who speaks an operation's result; the paper's data uses a user turn."""
+    """Who speaks an operation's result; the paper's data uses a user turn. "tool" needs a chat template that
+    has a form for results."""
     crop_reply: str = "Image {index} is the cropped region ({width}x{height} pixels):"
     """Fields: index, width, height (original pixels of the crop), target."""
     frames_reply: str = "Images {first} to {last} are the selected frames {frames}:"
@@ -86,7 +95,13 @@ class ChatFormat(Config):
     crop: PixelBudget | None = None
     """Crops and selected frames; None takes the budget of images."""
     video_frame: PixelBudget | None = None
-    """Each frame of a video."""
+    """Each frame of a video; None takes what the checkpoint's video processor says, or the family's."""
+
+    @field_validator("frame_marker")
+    @classmethod
+    def _usable_marker(cls, template: str) -> str:
+        check_template(template, "the marker of a frame", first=1, last=2, seconds=0.5)
+        return template
 
     def with_wording(self, wording: Wording) -> ChatFormat:
         """The format with the words of a recipe in place of its own."""

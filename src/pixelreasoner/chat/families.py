@@ -49,12 +49,14 @@ class Family:
     image: PixelBudget
     """Of a picture, where the checkpoint does not say."""
     video_frame: PixelBudget
-    """Of a frame in a video."""
+    """Of a frame in a video, where the checkpoint does not say."""
     video: VideoLayout
     """How a video is written and laid out."""
     processors: tuple[str, str]
     """What transformers calls the family's processor and its video processor."""
     syntax: CallSyntax = HERMES
+    counts_all_frames: bool = False
+    """Whether the pixels in the file of the video processor are those of all frames together."""
 
 
 QWEN2_5_VL = Family(
@@ -75,6 +77,7 @@ QWEN3_VL = Family(
     video_frame=PixelBudget(min_pixels=128 * 32 * 32, max_pixels=768 * 32 * 32),
     video=BLOCK_PER_PATCH,
     processors=("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
+    counts_all_frames=True,
 )
 FAMILIES = {family.model_type: family for family in (QWEN3_VL, QWEN2_5_VL)}
 

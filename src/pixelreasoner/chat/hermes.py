@@ -13,12 +13,14 @@ strings, shallow nesting.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pixelreasoner.core.messages import Parsed, ToolCall
 
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
-_BOX_OPEN = "\\boxed{"
+_BOX_OPEN = re.compile(r"\\(?:boxed|fbox)\s*\{")
+"""LaTeX allows blanks before the brace."""
 
 MAX_DEPTH = 8
 """Lists and objects inside each other in a call; no operation needs more than three."""
@@ -51,15 +53,15 @@ def format_call(call: ToolCall) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{...}, stripped; None when there is none or it is not closed.
+    r"""The content of the last \boxed{...} or \fbox{...}, stripped; None without one, or if it is not closed.
 
     Braces inside must balance; `\{` and `\}` are literal braces, as in LaTeX. An unclosed last box is not
     replaced by an earlier one: the message was cut in the middle of its answer.
     """
-    found = text.rfind(_BOX_OPEN)
-    if found < 0:
+    found = list(_BOX_OPEN.finditer(text))
+    if not found:
         return None
-    start = at = found + len(_BOX_OPEN)
+    start = at = found[-1].end()
     depth = 1
     while at < len(text):
         match text[at]:

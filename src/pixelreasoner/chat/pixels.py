@@ -38,6 +38,28 @@ def fit(size: Size, budget: PixelBudget, *, factor: int) -> Size:
     return Size(max(w, factor), max(h, factor))
 
 
+def fit_frames(size: Size, n_frames: int, budget: PixelBudget, *, factor: int, temporal_patch: int) -> Size:
+    """The size the frames of a video are shown at, where the budget is for all of them together.
+
+    The rule of the video processor of Qwen3-VL. As in `fit`, a frame that it would refuse is squeezed.
+    """
+    n = max(n_frames, temporal_patch)
+    width, height = size
+    if min(width, height) < factor:
+        scale = max(factor / height, factor / width)
+        width, height = int(width * scale), int(height * scale)
+    width, height = min(width, MAX_ASPECT_RATIO * height), min(height, MAX_ASPECT_RATIO * width)
+    w, h = round(width / factor) * factor, round(height / factor) * factor
+    t = round(n / temporal_patch) * temporal_patch
+    if t * w * h > budget.max_pixels:
+        shrink = math.sqrt(n * width * height / budget.max_pixels)
+        w, h = math.floor(width / shrink / factor) * factor, math.floor(height / shrink / factor) * factor
+    elif t * w * h < budget.min_pixels:
+        grow = math.sqrt(budget.min_pixels / (n * width * height))
+        w, h = math.ceil(width * grow / factor) * factor, math.ceil(height * grow / factor) * factor
+    return Size(max(w, factor), max(h, factor))
+
+
 class _Cache:
     """Resized pictures by content and size; the least recently shown leave first."""
 

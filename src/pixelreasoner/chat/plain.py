@@ -71,7 +71,9 @@ class PlainRenderer:
             if message.role == "assistant":
                 ids.append(STOP)
         media = tuple(part for m in messages for part in m.parts if not isinstance(part, str))
-        return Segment(ids=(*ids, ASSISTANT), media=media)
+        roles = (m.role for m in messages for part in m.parts if not isinstance(part, str))
+        crops = tuple(at for at, role in enumerate(roles) if role == "tool")
+        return Segment(ids=(*ids, ASSISTANT), media=media, crops=crops)
 
     def observation(self, observation: Observation) -> Segment:
         images = (IMAGE,) * len(observation.images)

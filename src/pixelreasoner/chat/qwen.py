@@ -15,12 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.checkpoint_files import vision_spec, with_format
 from pixelreasoner.chat.families import Family, family_of, read_config
 from pixelreasoner.chat.layout import Layout, VisualBlock, expand
 from pixelreasoner.chat.renderer import ToolSchema
-from pixelreasoner.chat.templates import find_template
+from pixelreasoner.chat.templates import PROBE, find_template, find_tools_text
 from pixelreasoner.chat.tokens import Piece, Slots, TextCodec
 from pixelreasoner.chat.videos import block
 from pixelreasoner.chat.vision_spec import VisionSpec
@@ -58,7 +60,8 @@ class QwenVLRenderer:
                 never sampled.
 
         Raises:
-            CheckpointError: the tokenizer is not one of a Qwen-VL checkpoint.
+            CheckpointError: the tokenizer is not of a Qwen-VL checkpoint, or its chat template has no form
+                for results where the chat format gives them a role of their own.
         """
         if tokenizer.chat_template is None:
             raise CheckpointError(
@@ -73,6 +76,8 @@ class QwenVLRenderer:
         brackets = {ids(VISION_START), ids(VISION_END), ids(START)}
         without_token = set(range(vocabulary_size or 0)) - set(tokenizer.get_vocab().values())
         self.forbidden_ids = frozenset({self.image_id, self.video_id} | brackets | without_token)
+        if chat_format.observation_role == "tool":
+            self._check_form_of_results()
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Any) -> QwenVLRenderer:
@@ -82,6 +87,9 @@ class QwenVLRenderer:
             CheckpointError: another family, no template that writes images, or a file that cannot be read.
         """
         family, chat_format = family_of(folder), ChatFormat.load(folder)
+        if "tools" not in chat_format.model_fields_set:
+            tools = find_tools_text(folder, tokenizer, START, END)
+            chat_format = chat_format.model_copy(update={} if tools is None else {"tools": tools})
         tokenizer.chat_template = find_template(folder, tokenizer, IMAGE)
         config = read_config(folder)
         text: Mapping[str, Any] = config.get("text_config") or config
@@ -110,8 +118,10 @@ class QwenVLRenderer:
 
     @cached_property
     def _fingerprint(self) -> str:
+        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        # How a call last padded or cut its texts is kept in a tokenizer, and is no part of it.
         parts = (
-            self.tokenizer.backend_tokenizer.to_str(),
+            json.dumps(tokenizer | {"padding": None, "truncation": None}),
             self.tokenizer.chat_template,
             self.chat_format.model_dump_json(),
             self.family.model_type,
@@ -133,7 +143,8 @@ class QwenVLRenderer:
         slots = Slots(self.codec)
         turns = [self._turn(m, slots) for m in self._with_tools(messages, tools)]
         markup = self._template(turns, tools=slots.guard(tools) or None, add_generation_prompt=True)
-        media = tuple(part for m in messages for part in m.parts if not isinstance(part, str))
+        placed = [(m.role, part) for m in messages for part in m.parts if not isinstance(part, str)]
+        media = tuple(part for _, part in placed)
         videos = [m for m in media if isinstance(m, Video)]
         before, *parts = markup.split(VIDEO)
         if len(parts) != len(videos) or markup.count(IMAGE) != len(media) - len(videos):
@@ -143,7 +154,8 @@ class QwenVLRenderer:
         pieces = slots.fill(before)
         for video, part in zip(videos, parts, strict=True):
             pieces += [*self._video_pieces(video), *slots.fill(part)]
-        return Segment(self.codec.encode(pieces), media)
+        crops = tuple(at for at, (role, _) in enumerate(placed) if role == "tool")
+        return Segment(self.codec.encode(pieces), media, crops=crops)
 
     def _turn(self, message: Message, slots: Slots) -> dict[str, Any]:
         """A message as chat templates take it, its words held back."""
@@ -164,21 +176,38 @@ class QwenVLRenderer:
         if not tools or self._template_lists_tools:
             return list(messages)
         listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
-        first = messages[0].text if messages and messages[0].role == "system" else ""
+        first = messages[0].text if messages and messages[0].role == "system" else self._own_system
         rest = messages[1:] if messages and messages[0].role == "system" else messages
         system = (first + self.chat_format.tools.replace("{tools}", listed)).lstrip()
         return [Message("system", (system,)), *rest]
 
     def _template(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
-        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+        try:
+            return self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
+        except TemplateError as e:
+            raise CheckpointError(f"the chat template does not take this conversation: {e}") from e
+
+    @cached_property
+    def _own_system(self) -> str:
+        """The system message that the chat template brings where a conversation has none."""
+        if self.chat_format.system is not None:
+            return ""
+        text = self._template([{"role": "user", "content": "q"}])
+        return text.partition(f"{START}system\n")[2].partition(END)[0]
+
+    def _check_form_of_results(self) -> None:
+        roles = {"user": "q", "assistant": "a", "tool": "r"}
+        text = self._template([{"role": role, "content": content} for role, content in roles.items()])
+        if f"{START}tool" in text:
+            raise CheckpointError(
+                f"the chat template has no form for results of operations: it opens them with {START}tool, "
+                "a role the model never saw; set observation_role to user"
+            )
 
     @cached_property
     def _template_lists_tools(self) -> bool:
         """Whether the chat template writes the tools down; that of Qwen2.5-VL silently drops them."""
-        parameters = {"type": "object", "properties": {}, "required": []}
-        function = {"name": "probed_tool", "description": "", "parameters": parameters}
-        probe = [{"type": "function", "function": function}]
-        return "probed_tool" in self._template([{"role": "user", "content": "q"}], tools=probe)
+        return "probed_tool" in self._template([{"role": "user", "content": "q"}], tools=[PROBE])
 
     def _video_pieces(self, video: Video) -> list[Piece]:
         """What stands in the place of a video: a placeholder for each of its blocks, after its marker."""
@@ -236,8 +265,8 @@ class QwenVLRenderer:
         blocks: list[VisualBlock] = []
         for index, segment in enumerate(segments):
             ids += segment.ids
-            for media in segment.media:
-                blocks += self.blocks(media, crop=index > 0)
+            for at, media in enumerate(segment.media):
+                blocks += self.blocks(media, crop=index > 0 or at in segment.crops)
         return expand(tuple(ids), tuple(blocks), frozenset({self.image_id, self.video_id}), self.vision.merge)
 
     def blocks(self, media: Media, *, crop: bool) -> list[VisualBlock]:

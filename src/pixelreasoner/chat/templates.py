@@ -6,6 +6,7 @@ for images in chat_template.json, which only AutoProcessor does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,9 @@ def _templates(folder: Path, tokenizer: Any) -> Iterator[tuple[str, str]]:
             if isinstance(template, str):
                 yield name, template
     own = tokenizer.chat_template
-    if isinstance(own, dict):
-        own = own.get("default")
-    if isinstance(own, str):
-        yield "tokenizer_config.json", own
+    for template in own.values() if isinstance(own, dict) else [own]:
+        if isinstance(template, str):
+            yield "tokenizer_config.json", template
 
 
 def _writes_images(tokenizer: Any, template: str, image_markup: str) -> bool:
@@ -64,3 +64,37 @@ def _writes_images(tokenizer: Any, template: str, image_markup: str) -> bool:
         # A text-only template adds the content, a list here, to a string.
         return False
     return image_markup in text
+
+
+PROBE: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "probed_tool",
+        "description": "",
+        "parameters": {"type": "object", "properties": {}, "required": []},
+    },
+}
+"""A tool that stands for any, to see what a template does with them."""
+
+
+def find_tools_text(folder: Path, tokenizer: Any, start: str, end: str) -> str | None:
+    """How another template of the checkpoint lists tools after a system message, as `ChatFormat.tools`.
+
+    The template of Qwen2.5-VL that writes images drops tools; its text-only one has the words for them that
+    the model was trained with. `start` and `end` are the control tokens around a message. None where no
+    template lists tools as JSON.
+    """
+    mark, listed = "[[system]]", json.dumps(PROBE, ensure_ascii=False)
+    messages = [{"role": "system", "content": mark}, {"role": "user", "content": "q"}]
+    for _, template in _templates(folder, tokenizer):
+        try:
+            text = tokenizer.apply_chat_template(
+                messages, tools=[PROBE], chat_template=template, tokenize=False
+            )
+        except (TemplateError, TypeError):
+            continue
+        system = text.partition(f"{start}system\n")[2].partition(end)[0]
+        # The field of `ChatFormat.tools` must be the only one.
+        if system.startswith(mark) and system.count(listed) == 1 and "{tools}" not in system:
+            return system.removeprefix(mark).replace(listed, "{tools}")
+    return None

@@ -5,11 +5,11 @@ Known from the files of a checkpoint without weights or tokenizer: all that a te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pixelreasoner.chat.chat_format import PixelBudget
-from pixelreasoner.chat.pixels import Normalization, fit
+from pixelreasoner.chat.pixels import Normalization, fit, fit_frames
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.geometry import Size, Unit
 from pixelreasoner.core.media import Media, Picture, Video
@@ -36,7 +36,9 @@ class VisionSpec:
     """Of crops and selected frames."""
     video_frame: PixelBudget
     """Of each frame of a video."""
-    tokens_per_second: float = 2.0
+    all_frames: PixelBudget | None = None
+    """Of all frames of a video together, as the processor of Qwen3-VL counts; None: only each one counts."""
+    tokens_per_second: float = 4.0
     """M-RoPE positions per second of a video that is one block."""
 
     @property
@@ -59,14 +61,23 @@ class VisionSpec:
 
     def frame_size(self, video: Video) -> Size:
         """The size the frames of a video are shown at."""
-        return fit(video.size, self.video_frame, factor=self.factor)
+        each, whole, n = self.video_frame, self.all_frames, len(video.frames)
+        if whole is None:
+            return fit(video.size, each, factor=self.factor)
+        if each.max_pixels >= whole.max_pixels:  # a frame alone is not limited
+            return fit_frames(video.size, n, whole, factor=self.factor, temporal_patch=self.temporal_patch)
+        most = max(1, min(each.max_pixels, whole.max_pixels // n))
+        budget = PixelBudget(min_pixels=min(each.min_pixels, most), max_pixels=most)
+        return fit(video.size, budget, factor=self.factor)
 
     def displayed(self, picture: Picture, *, crop: bool) -> DisplayedImage:
         """A picture as the model sees it."""
         return DisplayedImage(picture, self.size_of(picture, crop=crop))
 
-    def image_context(self, media: Sequence[Media]) -> ImageContext:
+    def image_context(self, media: Sequence[Media], crops: Collection[int] = ()) -> ImageContext:
         """What a prompt shows: pictures are numbered from 1, a video is apart and has no number.
+
+        `crops` are the places in `media` of what operations returned earlier (`Segment.crops`).
 
         Raises:
             MediaError: there is more than one video.
@@ -74,6 +85,9 @@ class VisionSpec:
         videos = [item for item in media if isinstance(item, Video)]
         if len(videos) > 1:
             raise MediaError(f"there are {len(videos)} videos in one conversation; make one of each video")
-        pictures = (item for item in media if isinstance(item, Picture))
-        images = tuple(self.displayed(picture, crop=False) for picture in pictures)
+        images = tuple(
+            self.displayed(item, crop=at in crops)
+            for at, item in enumerate(media)
+            if isinstance(item, Picture)
+        )
         return ImageContext(images=images, video=videos[0] if videos else None)

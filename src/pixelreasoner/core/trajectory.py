@@ -51,6 +51,9 @@ class Segment:
     """In the order of the placeholders; how many a video owns is up to the renderer."""
     logprobs: tuple[float, ...] = ()
     """log p of each token under the policy that sampled it, or empty when nothing was sampled."""
+    crops: tuple[int, ...] = ()
+    """In a prompt that holds earlier turns: the places in `media` of what operations returned, which is shown
+    within a budget of its own. All media of a segment after the prompt are of this kind."""
 
 
 @dataclass(frozen=True)

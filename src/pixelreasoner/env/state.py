@@ -78,7 +78,7 @@ class RolloutState:
         if messages is None:
             messages = task_messages(request.task, renderer.chat_format, tools=bool(tools))
         prompt = renderer.prompt(messages, tools)
-        return cls(id, request, context, renderer.vision.image_context(prompt.media), [prompt])
+        return cls(id, request, context, renderer.vision.image_context(prompt.media, prompt.crops), [prompt])
 
     @property
     def limits(self) -> Limits:

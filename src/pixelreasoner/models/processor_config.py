@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE
+from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, VIDEO_FILE
 from pixelreasoner.chat.qwen import QwenVLRenderer
 
-VIDEO_FILE = "video_preprocessor_config.json"
 MAX_FRAMES = 768
 """The most frames the processors of transformers take from a video."""
 
@@ -46,6 +45,11 @@ def _frame_budget(renderer: QwenVLRenderer, video_processor: str) -> dict[str, A
     if video_processor == "Qwen2VLVideoProcessor":
         return {
             "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
+            "cap_pixels_per_frame": False,
+        }
+    if (whole := renderer.vision.all_frames) is not None and budget.max_pixels >= whole.max_pixels:
+        return {
+            "size": {"shortest_edge": whole.min_pixels, "longest_edge": whole.max_pixels},
             "cap_pixels_per_frame": False,
         }
     # Qwen3-VL counts the pixels of the whole video; the cap per frame is what we mean.

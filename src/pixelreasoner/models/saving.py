@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, PROCESSOR_FILE
+from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, PROCESSOR_FILE, VIDEO_FILE
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.models.adapters import ADAPTER_FOLDER, merged_weights, save_adapters
-from pixelreasoner.models.processor_config import VIDEO_FILE, write_processor_config
+from pixelreasoner.models.processor_config import write_processor_config
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.models.weight_files import quiet
 
