@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
-from pixelreasoner.nano.question_answers import LEGIBLE_DOT_PX, LEGIBLE_GLYPH_PX
 
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
+from pixelreasoner.nano.question_answers import LEGIBLE_DOT_PX, LEGIBLE_GLYPH_PX
 from pixelreasoner.tasks.pixelworld import KINDS, PixelWorld, WorldConfig, paint
 from pixelreasoner.tasks.pixelworld.things import COLOURS, Scene, Thing
 from pixelreasoner.tasks.pixelworld.world import Split
