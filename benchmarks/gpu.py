@@ -36,7 +36,7 @@ PRODUCT_ROWS = 8192
 
 @dataclass(frozen=True)
 class GpuPlan:
-    """What `pixelreasoner bench gpu` measures."""
+    """What `python -m benchmarks gpu` measures."""
 
     models: tuple[str, ...] = ("Qwen2.5-VL-3B", "Qwen2.5-VL-7B", "Qwen3-VL-8B")
     cases: tuple[Case, ...] = TRUE_CASES

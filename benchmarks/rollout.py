@@ -52,7 +52,7 @@ CASES = (*STEP_CASES, replace(STEP_CASES[0], tasks=4))
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """What `pixelreasoner bench rollout` and `bench step` measure."""
+    """What `python -m benchmarks rollout` and `step` measure."""
 
     models: tuple[str, ...] = SMALL
     cases: tuple[Case, ...] = CASES

@@ -45,7 +45,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """What `pixelreasoner bench train` measures."""
+    """What `python -m benchmarks train` measures."""
 
     models: tuple[str, ...] = SMALL
     cases: tuple[Case, ...] = CPU_CASES

@@ -1,4 +1,4 @@
-"""Two-region attention against plain causal attention, one attempt at a time."""
+"""Two-region attention against plain causal attention, one completion at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def states(plan, *, heads=4, kv_heads=2, width=8, dtype=torch.float64, seed=0):
 
 
 def one_by_one(q, k, v, plan):
-    """Each attempt after its own copy of the prompt, by causal attention: [1, T, H, D]."""
+    """Each completion after its own copy of the prompt, by causal attention: [1, T, H, D]."""
     k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
     out, start = [], 0
     for group in plan.groups:
@@ -74,7 +74,7 @@ def dense(plan):
 
 @settings(max_examples=40, deadline=None)
 @given(plans, st.sampled_from([(1, 1), (3, 1), (4, 2), (2, 2)]), st.integers(0, 3))
-def test_outputs_and_gradients_are_those_of_one_attempt_at_a_time(plan, heads, seed):
+def test_outputs_and_gradients_are_those_of_one_completion_at_a_time(plan, heads, seed):
     q, k, v = states(plan, heads=heads[0], kv_heads=heads[1], seed=seed)
     expected = with_gradients(lambda *x: one_by_one(*x, plan), q, k, v)
     for attention in (two_regions(plan), dense(plan)):
@@ -131,8 +131,8 @@ class Sizes(TorchDispatchMode):
 
 
 def test_prompt_keys_are_never_repeated_and_no_mask_is_built():
-    n_prompt, n_attempts, own, heads, kv_heads, width = 64, 16, 4, 2, 1, 8
-    plan = PrefixPlan((GroupSpan(n_prompt, (own,) * n_attempts),))
+    n_prompt, n_completions, own, heads, kv_heads, width = 64, 16, 4, 2, 1, 8
+    plan = PrefixPlan((GroupSpan(n_prompt, (own,) * n_completions),))
     assert plan.n_tokens == 128
     q, k, v = states(plan, heads=heads, kv_heads=kv_heads, width=width)
     saved = {}
@@ -143,8 +143,8 @@ def test_prompt_keys_are_never_repeated_and_no_mask_is_built():
 
     with Sizes() as sizes, torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         with_gradients(two_regions(plan), q, k, v)
-    # Nothing is larger than the queries; a copy of the prompt's keys for each attempt would be.
-    assert sizes.largest == plan.n_tokens * heads * width < n_attempts * n_prompt * kv_heads * width
+    # Nothing is larger than the queries; a copy of the prompt's keys for each completion would be.
+    assert sizes.largest == plan.n_tokens * heads * width < n_completions * n_prompt * kv_heads * width
     assert sizes.largest < plan.n_tokens**2
     # Kept for the backward pass: q, k, v, out, the log-sum-exp, and the test's own weights.
     per_token = heads * width + 2 * kv_heads * width + heads * width + heads + heads * width
@@ -152,7 +152,7 @@ def test_prompt_keys_are_never_repeated_and_no_mask_is_built():
 
 
 def test_calls_of_the_kernel(monkeypatch):
-    """One rectangle for all attempts of a group, however many they are."""
+    """One rectangle for all completions of a group, however many they are."""
     regions = []
 
     class Counting(CpuFlash):

@@ -16,7 +16,7 @@ from pixelreasoner.core.media import Picture, Pixels
 
 MAX_ASPECT_RATIO = 200
 CACHED_BYTES = 256 * 2**20
-"""Resized pictures kept in memory: a rollout shows the same picture to G attempts and to the trainer."""
+"""Resized pictures kept in memory: a rollout shows the same picture to G rollouts and to the trainer."""
 
 
 def fit(size: Size, budget: PixelBudget, *, factor: int) -> Size:

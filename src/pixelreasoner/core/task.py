@@ -33,7 +33,7 @@ class Task:
     """What is asked: a PixelWorld kind or a benchmark's name. Tables are broken down by it."""
     cue: Cue | None = None
     needs_operation: bool | None = None
-    """Whether the overview is not enough; None when nobody knows."""
+    """Whether the full image is not enough; None when nobody knows."""
     split: str = "test"
     subject: str = ""
     """What the question is about ("the red card"), for a teacher that writes about it."""

@@ -24,7 +24,7 @@ class Template(StrEnum):
     """What happens in a synthesised trajectory before its answer."""
 
     TEXT_ONLY = "text_only"
-    """No operation: the overview is enough, or the answer is a guess."""
+    """No operation: the full image is enough, or the answer is a guess."""
     SINGLE_PASS = "single_pass"
     """One operation on the cue."""
     RECROP_ONCE = "recrop_once"
@@ -202,9 +202,9 @@ def _with_operation(
     templates = [template for template, count in counts.items() for _ in range(count)]
     mixed = [templates[i] for i in rng.permutation(len(templates)).tolist()]
     single = [i for i, template in enumerate(mixed) if template is Template.SINGLE_PASS]
-    n_overview = min(round(len(kinds) * mix.full_image_share), len(single))
-    overview = {single[i] for i in rng.permutation(len(single))[:n_overview].tolist()}
+    n_full_image = min(round(len(kinds) * mix.full_image_share), len(single))
+    full_image = {single[i] for i in rng.permutation(len(single))[:n_full_image].tolist()}
     return [
-        _Entry(template, kind, needs_operation=i not in overview)
+        _Entry(template, kind, needs_operation=i not in full_image)
         for i, (template, kind) in enumerate(zip(mixed, kinds, strict=True))
     ]

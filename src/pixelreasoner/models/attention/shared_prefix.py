@@ -1,17 +1,17 @@
-"""Attention over rows in which the attempts of a group share their prompt, exact and on stock kernels.
+"""Attention over rows in which the completions of a group share their prompt, exact and on stock kernels.
 
 A row holds several groups, one after the other, and each group's prompt once::
 
-    [ prompt a | attempt a1 | attempt a2 | attempt a3 ][ prompt b | attempt b1 | attempt b2 ]
+    [ prompt a | completion a1 | completion a2 | completion a3 ][ prompt b | completion b1 | completion b2 ]
 
-A prompt attends to itself; an attempt attends to its group's prompt and to itself, never to its siblings.
+A prompt attends to itself; a completion attends to its group's prompt and to itself, never to its siblings.
 Those are two regions, each of which a stock kernel computes:
 
-* own: every segment (prompt or attempt) with itself, causally;
-* across: all attempts of a group with their prompt, without a mask, in one rectangular call. The prompt's
+* own: every segment (prompt or completion) with itself, causally;
+* across: all completions of a group with their prompt, without a mask, in one rectangular call. The prompt's
   keys and values are read where they lie, and never repeated.
 
-The softmax of an attempt's token is spread over both. With `out` and `lse` (the log-sum-exp of its
+The softmax of a completion's token is spread over both. With `out` and `lse` (the log-sum-exp of its
 scores) of each, those of the whole are::
 
     lse = log(exp(lse_own) + exp(lse_across))
@@ -60,7 +60,7 @@ class GroupSpan:
     prompt: int
     """At least one."""
     branches: tuple[int, ...] = ()
-    """What each attempt adds to it, at least one token; an attempt that adds nothing is left out."""
+    """What each completion adds to it, at least one token; a completion that adds nothing is left out."""
 
     @property
     def n_tokens(self) -> int:
@@ -81,7 +81,7 @@ class PrefixPlan:
 
     @cached_property
     def across(self) -> tuple[Region, ...]:
-        """The attempts of each group with their prompt."""
+        """The completions of each group with their prompt."""
         starts = itertools.accumulate((group.n_tokens for group in self.groups), initial=0)
         return tuple(
             Region(
