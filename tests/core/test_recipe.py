@@ -103,8 +103,20 @@ def test_an_error_in_the_file_names_the_file(recipe: Path):
     with pytest.raises(ConfigError) as e:
         load_recipe(Recipe, recipe)
     lines = str(e.value).splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith(str(recipe)) for line in lines)
+    assert len(lines) == 3
+    assert all(line.startswith(str(recipe)) for line in lines[:2])
+    assert lines[2] == "Allowed in section 'optim': lr, warmup"
+
+
+def test_a_key_in_the_wrong_section_is_told_where_it_belongs(recipe: Path):
+    """As in recipes of earlier versions; what is allowed is listed once for all keys of a section."""
+    recipe.write_text("lr = 1\nwarmup = 0.5\n")
+    with pytest.raises(ConfigError) as e:
+        load_recipe(Recipe, recipe)
+    first, second, allowed = str(e.value).splitlines()
+    assert first == f"{recipe}: unknown key 'lr'. Did you mean 'optim.lr'?"
+    assert second == f"{recipe}: unknown key 'warmup'. Did you mean 'optim.warmup'?"
+    assert allowed.startswith("Allowed at the top level: kinds, optim")
 
 
 def test_a_missing_file_and_a_broken_file_are_the_users_errors(recipe: Path, tmp_path: Path):

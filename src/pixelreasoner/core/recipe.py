@@ -24,6 +24,8 @@ Table = dict[str, Any]
 Loc = tuple[int | str, ...]
 
 RESOLVED_FILE = "config.toml"
+UNKNOWN = "extra_forbidden"
+"""What pydantic calls a key that is not there."""
 
 
 def load_recipe(cls: type[C], path: Path | None = None, overrides: Sequence[str] = ()) -> C:
@@ -47,7 +49,8 @@ def load_recipe(cls: type[C], path: Path | None = None, overrides: Sequence[str]
         return cls.model_validate(table)
     except ValidationError as e:
         lines = [_explain(cls, path, overrides, error["loc"], error) for error in e.errors()]
-        raise ConfigError("\n".join(lines)) from e
+        unknown = dict.fromkeys(error["loc"][:-1] for error in e.errors() if error["type"] == UNKNOWN)
+        raise ConfigError("\n".join([*lines, *(_allowed(cls, section) for section in unknown)])) from e
 
 
 def save_resolved(config: Config, folder: Path) -> Path:
@@ -126,17 +129,31 @@ def _explain(
     """One line about one validation error."""
     key = ".".join(str(part) for part in loc)
     where = _origin(path, overrides, loc)
-    if error["type"] == "extra_forbidden":
-        allowed = _keys_at(cls, loc[:-1])
-        near = _near(str(loc[-1]), allowed)
-        section = f"in section '{'.'.join(map(str, loc[:-1]))}'" if loc[:-1] else "at the top level"
-        return f"{where}: unknown key '{key}'.{near} Allowed {section}: {', '.join(allowed) or 'nothing'}"
+    if error["type"] == UNKNOWN:
+        name = str(loc[-1])
+        elsewhere = " or ".join(f"'{found}'" for found in _paths_to(cls, name))
+        near = f" Did you mean {elsewhere}?" if elsewhere else _near(name, _keys_at(cls, loc[:-1]))
+        return f"{where}: unknown key '{key}'.{near}"
     if error["type"] == "missing":
         return f"{where}: '{key}' is required and not set"
     message = str(error["msg"]).removeprefix("Value error, ")
     if not loc:
         return f"{where}: {message}"
     return f"{where}: '{key}' cannot be {error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _allowed(cls: type[Config], section: Loc) -> str:
+    place = f"in section '{'.'.join(map(str, section))}'" if section else "at the top level"
+    return f"Allowed {place}: {', '.join(_keys_at(cls, section)) or 'nothing'}"
+
+
+def _paths_to(cls: type[Config], name: str) -> list[str]:
+    """The places of keys of that name in the sections of a configuration, lists and tables left out."""
+    found = [name] if name in cls.model_fields else []
+    for key, field in cls.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+            found += [f"{key}.{path}" for path in _paths_to(field.annotation, name)]
+    return found
 
 
 def _origin(path: Path | None, overrides: Sequence[str], loc: Loc) -> str:
