@@ -11,9 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.media import Picture, Video
+
+# How long an example takes depends on the machine.
+settings.register_profile("pixelreasoner", deadline=None)
+settings.load_profile("pixelreasoner")
 
 CORPUS = (
     "system\nYou are a helpful assistant.", "user\nassistant\n", "What is the number on the red card?",
