@@ -145,6 +145,7 @@ def trainer_parts(
         turns: most rounds of tool calls.
     """
     from datasets import Dataset  # pyright: ignore[reportMissingImports]
+    from datasets.table import InMemoryTable  # pyright: ignore[reportMissingImports]
     from trl import GRPOConfig  # pyright: ignore[reportMissingImports]
 
     config = GRPOConfig(
@@ -160,12 +161,13 @@ def trainer_parts(
         max_steps=1,
         disable_tqdm=True,
     )
+    prompts = [[{"role": "user", "content": "?"}]] * group
     return {
         "model": hf,
         "args": config,
         "reward_funcs": [dealt_rewards],
         "processing_class": image_processor(renderer),
-        "train_dataset": Dataset.from_dict({"prompt": [[{"role": "user", "content": "?"}]] * group}),
+        "train_dataset": Dataset(InMemoryTable.from_pydict({"prompt": prompts}), fingerprint="prompts"),
     }
 
 
