@@ -159,3 +159,13 @@ def test_tasks_without_end_need_a_number(tmp_path: Path):
     with pytest.raises(ConfigError, match="never end; say how many to take"):
         run(config(tmp_path, n=None), load=lambda config: Evaluated(oracle(6), RENDERER))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_that_no_answer_can_win_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    letters_as_numbers = {"by_kind": {"attribute": "integer"}}
+    run(config(tmp_path, scoring=letters_as_numbers), load=lambda config: Evaluated(oracle(6), RENDERER))
+    said = " ".join(capsys.readouterr().err.split())
+    unwinnable = [t for t in PixelWorld(WORLD).tasks("test", 6) if not t.answers[0].isdigit()]
+    assert said.count("its own answer") == len(unwinnable) > 0
+    for task in unwinnable:
+        assert f"task {task.id}: its own answer '{task.answers[0]}' scores 0, not 1" in said

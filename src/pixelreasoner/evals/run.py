@@ -28,7 +28,7 @@ from pixelreasoner.evals.progress import EvalProgress
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.policy.base import Policy, Sampling
-from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer
+from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, gold_problems
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.tasks.source import TaskSource
 
@@ -101,7 +101,7 @@ def run(
         made = rollouts(
             evaluated,
             config.interaction,
-            tasks.take(len(scores), n - len(scores)),
+            reported(tasks.take(len(scores), n - len(scores)), scorer, console),
             scorer,
             batch_size=config.batch_size,
             seed=config.seed,
@@ -112,6 +112,14 @@ def run(
     write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     console.print(summary_table({config.model.checkpoint: summary}))
     return summary
+
+
+def reported(tasks: Iterator[Task], scorer: Scorer, console: Console) -> Iterator[Task]:
+    """The tasks; those whose own answer does not score 1 are named as they pass: no model can be right."""
+    for task in tasks:
+        for problem in gold_problems([task], scorer):
+            console.print(f"eval: {problem}", markup=False, highlight=False)
+        yield task
 
 
 def rollouts(

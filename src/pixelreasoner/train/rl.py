@@ -35,7 +35,7 @@ from pixelreasoner.objectives.replay import ReplayBuffer
 from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy
-from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer
+from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, gold_problems
 from pixelreasoner.rewards.terms import Rewards, check_rewards, default_rewards, score_terms
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.alarm import CollapseAlarm
@@ -118,6 +118,8 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         closing(prefetch(pool, batch, range(trainer.step, config.steps), ahead=2)) as batches,
     ):  # fmt: skip
         for tasks in batches:
+            for problem in gold_problems(tasks, trainer.scorer):
+                log.note(str(problem))
             metrics = trainer.train_step(tasks)
             log.step(trainer.step, metrics)
             if warning := trainer.alarm.watch(metrics["rapr"]):
