@@ -1,5 +1,6 @@
 """Rules of the command line: exit codes, one-line errors, what each command hands over."""
 
+import logging
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -90,6 +91,19 @@ def test_a_wrong_key_and_a_wrong_recipe_say_what_is_there(monkeypatch, recipe, c
     assert "Did you mean 'steps'" in capsys.readouterr().err
     assert main(["rl", "nowhere/none"]) == 2
     assert "nowhere/none: no such recipe" in capsys.readouterr().err
+
+
+def test_what_the_package_logs_is_shown_once(monkeypatch, recipe, capsys):
+    """Such as the attention kernel in use, however many commands a process runs."""
+
+    def run(config, *, resume):
+        logging.getLogger("pixelreasoner.models").info("attention: exact chunks")
+
+    fake_trainer(monkeypatch, run)
+    main(["rl", str(recipe)])
+    capsys.readouterr()
+    main(["rl", str(recipe)])
+    assert capsys.readouterr().err.count("attention: exact chunks") == 1
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch, recipe):

@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback)
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args == ["--version"]:
         sys.stdout.write(f"pixelreasoner {__version__}\n")
         return 0
+    _show_log()
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
     try:
@@ -60,6 +62,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"Interrupted.{' The same command with --resume goes on.' if resumable else ''}", "yellow")
         return 130
     return 0
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is at that moment: a progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
+def _show_log() -> None:
+    """Show what the package logs, such as the attention kernel in use."""
+    log = logging.getLogger("pixelreasoner")
+    if not log.handlers:
+        log.addHandler(_Stderr())
+        log.setLevel(logging.INFO)
 
 
 def _say(text: str, style: str) -> None:
