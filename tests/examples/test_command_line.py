@@ -13,6 +13,7 @@ from pixelreasoner.cli.main import main
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group, Segment
+from pixelreasoner.evals import run as evaluation
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.vlm import renderer_of
 from pixelreasoner.rewards.terms import TermConfig, score_terms
@@ -32,7 +33,10 @@ def run(command: str, out: Path, *changes: str) -> int:
 
 @pytest.fixture
 def words_given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the example's scorer returns from here on, call by call."""
+    """What the example's scorer gives the model's answers from here on, call by call.
+
+    The check of the tasks' own answers asks the scorer as well; it has tests of its own and is left out here.
+    """
     given: list[float] = []
     words = scorer.words
 
@@ -41,6 +45,8 @@ def words_given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return given[-1]
 
     monkeypatch.setattr(scorer, "words", recorded)
+    for command in (rl, evaluation):
+        monkeypatch.setattr(command, "gold_problems", lambda tasks, scorer: ())
     return given
 
 
