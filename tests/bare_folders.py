@@ -2,7 +2,7 @@
 
 Qwen2.5-VL: a flat config.json (transformers 4.41), weights under the old names in two shards, a text-only
 template in tokenizer_config.json and the one for images in chat_template.json. Qwen3-VL: a nested config
-(4.57). The templates are in words of our own.
+(4.57). The templates are in words of our own unless others are given.
 """
 
 from __future__ import annotations
@@ -38,7 +38,14 @@ TOKENLESS = 2
 """Rows of the vocabulary for each token: half of them have none."""
 
 
-def write_bare_qwen2_5_vl(folder: Path, tokenizer: Any, *, hidden: int = 32) -> None:
+def write_bare_qwen2_5_vl(
+    folder: Path,
+    tokenizer: Any,
+    text_template: str = TEXT_TEMPLATE,
+    template: str = SHOWS_MEDIA,
+    *,
+    hidden: int = 32,
+) -> None:
     """A token is 28x28 pixels; an image is shown with 1 to 64 of them."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -78,7 +85,7 @@ def write_bare_qwen2_5_vl(folder: Path, tokenizer: Any, *, hidden: int = 32) -> 
     _write_json(
         folder,
         config=flat,
-        chat_template={"chat_template": SHOWS_MEDIA},
+        chat_template={"chat_template": template},
         preprocessor_config={
             "min_pixels": 784, "max_pixels": 50176,
             "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
@@ -88,7 +95,7 @@ def write_bare_qwen2_5_vl(folder: Path, tokenizer: Any, *, hidden: int = 32) -> 
         },
     )  # fmt: skip
     _write_generation(folder, tokenizer)
-    _write_tokenizer(folder, tokenizer, TEXT_TEMPLATE)
+    _write_tokenizer(folder, tokenizer, text_template)
 
 
 def write_bare_qwen3_vl(folder: Path, tokenizer: Any, *, template: str) -> None:
