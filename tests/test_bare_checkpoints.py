@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,9 @@ from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import save_image
 from pixelreasoner.core.records import read_trajectories
-from pixelreasoner.core.trajectory import Trajectory, Turn
+from pixelreasoner.core.trajectory import Group, Trajectory, Turn
 from pixelreasoner.env.interaction import Interaction
+from released_files import released_template, released_tokenizer
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -36,14 +36,34 @@ def new_tokenizer(qwen3_folder: Path) -> Callable:
     return lambda: AutoTokenizer.from_pretrained(qwen3_folder)
 
 
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("qwen2_5_vl", False),
+        ("qwen3_vl", False),
+        pytest.param(("qwen2_5_vl", True), marks=pytest.mark.slow),
+        pytest.param(("qwen3_vl", True), marks=pytest.mark.slow),
+    ],
+    ids=lambda param: f"{param[0]}-{'released' if param[1] else 'small'}-vocabulary",
+)
 def bare(request, tmp_path_factory, new_tokenizer, json_template) -> Path:
-    folder = tmp_path_factory.mktemp(f"bare_{request.param}")
-    if request.param == "qwen2_5_vl":
-        write_bare_qwen2_5_vl(folder, new_tokenizer())
+    """A bare release; "released" has the vocabulary and the templates of the release."""
+    family, released = request.param
+    folder = tmp_path_factory.mktemp(f"bare_{family}")
+    tokenizer = released_tokenizer() if released else new_tokenizer()
+    if family == "qwen2_5_vl":
+        templates = [released_template(f"{name}.jinja") for name in ("qwen2_5", family)] if released else []
+        write_bare_qwen2_5_vl(folder, tokenizer, *templates)
     else:
-        write_bare_qwen3_vl(folder, new_tokenizer(), template=json_template)
+        template = released_template(f"{family}.jinja") if released else json_template
+        write_bare_qwen3_vl(folder, tokenizer, template=template)
     return folder
+
+
+def parity(group: Group, scores: Sequence[float]) -> list[float]:
+    """The share of even ids: a reward term under which random weights earn different rewards."""
+    ids = [list(chain.from_iterable(turn.sampled.ids for turn in y.turns)) for y in group]
+    return [sum(i % 2 == 0 for i in row) / len(row) for row in ids]
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,7 @@ def commands(bare: Path, tmp_path_factory, picture) -> Run:
     rl = command(
         "rl", f"model.checkpoint='{sft}'", "steps=1", "tasks_per_step=2", "group_size=2",
         "updates_per_step=1", "interaction.sampling.max_tokens=12", "model.precision='fp32'",
+        "rewards.parity={use='test_bare_checkpoints:parity'}",
     ) / "model"  # fmt: skip
     evaluated = command(
         "eval", f"model.checkpoint='{rl}'", "n=3", "interaction.sampling.max_tokens=40",
@@ -116,7 +137,7 @@ def test_every_first_crop_means_its_region_to_the_model_it_was_written_for(comma
         assert seen.valid
         assert seen.box == turn.observation.box
         assert seen.images == turn.observation.images
-        if turn.trainable:
+        if turn.masked is None:
             assert seen.box.contains(trajectory.task.cue.box)
 
 
@@ -156,24 +177,28 @@ def test_a_saved_checkpoint_keeps_its_processor_file_and_loads_in_transformers(c
     assert not info["mismatched_keys"]
 
 
-def test_tuning_changes_the_weights_it_is_to_change(commands):
+@pytest.mark.parametrize(("start", "end"), [("released", "sft"), ("sft", "rl")])
+def test_training_changes_the_weights_it_is_to_change(commands, start, end):
     """Also: the released weights, under their old names, are those that were loaded."""
     from transformers import AutoModelForImageTextToText
 
+    folders = {"released": commands.folder, **commands.saved}
     before, after = (
-        AutoModelForImageTextToText.from_pretrained(folder, dtype="float32").state_dict()
-        for folder in (commands.folder, commands.saved["sft"])
+        AutoModelForImageTextToText.from_pretrained(folders[name], dtype="float32").state_dict()
+        for name in (start, end)
     )
     assert before.keys() == after.keys()
     changed = {name for name in before if not before[name].equal(after[name])}
-    assert changed
+    assert any("layers" in name for name in changed)
     assert not any(".visual." in name for name in changed)
     assert max(float((before[name] - after[name]).abs().max()) for name in changed) < 1e-3
 
 
-def test_ids_without_a_token_are_never_sampled(commands, new_tokenizer):
+def test_ids_without_a_token_are_never_sampled(commands):
     """Half of the vocabulary's rows have no token; with random weights each would be drawn as often."""
-    n_tokens = len(new_tokenizer())
+    from transformers import AutoTokenizer
+
+    n_tokens = len(AutoTokenizer.from_pretrained(commands.folder))
     config = json.loads((commands.folder / "config.json").read_text())
     assert config.get("text_config", config)["vocab_size"] == 2 * n_tokens
     turns = chain.from_iterable(y.turns for y in (*commands.evaluated, *commands.asked))
@@ -211,75 +236,13 @@ def test_the_template_may_be_a_file_of_its_own(bare, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_genuine_vocabulary(tmp_path):
-    """The vocabulary of Qwen2 as the package dashscope ships it: special tokens at the ids of the release."""
-    package = find_spec("dashscope")  # its file alone is needed: nothing of it is imported
-    if package is None or package.origin is None:
-        pytest.skip("the package dashscope is not installed")
+def test_the_tokens_of_the_release(tmp_path):
     from pixelreasoner.models.vlm import renderer_of
 
-    write_bare_qwen2_5_vl(tmp_path, genuine_tokenizer(Path(package.origin).parent), hidden=16)
+    write_bare_qwen2_5_vl(tmp_path, released_tokenizer(), hidden=16)
     renderer = renderer_of(tmp_path)
     assert renderer.stop_ids == {151643, 151645}
     assert renderer.encode("<tool_call>")[0] == 151657
     text = 'Zoom in.\n<tool_call>\n{"name": "crop_image", "arguments": {"bbox_2d": [20, 40, 160, 224]}}'
     assert renderer.decode(renderer.encode(text)) == text
     assert {151655, 151656, 151665, 303329} <= renderer.forbidden_ids
-
-
-def genuine_tokenizer(package: Path):
-    """The byte-level BPE of `qwen.tiktoken`: merges follow from the ranks of the tokens."""
-    import base64
-
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    (path,) = package.rglob("qwen.tiktoken")
-    rows = (line.split() for line in path.read_bytes().splitlines() if line)
-    ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
-    letters = bytes_to_unicode()
-
-    def letter(token: bytes) -> str:
-        return "".join(letters[b] for b in token)
-
-    merges = []
-    for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
-        parts = [bytes([b]) for b in token]
-        while len(parts) > 2:  # merge by rank, below the token's own, until the two it is made of are left
-            pairs = [(ranks.get(a + b, rank), i) for i, (a, b) in enumerate(pairwise(parts))]
-            lowest, i = min(pairs)
-            assert lowest < rank
-            parts[i : i + 2] = [parts[i] + parts[i + 1]]
-        if len(parts) == 2:
-            merges.append((letter(parts[0]), letter(parts[1])))
-    tok = Tokenizer(models.BPE({letter(t): rank for t, rank in ranks.items()}, merges))
-    tok.normalizer = normalizers.NFC()
-    pattern = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    tok.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tok.decoder = decoders.ByteLevel()
-    special = (
-        "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
-        "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>",
-        "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
-    )  # fmt: skip
-    plain = (
-        "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
-        "<|repo_name|>", "<|file_sep|>",
-    )  # fmt: skip
-    tok.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
-    tok.add_tokens([AddedToken(t, special=False, normalized=False) for t in plain])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tok,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        clean_up_tokenization_spaces=False,
-    )

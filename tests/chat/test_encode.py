@@ -85,10 +85,17 @@ def test_encoding_the_texts_of_a_rollout_gives_its_segments(
 def test_the_loss_mask_covers_the_learned_messages():
     trajectory = without_tokens(played([crop((0, 0, 8, 8), 1), crop((4, 4, 16, 16), 1)], Limits()))
     wrong, right, last = trajectory.turns
-    trajectory = replace(trajectory, turns=(replace(wrong, trainable=False), right, last))
+    masked = wrong.text.index("<tool_call>"), len(wrong.text)
+    trajectory = replace(trajectory, turns=(replace(wrong, masked=masked), right, last))
     encoded = encode_trajectory(trajectory, RENDERER, TOOLBOX.schemas)
     ids = np.concatenate([segment.ids for segment in encoded.segments])
-    assert ids[loss_mask(encoded)].tolist() == [*right.text.encode(), STOP, *ANSWER.encode(), STOP]
+    assert ids[loss_mask(encoded)].tolist() == [
+        *wrong.text[: masked[0]].encode(),
+        *right.text.encode(),
+        STOP,
+        *ANSWER.encode(),
+        STOP,
+    ]
 
 
 def test_tokens_are_written_once():

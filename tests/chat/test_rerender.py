@@ -141,15 +141,27 @@ class TestTexts:
         old = carried_out(RELATIVE, task, crop_call([0, 0, 2000, 500]), crop_call([500, 0, 1000, 1000]))
         assert [turn.observation.valid for turn in old.turns[:2]] == [False, True]
         failed, right, _ = rewrite_texts(old, PIXELS, HERMES).turns
-        assert failed == replace(old.turns[0], trainable=False)
-        assert right.trainable
+        assert failed == replace(old.turns[0], masked=(0, len(old.turns[0].text)))
+        assert right.masked is None
         same = rewrite_texts(old, RELATIVE, HERMES)
         assert same == old
 
     def test_a_call_that_was_not_carried_out_likewise(self, task):
         call = crop_call([0, 0, 500, 500])
         old = Trajectory(task, (Turn(message(call), call),), StopReason.TURN_LIMIT, coordinates="relative")
-        assert rewrite_texts(old, PIXELS, HERMES).turns == (Turn(message(call), call, trainable=False),)
+        masked = (0, len(message(call)))
+        assert rewrite_texts(old, PIXELS, HERMES).turns == (Turn(message(call), call, masked=masked),)
+
+    @pytest.mark.parametrize("start", [0, None], ids=["message", "operation"])
+    def test_what_is_masked_stays_masked(self, task, start):
+        """The whole message, or the call, which is longer or shorter in other coordinates."""
+        old = carried_out(RELATIVE, task, crop_call([0, 0, 1000, 500]))
+        wrong, last = old.turns
+        start = wrong.text.index("<tool_call>") if start is None else start
+        old = replace(old, turns=(replace(wrong, masked=(start, len(wrong.text))), last))
+        new, _ = rewrite_texts(old, PIXELS, HERMES).turns
+        assert new.text != wrong.text
+        assert new.masked == (start, len(new.text))
 
     def test_other_operations_keep_their_words(self, task):
         call = ToolCall("mirror", {"target_image": 1})

@@ -61,7 +61,7 @@ def a_trajectory(identity: str = "t1") -> Trajectory:
                 crop,
                 sampled,
                 Segment((9, 8), media=(PICTURES[1],)),
-                trainable=False,
+                masked=(2, 5),
             ),
             Turn("Again.", ToolCall("crop_image"), failed),
             Turn("It is K.", sampled=Segment((4,), logprobs=(0.0,))),
@@ -97,7 +97,8 @@ def tuples(of: st.SearchStrategy, max_size: int = 3) -> st.SearchStrategy[tuple]
     return st.lists(of, max_size=max_size).map(tuple)
 
 
-segments = st.builds(Segment, tuples(st.integers(0, 200_000)), tuples(media), tuples(floats))
+spans = st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9))
+segments = st.builds(Segment, tuples(st.integers(0, 200_000)), tuples(media), tuples(floats), masked=spans)
 observations = st.builds(
     Observation, texts, tuples(pictures), st.booleans(), st.none() | boxes, indices, st.integers(1, 9)
 )
@@ -109,7 +110,7 @@ turns = st.builds(
     st.none() | observations,
     st.none() | segments,
     st.none() | segments,
-    st.booleans(),
+    spans,
 )
 cues = st.builds(Cue, st.none() | boxes, indices, st.integers(1, 3))
 tasks = st.builds(
@@ -178,7 +179,7 @@ def test_infinite_and_undefined_scores_survive():
 def test_a_line_holds_only_what_is_not_the_default():
     task = Task(id="t", question="?", media=(PICTURES[0],), answers=())
     assert task_to_json(task) == {
-        "schema": "pixelreasoner.task/2",
+        "schema": "pixelreasoner.task/3",
         "id": "t",
         "question": "?",
         "media": [PICTURES[0].digest],
@@ -304,6 +305,7 @@ def edited(path: Path, **changes: object) -> Path:
         ({"prompt": {"ids": [], "media": ["../../etc/passwd"]}}, "not the digest"),
         ({"prompt": {"ids": [], "media": ["0" * 32]}}, r"0\.png does not exist"),
         ({"task": []}, "trajectory.task: list where dict"),
+        ({"prompt": {"ids": [], "masked": [1]}}, "masked: 1 values where 2 are needed"),
     ],
 )
 def test_what_is_wrong_in_a_line_is_said(tmp_path: Path, changes: dict, message: str):
@@ -314,18 +316,19 @@ def test_what_is_wrong_in_a_line_is_said(tmp_path: Path, changes: dict, message:
     assert str(e.value).startswith(f"{path}, line 1: ")
 
 
-def test_records_of_the_first_schema_are_read():
-    """It called `trainable` `learn`, and kept one weight version for all turns."""
+@pytest.mark.parametrize(("version", "learned"), [(1, "learn"), (2, "trainable")])
+def test_records_of_earlier_schemas_are_read(version: int, learned: str):
+    """They masked whole messages; the first kept one weight version for all turns."""
     old = {
-        "schema": "pixelreasoner.trajectory/1",
+        "schema": f"pixelreasoner.trajectory/{version}",
         "task": {"id": "t", "question": "?", "media": [], "answers": []},
-        "turns": [{"text": "a", "sampled": {"ids": [1]}, "learn": False}, {"text": "b"}],
+        "turns": [{"text": "ab", "sampled": {"ids": [1]}, learned: False}, {"text": "b"}],
         "stop": "answer",
         "weight_version": 3,
     }
     first, second = trajectory_from_json(old, BY_DIGEST.__getitem__).turns
-    assert (first.trainable, first.weight_version) == (False, 3)
-    assert (second.trainable, second.weight_version) == (True, 0)
+    assert (first.masked, first.sampled.masked, first.weight_version) == ((0, 2), (0, 1), 3)
+    assert (second.masked, second.weight_version) == (None, 0)
 
 
 @pytest.mark.parametrize("line", [b"{\n", b"\xff\xfe\n", b"[1]\n", b"7\n", b"null\n"])
@@ -337,7 +340,7 @@ def test_lines_that_are_no_records_are_told(tmp_path: Path, line: bytes):
 
 def test_tasks_are_not_trajectories(tmp_path: Path):
     write_tasks(tmp_path / "a.jsonl", [a_trajectory().task])
-    with pytest.raises(RecordError, match=r"pixelreasoner\.task/2.*pixelreasoner\.trajectory/2"):
+    with pytest.raises(RecordError, match=r"pixelreasoner\.task/3.*pixelreasoner\.trajectory/3"):
         list(read_trajectories(tmp_path / "a.jsonl"))
 
 

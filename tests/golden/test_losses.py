@@ -7,6 +7,7 @@ embedded model's weights, the layout of a conversation, the loss, the optimiser.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,12 @@ def turn(data: dict[str, Any]) -> Turn:
     observed = data["observed"]
     return Turn(
         text="",
-        sampled=segment(data["sampled"], tuple(data.get("logprobs", ()))),
+        sampled=replace(
+            segment(data["sampled"], tuple(data.get("logprobs", ()))),
+            masked=None if data["trainable"] else (0, len(data["sampled"]["ids"])),
+        ),
         observation=None if observed is None else Observation(""),
         observed=None if observed is None else segment(observed),
-        trainable=data["trainable"],
     )
 
 

@@ -1,4 +1,4 @@
-"""The loss mask covers exactly the sampled tokens of trainable turns."""
+"""The loss mask covers exactly the sampled tokens that are not masked."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ import pytest
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
+from pixelreasoner.core.trajectory import Observation, Segment, Span, StopReason, Trajectory, Turn
 from pixelreasoner.objectives.loss_mask import behavior_logprobs, loss_mask
 
 PICTURE = Picture(np.zeros((2, 2, 3), np.uint8))
 TASK = Task("t", "Q?", (PICTURE,), ("A",))
 
 
-def turn(*ids: int, observed: tuple[int, ...] | None = None, trainable: bool = True) -> Turn:
+def turn(*ids: int, observed: tuple[int, ...] | None = None, masked: Span | None = None) -> Turn:
     logprobs = tuple(-i / 10 for i in ids)
     return Turn(
         "words",
-        sampled=Segment(ids, logprobs=logprobs),
+        sampled=Segment(ids, logprobs=logprobs, masked=masked),
         observation=None if observed is None else Observation("ok"),
         observed=None if observed is None else Segment(observed, media=(PICTURE,)),
-        trainable=trainable,
     )
 
 
 EXAMPLE = Trajectory(
     TASK,
-    (turn(1, 2, 3, observed=(90, 91), trainable=False), turn(4, 5, observed=(92,)), turn(6, 7)),
+    (turn(1, 2, 3, observed=(90, 91), masked=(1, 3)), turn(4, 5, observed=(92,)), turn(6, 7)),
     StopReason.ANSWER,
     "A",
     prompt=Segment((80, 81, 82), media=(PICTURE,)),
@@ -38,17 +37,17 @@ EXAMPLE = Trajectory(
 
 
 def test_mask_of_the_example():
-    # prompt 80 81 82 | 1 2 3 wrong | 90 91 | 4 5 | 92 | 6 7
-    assert loss_mask(EXAMPLE).astype(int).tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 1]
+    # prompt 80 81 82 | 1, 2 3 wrong | 90 91 | 4 5 | 92 | 6 7
+    assert loss_mask(EXAMPLE).astype(int).tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1, 1]
 
 
 def test_mask_is_aligned_with_the_segments():
     ids = [i for segment in EXAMPLE.segments for i in segment.ids]
-    assert np.array(ids)[loss_mask(EXAMPLE)].tolist() == [4, 5, 6, 7]
+    assert np.array(ids)[loss_mask(EXAMPLE)].tolist() == [1, 4, 5, 6, 7]
 
 
 def test_behavior_logprobs_are_those_of_the_loss_tokens_in_order():
-    np.testing.assert_allclose(behavior_logprobs(EXAMPLE), [-0.4, -0.5, -0.6, -0.7], rtol=1e-6)
+    np.testing.assert_allclose(behavior_logprobs(EXAMPLE), [-0.1, -0.4, -0.5, -0.6, -0.7], rtol=1e-6)
     assert behavior_logprobs(EXAMPLE).dtype == np.float32
 
 
@@ -64,8 +63,8 @@ def test_logprobs_that_were_not_recorded_are_an_error():
         behavior_logprobs(written)
 
 
-def test_nobody_asks_for_the_logprobs_of_a_turn_that_is_not_trainable():
-    untrained = replace(EXAMPLE.turns[0], sampled=Segment((1, 2, 3)))
+def test_nobody_asks_for_the_logprobs_of_a_message_that_is_masked():
+    untrained = replace(EXAMPLE.turns[0], sampled=Segment((1, 2, 3), masked=(0, 3)))
     found = behavior_logprobs(replace(EXAMPLE, turns=(untrained, *EXAMPLE.turns[1:])))
     assert len(found) == 4
 

@@ -26,9 +26,12 @@ def block(key: str, height: int = 1, width: int = 2, time_step: float = 1.0) -> 
 
 
 def trajectory(prompt, own, loss, logprobs: bool = True) -> Trajectory:
-    """Recorded tokens of a prompt and of what follows, each a turn of its own; `loss` marks the trainable."""
+    """Recorded tokens of a prompt and of what follows, each a turn of its own; `loss` marks the learned."""
     turns = tuple(
-        Turn("", sampled=Segment((token,), logprobs=(-token / 10,) * logprobs), trainable=bool(learned))
+        Turn(
+            "",
+            sampled=Segment((token,), logprobs=(-token / 10,) * logprobs, masked=None if learned else (0, 1)),
+        )
         for token, learned in zip(own, loss, strict=True)
     )
     return Trajectory(Task("t", "", (), ()), turns, StopReason.ANSWER, prompt=Segment(tuple(prompt)))

@@ -11,7 +11,7 @@ import pytest
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.chat.hermes import HERMES
-from pixelreasoner.chat.plain import STOP, PlainRenderer
+from pixelreasoner.chat.plain import PlainRenderer
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.inspection import inspected_regions
 from pixelreasoner.core.media import Picture
@@ -19,10 +19,12 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory
 from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.vlm import renderer_of
 from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.ops.build import PAPER
 from pixelreasoner.rewards.scorers import exact
-from pixelreasoner.synth.compose import compose, verify
+from pixelreasoner.synth.compose import ErrorMask, compose, verify
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import Tools, outline
 from pixelreasoner.synth.regions import SynthesisError
@@ -38,7 +40,7 @@ IMAGE_TEMPLATES = (T.SINGLE_PASS, T.RECROP_ONCE, T.RECROP_TWICE, T.FURTHER_ZOOM)
 def write(task: Task, template: Template, tools: Tools, seed: int = 0) -> Trajectory:
     done = outline(task, template, tools, np.random.default_rng([seed, 0]))
     texts = asyncio.run(OracleTeacher().write(done, np.random.default_rng([seed, 1])))
-    return compose(done, texts, HERMES, tools.vision.coordinates)
+    return compose(done, texts, HERMES, tools.vision.coordinates, mask="operation")
 
 
 def written(tools: Tools, kind: str, template: Template, index: int = 0, *, needs: bool = True) -> Trajectory:
@@ -73,10 +75,55 @@ def test_templates_of_pictures(
     for index in range(4):
         trajectory = written(tools, kind, template, index)
         assert coverages(trajectory) == shows
-        assert [turn.trainable for turn in trajectory.turns] == learned
+        assert [turn.masked is None for turn in trajectory.turns] == learned
         assert trajectory.answer == trajectory.task.answers[0]
         assert (trajectory.source, trajectory.stop) == (template.value, StopReason.ANSWER)
         assert faults(trajectory) == []
+
+
+SAID = ("It is small.\nI look.", "It is not here.\nAgain.", "Nor here.\nAgain.")
+"""The words before each operation."""
+LEARNED = {
+    T.TEXT_ONLY: ["A. \\boxed{A}."],
+    T.SINGLE_PASS: ["It is small.\nI look.\nCALL.", "A. \\boxed{A}."],
+    T.RECROP_ONCE: ["It is small.\nI look.\n", "It is not here.\nAgain.\nCALL.", "A. \\boxed{A}."],
+    T.RECROP_TWICE: [
+        "It is small.\nI look.\n", "It is not here.\nAgain.\n", "Nor here.\nAgain.\nCALL.", "A. \\boxed{A}.",
+    ],
+    T.FURTHER_ZOOM: ["It is small.\nI look.\n", "It is not here.\nAgain.\nCALL.", "A. \\boxed{A}."],
+    T.RESELECT: ["It is small.\nI look.\n", "It is not here.\nAgain.\nCALL.", "A. \\boxed{A}."],
+}  # fmt: skip
+"""By hand: what each message of a template teaches. CALL is its operation, a last dot the stop token."""
+RENDERERS = {"bytes": PlainRenderer(), "nano": renderer_of(checkpoint_folder("nano"))}
+
+
+@pytest.mark.parametrize("template", T)
+@pytest.mark.parametrize("mask", ["operation", "message"])
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_the_mask_token_by_token(tools: Tools, template: Template, mask: ErrorMask, renderer: str):
+    words = RENDERERS[renderer]
+    kind = "clip" if template is T.RESELECT else "attribute"
+    done = outline(
+        WORLD.task("train", kind, 0, needs_operation=True), template, tools, np.random.default_rng(0)
+    )
+    texts = TrajectoryTexts(SAID[: len(done.steps)], "A. \\boxed{A}")
+    encoded = encode_trajectory(compose(done, texts, HERMES, "", mask=mask), words, ())
+    assert encoded.prompt is not None
+    expected = [False] * len(encoded.prompt.ids)
+    for turn, learned in zip(encoded.turns, LEARNED[template], strict=True):
+        assert turn.sampled is not None
+        call = "" if turn.call is None else HERMES.format(turn.call)
+        text = learned.replace("CALL", call)
+        is_wrong = not learned.endswith(".")
+        assert (text if not is_wrong else text + call + ".") == turn.text + "."
+        n_learned = len(words.encode(text)) - 1 if is_wrong else len(turn.sampled.ids)
+        if is_wrong:
+            assert turn.sampled.ids[:n_learned] == words.encode(text)[:-1]
+        if is_wrong and mask == "message":
+            n_learned = 0
+        expected += [i < n_learned for i in range(len(turn.sampled.ids))]
+        expected += [False] * len(turn.observed.ids if turn.observed is not None else ())
+    assert loss_mask(encoded).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -153,15 +200,6 @@ def test_a_direct_answer_is_the_sentence_of_an_answer_after_an_operation(tools: 
     assert looked.turns[-1].text.startswith(looked.task.subject.capitalize() + " reads ")
 
 
-def test_only_right_operations_and_text_are_learned(tools: Tools):
-    renderer = PlainRenderer()
-    trajectory = replace(written(tools, "count", T.RECROP_TWICE), coordinates="")
-    encoded = encode_trajectory(trajectory, renderer, tools.toolbox.schemas)
-    ids = np.concatenate([segment.ids for segment in encoded.segments])
-    right, last = trajectory.turns[2:]
-    assert ids[loss_mask(encoded)].tolist() == [*right.text.encode(), STOP, *last.text.encode(), STOP]
-
-
 def test_the_generator_fixes_everything(tools: Tools):
     assert written(tools, "count", T.RECROP_ONCE, 3) == written(tools, "count", T.RECROP_ONCE, 3)
 
@@ -174,13 +212,13 @@ def test_verify_finds_faults(tools: Tools):
         "not the reference": replace(good, answer="?"),
         "not the answer": replace(good, turns=(wrong, right, replace(last, text="It reads ?."))),
         "1 operations instead of 2": replace(good, turns=(right, last)),
-        "operation 1 is learned": replace(good, turns=(replace(wrong, trainable=True), right, last)),
-        "operation 2 is not learned": replace(good, turns=(wrong, replace(right, trainable=False), last)),
+        "operation 1 is learned": replace(good, turns=(replace(wrong, masked=None), right, last)),
+        "operation 2 is not learned": replace(good, turns=(wrong, replace(right, masked=wrong.masked), last)),
         "operation 1 shows some of the cue": replace(
-            good, turns=(replace(right, trainable=False), right, last)
+            good, turns=(replace(right, masked=wrong.masked), right, last)
         ),
         "operation 2 does not show the whole cue": replace(
-            good, turns=(wrong, replace(wrong, trainable=True), last)
+            good, turns=(wrong, replace(wrong, masked=None), last)
         ),
         "operation 2 is not the one the message asks for": replace(
             good, turns=(wrong, replace(right, call=ToolCall("crop_image")), last)
@@ -189,7 +227,7 @@ def test_verify_finds_faults(tools: Tools):
             good, turns=(wrong, replace(right, observation=replace(right.observation, valid=False)), last)
         ),
         "hardly larger": replace(
-            good, source="further_zoom", turns=(replace(right, trainable=False), right, last)
+            good, source="further_zoom", turns=(replace(right, masked=wrong.masked), right, last)
         ),
     }  # fmt: skip
     for message, faulty in found.items():
@@ -217,7 +255,7 @@ def test_a_teacher_that_writes_too_little_is_told(tools: Tools):
         WORLD.task("train", "count", 0, needs_operation=True), T.RECROP_ONCE, tools, np.random.default_rng(0)
     )
     with pytest.raises(SynthesisError, match="wrote 1 texts for 2 operations"):
-        compose(done, TrajectoryTexts(("one",), "end"), HERMES, "relative")
+        compose(done, TrajectoryTexts(("one",), "end"), HERMES, "relative", mask="operation")
 
 
 def test_both_operations_are_needed(tools: Tools):

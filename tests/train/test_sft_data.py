@@ -19,7 +19,7 @@ from pixelreasoner.train.sft_data import SftData
 @pytest.fixture
 def trajectories(picture) -> list[Trajectory]:
     """Words of a teacher, without tokens; the second one crops, and its crop was deliberately wrong."""
-    crop = Turn("Closer.", observation=Observation("Image 2:", (picture(16, 24),)), trainable=False)
+    crop = Turn("Closer.", observation=Observation("Image 2:", (picture(16, 24),)), masked=(0, 3))
     return [
         Trajectory(Task("a", "Which?", (picture(40, 24),), ("K",)), (Turn("It is K."),), StopReason.ANSWER),
         Trajectory(

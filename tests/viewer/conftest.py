@@ -30,7 +30,7 @@ def zoomed() -> Trajectory:
             "Again.",
             ToolCall("crop_image", {}),
             Observation("there is no image 9", valid=False),
-            trainable=False,
+            masked=(5, 9),
         ),
         Turn(
             "Closer.",

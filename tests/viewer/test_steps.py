@@ -50,7 +50,7 @@ def test_selected_frames_and_cue_frames_are_marked(clip: Trajectory):
 def test_a_turn_has_the_status_of_its_call(zoomed: Trajectory):
     turns = view(zoomed).turns
     assert [t.status for t in turns] == ["valid", "invalid", "valid", "none"]
-    assert [t.trainable for t in turns] == [True, False, True, True]
+    assert [bool(t.masked) for t in turns] == [False, True, False, False]
     assert turns[0].text == "Too small <to read>."
 
 

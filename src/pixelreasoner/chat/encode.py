@@ -60,4 +60,5 @@ def check_written_for(trajectory: Trajectory, renderer: Renderer) -> None:
 def _encode(turn: Turn, renderer: Renderer, *, read: bool) -> Turn:
     """One turn with its tokens; those of its observation only when the model went on to read it."""
     observed = renderer.observation(turn.observation) if read and turn.observation is not None else None
-    return replace(turn, sampled=Segment(renderer.encode(turn.text)), observed=observed)
+    masked = None if turn.masked is None else renderer.tokens_of(turn.text, turn.masked)
+    return replace(turn, sampled=Segment(renderer.encode(turn.text), masked=masked), observed=observed)

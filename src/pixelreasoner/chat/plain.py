@@ -24,7 +24,7 @@ from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Media, Video
 from pixelreasoner.core.messages import Message, Parsed
-from pixelreasoner.core.trajectory import Observation, Segment
+from pixelreasoner.core.trajectory import Observation, Segment, Span
 
 STOP, IMAGE, VIDEO, SYSTEM, USER, ASSISTANT = range(256, 262)
 VOCABULARY_SIZE = 262
@@ -81,6 +81,10 @@ class PlainRenderer:
 
     def encode(self, text: str) -> tuple[int, ...]:
         return (*_bytes(text), STOP)
+
+    def tokens_of(self, text: str, characters: Span) -> Span:
+        start, end = (len(_bytes(text[:at])) for at in characters)
+        return start, end + (characters[1] == len(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(i for i in ids if i < 256).decode("utf-8", errors="replace")

@@ -29,7 +29,7 @@ from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.messages import Message, Parsed
-from pixelreasoner.core.trajectory import Observation, Segment
+from pixelreasoner.core.trajectory import Observation, Segment, Span
 
 START, END, STOP = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
@@ -248,6 +248,9 @@ class QwenVLRenderer:
 
     def encode(self, text: str) -> tuple[int, ...]:
         return self.codec.encode([text, self._end_id])
+
+    def tokens_of(self, text: str, characters: Span) -> Span:
+        return self.codec.tokens_of(text, characters)
 
     # Reading
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.messages import Message, Parsed
-from pixelreasoner.core.trajectory import Observation, Segment
+from pixelreasoner.core.trajectory import Observation, Segment, Span
 
 ToolSchema = Mapping[str, Any]
 """A function description in the OpenAI form: {"type": "function", "function": {...}}."""
@@ -40,6 +40,13 @@ class Renderer(Protocol):
 
     def encode(self, text: str) -> tuple[int, ...]:
         """A model message written by a teacher, as tokens ending with the stop token."""
+        ...
+
+    def tokens_of(self, text: str, characters: Span) -> Span:
+        """Which tokens of a message, as `encode` gives them, hold any of the given characters of its text.
+
+        The stop token goes with the last character.
+        """
         ...
 
     def decode(self, ids: Sequence[int]) -> str:

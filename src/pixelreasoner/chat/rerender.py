@@ -18,7 +18,7 @@ from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.messages import ToolCall
-from pixelreasoner.core.trajectory import Trajectory, Turn
+from pixelreasoner.core.trajectory import Span, Trajectory, Turn
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 
 BOX_ARGUMENT = "bbox_2d"
@@ -51,7 +51,7 @@ def rewrite_texts(trajectory: Trajectory, vision: VisionSpec, syntax: CallSyntax
 
     Boxes are rounded outward. A message without a call stays as it is, and so does one whose call already
     reads the same. A box that showed nothing (its call failed, or was not carried out) has no region on
-    record: where the coordinates change, its message stays as it is and is no longer trainable. Boxes in
+    record: where the coordinates change, its message stays as it is and is masked. Boxes in
     other words of a message are not found.
 
     Raises:
@@ -96,17 +96,32 @@ def _rewrite(turn: Turn, unit: Unit | None, context: ImageContext, syntax: CallS
     call, seen = turn.call, turn.observation
     if call is None:
         # What cannot be read as a call was meant for one, in numbers of the old model.
-        return turn if unit is None or seen is None else replace(turn, trainable=False)
+        return turn if unit is None or seen is None else replace(turn, masked=_whole(turn.text))
     if unit is not None and BOX_ARGUMENT in call.arguments:
         if seen is None or not seen.valid or seen.box is None:
-            return replace(turn, trainable=False)
+            return replace(turn, masked=_whole(turn.text))
         if not 1 <= seen.source <= len(context.images):
             raise RecordError(f"it crops image {seen.source}, and there are {len(context.images)}")
         numbers = written_box(seen.box, context.images[seen.source - 1], unit)
         call = replace(call, arguments={**call.arguments, BOX_ARGUMENT: numbers})
     if syntax.parse(turn.text).call == call:
         return turn
-    return replace(turn, text=_with_call(turn, call, syntax), call=call)
+    text = _with_call(turn, call, syntax)
+    if turn.masked is None:
+        return replace(turn, text=text, call=call)
+    masked = _whole(text) if turn.masked == _whole(turn.text) else call_span(text, call, syntax)
+    return replace(turn, text=text, call=call, masked=masked)
+
+
+def call_span(text: str, call: ToolCall, syntax: CallSyntax) -> Span:
+    """Where the operation stands in a message that was written with it, in characters."""
+    written = syntax.format(call)
+    start = text.index(written)
+    return start, start + len(written)
+
+
+def _whole(text: str) -> Span:
+    return 0, len(text)
 
 
 def _with_call(turn: Turn, call: ToolCall, syntax: CallSyntax) -> str:

@@ -13,6 +13,7 @@ from itertools import chain, groupby
 from typing import Any
 
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.core.trajectory import Span
 
 Piece = str | int
 """Words, or the id of a control token."""
@@ -69,15 +70,37 @@ class TextCodec:
     def _words(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        # A lone surrogate (half a character, as broken JSON may hold) has no bytes to tokenise.
-        valid = [text.encode(errors="replace").decode() for text in texts]
         return self._tokenizer(
-            valid, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+            [_valid(text) for text in texts],
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
         )["input_ids"]
+
+    def tokens_of(self, text: str, characters: Span) -> Span:
+        """The tokens of a message that hold any of the given characters of `text`.
+
+        The end of the message, a token of its own after `text`, goes with the last character.
+        """
+        first, end = characters
+        encoded = self._tokenizer(
+            _valid(text), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        )
+        offsets: list[Span] = encoded["offset_mapping"]
+        held = [i for i, (a, b) in enumerate(offsets) if a < end and b > first]
+        if end == len(text):
+            held.append(len(offsets))
+        assert held, f"no token holds the characters {characters}"
+        return held[0], held[-1] + 1
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, control tokens included."""
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _valid(text: str) -> str:
+    """A lone surrogate (half a character, as broken JSON may hold) has no bytes to tokenise."""
+    return text.encode(errors="replace").decode()
 
 
 class Slots:

@@ -35,7 +35,7 @@ from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Rises when a line written before could no longer be read; a new field with a default does not count."""
 
 _NAMES: Mapping[type, str] = {Trajectory: "pixelreasoner.trajectory", Task: "pixelreasoner.task"}
@@ -257,7 +257,7 @@ def _from_json(data: object, kind: type[Record], get_picture: GetPicture) -> Rec
         raise RecordError("a record is a JSON object")
     body = dict(cast(Mapping[str, Any], data))
     schema, expected = body.pop("schema", None), f"{_NAMES[kind]}/{SCHEMA_VERSION}"
-    if schema == f"{_NAMES[kind]}/1":
+    if schema in {f"{_NAMES[kind]}/{version}" for version in range(1, SCHEMA_VERSION)}:
         body, schema = _upgrade(body), expected
     if schema != expected:
         raise RecordError(
@@ -268,13 +268,19 @@ def _from_json(data: object, kind: type[Record], get_picture: GetPicture) -> Rec
 
 
 def _upgrade(body: dict[str, Any]) -> dict[str, Any]:
-    """A record of schema 1 in today's names: it called `trainable` `learn`, and had one weight version."""
+    """A record of schema 1 or 2 in today's fields.
+
+    1 had one weight version for all turns. Both masked whole messages: `learn` or `trainable` false.
+    """
     version = body.pop("weight_version", None)
     for turn in body.get("turns", ()):
         if isinstance(turn, dict):
             fields_of = cast(dict[str, Any], turn)
-            if "learn" in fields_of:
-                fields_of["trainable"] = fields_of.pop("learn")
+            learned = fields_of.pop("learn", True) and fields_of.pop("trainable", True)
+            if learned is False:
+                fields_of["masked"] = [0, len(fields_of.get("text", ""))]
+                if sampled := fields_of.get("sampled"):
+                    sampled["masked"] = [0, len(sampled["ids"])]
             if version is not None and "sampled" in fields_of:
                 fields_of["weight_version"] = version
     return body
@@ -317,7 +323,7 @@ def _decode(hint: Any, value: Any, get_picture: GetPicture, place: str) -> Any:
     if is_dataclass(hint):
         return _decode_dataclass(cast(type[Any], hint), value, get_picture, place)
     if origin is tuple:
-        return _decode_tuple(arguments[0], value, get_picture, place)
+        return _decode_tuple(arguments, value, get_picture, place)
     if origin is Mapping:
         items = cast(dict[str, Any], _checked(value, dict, place)).items()
         return {key: _decode(arguments[1], item, get_picture, f"{place}.{key}") for key, item in items}
@@ -348,8 +354,12 @@ def _decode_dataclass(kind: type[Any], value: Any, get_picture: GetPicture, plac
     return kind(**{k: _decode(hints[k], v, get_picture, f"{place}.{k}") for k, v in data.items()})
 
 
-def _decode_tuple(item: Any, value: Any, get_picture: GetPicture, place: str) -> tuple[Any, ...]:
-    values = cast(list[Any], _checked(value, list, place))
+def _decode_tuple(
+    arguments: tuple[Any, ...], value: Any, get_picture: GetPicture, place: str
+) -> tuple[Any, ...]:
+    item, values = arguments[0], cast(list[Any], _checked(value, list, place))
+    if arguments[-1] is not Ellipsis and len(values) != len(arguments):
+        raise RecordError(f"{place}: {len(values)} values where {len(arguments)} are needed")
     # Token ids and log-probabilities are most of a record; one look at their types is enough.
     if item in (int, float, str) and {type(v) for v in values} <= {item}:
         return tuple(values)

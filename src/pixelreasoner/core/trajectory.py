@@ -8,7 +8,7 @@ segments; what a person wants to read is in each turn's `text`, `call` and `obse
 Example: one zoom, then the answer::
 
     prompt    <system> <user: image 1, question>                     never learned
-    turn 1    sampled:  "The sign is tiny. <tool_call>...</tool_call>"  learned
+    turn 1    sampled:  "The sign is tiny. <tool_call>...</tool_call>"  learned, a wrong call masked
               observed: <user: "Image 2:" image 2>                    never learned
     turn 2    sampled:  "It reads K. \\boxed{K}"                       learned
 """
@@ -38,6 +38,10 @@ class StopReason(StrEnum):
     """More images came back than the conversation may hold."""
 
 
+Span = tuple[int, int]
+"""[start, end)."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """A run of tokens from one source, with the media its placeholders stand for.
@@ -54,6 +58,8 @@ class Segment:
     crops: tuple[int, ...] = ()
     """In a prompt that holds earlier turns: the places in `media` of what operations returned, which is shown
     within a budget of its own. All media of a segment after the prompt are of this kind."""
+    masked: Span | None = None
+    """The tokens of a message that are never learned, those of `Turn.masked`: a span of `ids`."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class Turn:
     """The message's tokens, ending with the stop token; None until a renderer has written them."""
     observed: Segment | None = None
     """The tokens that carry the observation and open the next model message."""
-    trainable: bool = True
-    """False for a deliberately wrong operation in a synthesised trajectory: kept in view, never imitated."""
+    masked: Span | None = None
+    """Where in `text` a deliberately wrong operation stands, in characters: kept in view, never imitated."""
     weight_version: int = 0
     """Which update of the policy sampled the message."""
 

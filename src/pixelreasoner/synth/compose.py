@@ -1,14 +1,16 @@
 """From an outline and a teacher's words to a trajectory, and the check that it is what its template says.
 
-A wrong operation is kept in view and never learned (`Turn.trainable`); what is said after it, the correction,
-is. For `recrop_once`::
+A wrong operation is kept in view and never learned (`Turn.masked`); the words before it, and what is said
+after it, the correction, are. For `recrop_once`, what is learned::
 
-    turn 1   "The red card is too small to read. Zoom in on the red card." + a crop elsewhere   not learned
-    turn 2   "The red card is not here. Look again. Zoom in on the red card." + a crop on it    learned
-    turn 3   "It reads K. \\boxed{K}"                                                           learned
+    turn 1   "The red card is too small to read. Zoom in on the red card."     not the crop elsewhere
+    turn 2   "The red card is not here. Look again. Zoom in on the red card." + the crop on it
+    turn 3   "It reads K. \\boxed{K}"
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pixelreasoner.chat.families import CallSyntax
 from pixelreasoner.chat.hermes import last_boxed
@@ -17,16 +19,28 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory, Turn
 from pixelreasoner.rewards.scorers import Scorer
 from pixelreasoner.synth.mix import Template
-from pixelreasoner.synth.outline import MOVES, Move, Outline
+from pixelreasoner.synth.outline import MOVES, Move, Outline, Step
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.teacher import TrajectoryTexts
 
+ErrorMask = Literal["operation", "message"]
+"""What is not learned of a message with a deliberately wrong operation: the call (the paper's), or all of it
+(an ablation)."""
 FAR_LARGER = 2.0
 """A crop counts as too large when its area is at least this many times that of the crop on the cue."""
 
 
-def compose(outline: Outline, texts: TrajectoryTexts, syntax: CallSyntax, coordinates: str) -> Trajectory:
+def compose(
+    outline: Outline, texts: TrajectoryTexts, syntax: CallSyntax, coordinates: str, *, mask: ErrorMask
+) -> Trajectory:
     """The trajectory of an outline in a teacher's words, without tokens (`chat.encode` writes them).
+
+    Args:
+        outline: what is done.
+        texts: what is said.
+        syntax: how the model writes calls.
+        coordinates: what the numbers of a box mean.
+        mask: what of a message with a wrong operation is not learned.
 
     Raises:
         SynthesisError: there are not as many texts as operations.
@@ -37,13 +51,7 @@ def compose(outline: Outline, texts: TrajectoryTexts, syntax: CallSyntax, coordi
             f"{len(outline.steps)} operations; it has to write one for each"
         )
     turns = [
-        Turn(
-            f"{words}\n{syntax.format(step.call)}",
-            step.call,
-            step.observation,
-            trainable=step.move is Move.RIGHT,
-        )
-        for words, step in zip(texts.before, outline.steps, strict=True)
+        _turn(words, step, syntax, mask) for words, step in zip(texts.before, outline.steps, strict=True)
     ]
     return Trajectory(
         task=outline.task,
@@ -53,6 +61,13 @@ def compose(outline: Outline, texts: TrajectoryTexts, syntax: CallSyntax, coordi
         source=outline.template.value,
         coordinates=coordinates,
     )
+
+
+def _turn(words: str, step: Step, syntax: CallSyntax, mask: ErrorMask) -> Turn:
+    text = f"{words}\n{syntax.format(step.call)}"
+    start = 0 if mask == "message" else len(words) + 1
+    masked = None if step.move is Move.RIGHT else (start, len(text))
+    return Turn(text, step.call, step.observation, masked=masked)
 
 
 def verify(trajectory: Trajectory, scorer: Scorer, syntax: CallSyntax) -> list[str]:
@@ -85,8 +100,8 @@ def _faults(
 ) -> list[str]:
     """What is wrong with one operation; `final` is the region of the template's last one."""
     faults: list[str] = []
-    if turn.trainable is not (move is Move.RIGHT):
-        faults.append("is learned" if turn.trainable else "is not learned")
+    if (turn.masked is None) is not (move is Move.RIGHT):
+        faults.append("is learned" if turn.masked is None else "is not learned")
     if region is None or final is None or task.cue is None:
         return [*faults, "is not valid"]
     coverage = region.coverage_of(task.cue)

@@ -27,7 +27,7 @@ from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer
-from pixelreasoner.synth.compose import compose, verify
+from pixelreasoner.synth.compose import ErrorMask, compose, verify
 from pixelreasoner.synth.mix import Mix, Slot, Template, plan
 from pixelreasoner.synth.outline import Tools, outline
 from pixelreasoner.synth.regions import SynthesisError
@@ -55,6 +55,9 @@ class SynthConfig(Config):
     n: int = Field(default=7500, ge=1)
     """Trajectories."""
     mix: Mix = Mix()
+    error_mask: ErrorMask = "operation"
+    """What is not learned of a message with a deliberately wrong operation: the call (the paper's), or the
+    whole message (an ablation)."""
     coordinate_step: float = Field(default=20, gt=0)
     """Coordinates are multiples of it, in the unit of the model's family."""
     seed: int = 0
@@ -122,7 +125,13 @@ class Composer:
         regions, words = (np.random.default_rng([self._config.seed, number, stream]) for stream in range(2))
         done = outline(task, slot.template, self._tools, regions)
         texts = asyncio.run(self._teacher.write(done, words))
-        trajectory = compose(done, texts, self._family.syntax, self._tools.vision.coordinates)
+        trajectory = compose(
+            done,
+            texts,
+            self._family.syntax,
+            self._tools.vision.coordinates,
+            mask=self._config.error_mask,
+        )
         if problems := verify(trajectory, self._scorer, self._family.syntax):
             raise SynthesisError(
                 f"a {slot.template} trajectory about task {task.id!r} is wrong: {'; '.join(problems)}"

@@ -79,7 +79,7 @@ class SftData:
 
 
 def without_media(trajectory: Trajectory) -> Trajectory:
-    """What an objective reads of a trajectory: tokens, and which turns are trainable."""
+    """What an objective reads of a trajectory: its tokens, and which of them are masked."""
 
     def tokens(segment: Segment | None) -> Segment | None:
         return None if segment is None else replace(segment, media=())
@@ -87,7 +87,7 @@ def without_media(trajectory: Trajectory) -> Trajectory:
     return Trajectory(
         task=Task(trajectory.task.id, "", (), ()),
         turns=tuple(
-            Turn("", sampled=tokens(turn.sampled), observed=tokens(turn.observed), trainable=turn.trainable)
+            Turn("", sampled=tokens(turn.sampled), observed=tokens(turn.observed))
             for turn in trajectory.turns
         ),
         stop=trajectory.stop,

@@ -42,7 +42,8 @@ class TurnView:
     status: str
     """"none", "valid" or "invalid"."""
     reply: str
-    trainable: bool
+    masked: str
+    """What of the message is not trained on; empty for nothing."""
     source_figure: Figure | None
     """For a crop: its source image, with the box."""
     images: tuple[Figure, ...]
@@ -169,6 +170,13 @@ def _strip(video: Video, trajectory: Trajectory, cue: Cue | None) -> tuple[Figur
     return tuple(frames)
 
 
+def masked_note(turn: Turn) -> str:
+    """What is not trained on, in words; empty for nothing."""
+    if turn.masked is None:
+        return ""
+    return "message not trained on" if turn.masked[0] == 0 else "deliberately wrong operation, not trained on"
+
+
 def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ...]:
     views: list[TurnView] = []
     shown = sum(isinstance(item, Picture) for item in trajectory.task.media)
@@ -181,7 +189,7 @@ def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ..
                 call=call_text(turn.call) if turn.call is not None else "",
                 status="none" if observation is None else "valid" if observation.valid else "invalid",
                 reply=observation.text.strip() if observation is not None else "",
-                trainable=turn.trainable,
+                masked=masked_note(turn),
                 source_figure=_source_figure(observation, images, shown + 1)
                 if observation is not None
                 else None,

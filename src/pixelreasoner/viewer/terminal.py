@@ -12,7 +12,7 @@ from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Trajectory
-from pixelreasoner.viewer.steps import CORRECT_METRIC, call_text, written_text
+from pixelreasoner.viewer.steps import CORRECT_METRIC, call_text, masked_note, written_text
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
@@ -25,8 +25,8 @@ def print_trajectory(console: Console, trajectory: Trajectory) -> None:
             print_call(console, turn.call)
         if turn.observation is not None:
             print_observation(console, turn.observation)
-        if not turn.trainable:
-            console.print(Padding("[dim](deliberately wrong, not trained on)[/]", (0, 0, 0, 2)))
+        if turn.masked is not None:
+            console.print(Padding(f"[dim]({masked_note(turn)})[/]", (0, 0, 0, 2)))
     print_outcome(console, trajectory)
 
 
