@@ -67,10 +67,10 @@ def test_demo_has_its_defaults(monkeypatch):
     vars(module)["run"] = lambda **options: calls.append(options)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert main(["demo"]) == 0
-    assert main(["demo", "--seed", "3", "--photos", "mine", "--ablations", "--out", "x"]) == 0
+    assert main(["demo", "--seed", "3", "--photos", "mine", "--out", "x"]) == 0
     assert calls == [
-        {"out": Path("runs/demo"), "seed": 0, "photos": None, "ablations": False},
-        {"out": Path("x"), "seed": 3, "photos": Path("mine"), "ablations": True},
+        {"out": Path("runs/demo"), "seed": 0, "photos": None},
+        {"out": Path("x"), "seed": 3, "photos": Path("mine")},
     ]
 
 

@@ -13,7 +13,6 @@ def demo(
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo"),
     seed: int = 0,
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
-    ablations: bool = False,
 ) -> None:
     """Synthesise, warm-start, train with and without curiosity, evaluate, and write a report.
 
@@ -21,8 +20,7 @@ def demo(
         out: Where the models, metrics.json and report.html go.
         seed: Fixes the data and every random draw.
         photos: A folder of your own photographs for the backgrounds.
-        ablations: Also run without the warm start, and without self-correction data.
     """
     from pixelreasoner.nano.demo import run
 
-    run(out=out, seed=seed, photos=photos, ablations=ablations)
+    run(out=out, seed=seed, photos=photos)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pixelreasoner import __version__
+from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, recipe_command
@@ -24,6 +25,7 @@ from pixelreasoner.core.errors import PixelReasonerError
 
 COMMANDS = {
     "demo": demo,
+    "ablations": ablations,
     "ask": ask,
     "show": show,
     "render": render,
