@@ -229,6 +229,7 @@ def test_image_limit():
     assert last.observation is not None
     assert len(last.observation.images) == 1
     assert last.observed is None
+    assert (t.n_operations, t.n_unread_operations, t.n_invalid_operations) == (1, 1, 0)
     assert sum(s.ids.count(IMAGE) for s in t.segments) == 2
 
 
@@ -245,6 +246,17 @@ def test_token_budget_fits_exactly():
     spent = sum(len(s.ids) for s in whole.segments[1:])
     assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=spent)) == whole
     assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=spent - 1)).stop == StopReason.TOKEN_LIMIT
+
+
+def test_an_operation_whose_result_did_not_fit_is_none():
+    """The paper's n_vo and 1_PR: what the model never saw cannot have been reasoned with."""
+    room = len(ZOOM) + 1  # the message and its stop token: nothing is left for what comes back
+    t = roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=room))
+    assert (t.stop, len(t.turns)) == (StopReason.TOKEN_LIMIT, 1)
+    assert t.turns[0].observation is not None
+    assert (t.n_operations, t.n_unread_operations, t.used_pixel_space) == (0, 1, False)
+    broken = roll_out(BROKEN, ANSWER, limits=Limits(max_tokens=len(BROKEN) + 1))
+    assert (broken.n_operations, broken.n_unread_operations, broken.n_invalid_operations) == (0, 0, 1)
 
 
 # 9: text only

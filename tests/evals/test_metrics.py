@@ -83,6 +83,15 @@ def test_every_number_of_a_summary():
     assert json.loads(json.dumps(summary)) == summary
 
 
+def test_a_result_that_did_not_fit_is_no_operation_but_was_asked_for():
+    hit = recorded(crop(30, 30, 70, 70))
+    cut_off = replace(hit, turns=hit.turns[:-1], stop=StopReason.IMAGE_LIMIT)
+    summary = summarize(scored([hit, cut_off, recorded(INVALID)], [True, False, False]))
+    assert summary["rapr"]["all"] == 1 / 3
+    assert summary["op_error_rate"] == 1 / 3
+    assert summary["cue_coverage"] == 1.0
+
+
 def test_nothing_needed_and_nothing_asked():
     summary = summarize(scored([recorded(needs=False), recorded(needs=None)], [True, False]))
     assert summary["accuracy"]["needs_operation"] is None

@@ -33,6 +33,8 @@ class Score:
     """How right the answer is, 0 to 1."""
     used_pixel_space: bool
     n_operations: int
+    n_unread: int
+    """Operations whose result did not fit into the conversation."""
     n_invalid: int
     n_inspected: int
     """Operations whose region is known, on a task whose cue is known."""
@@ -51,6 +53,7 @@ def score(trajectory: Trajectory) -> Score:
         score=trajectory.metrics[SCORE_METRIC],
         used_pixel_space=trajectory.used_pixel_space,
         n_operations=trajectory.n_operations,
+        n_unread=trajectory.n_unread_operations,
         n_invalid=trajectory.n_invalid_operations,
         n_inspected=len(seen),
         n_hits=sum(cue is not None and look.coverage_of(cue) >= HIT for look in seen),
@@ -92,7 +95,7 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
         "needs_operation": _share(s.used_pixel_space for s in needing),
     }
     n_invalid = sum(s.n_invalid for s in scores)
-    n_asked = n_invalid + sum(s.n_operations for s in scores)
+    n_asked = n_invalid + sum(s.n_operations + s.n_unread for s in scores)
     n_inspected = sum(s.n_inspected for s in needing)
     sizes = {"all": len(scores), "needs_operation": len(needing)}
     return {

@@ -22,6 +22,7 @@ def rollout_metrics(groups: Sequence[ScoredGroup]) -> dict[str, float]:
         **{name: _mean([value for group in groups for value in group.terms[name]]) for name in names},
         "rapr": rapr(rollouts),
         "operations": _mean([y.n_operations for y in rollouts]),
+        "unread_operations": _mean([y.n_unread_operations for y in rollouts]),
         "invalid_operations": _mean([y.n_invalid_operations for y in rollouts]),
         "turns": _mean([len(y.turns) for y in rollouts]),
         "sampled_tokens": _mean([y.n_sampled_tokens for y in rollouts]),
