@@ -33,7 +33,8 @@ def test_means_over_all_rollouts():
     assert rollout_metrics(groups) == pytest.approx(
         {
             "reward": 3.5 / 4, "accuracy": 0.75, "correctness": 0.75, "curiosity": 0.125, "rapr": 0.25,
-            "operations": 0.5, "unread_operations": 0.0, "invalid_operations": 0.25, "turns": 7 / 4, "sampled_tokens": 21 / 4,
+            "operations": 0.5, "unread_operations": 0.0, "invalid_operations": 0.25,
+            "turns": 7 / 4, "sampled_tokens": 21 / 4,
             "zero_advantage_groups": 0.5, "rapr_needs_operation": 0.5, "accuracy_needs_operation": 0.5,
         }
     )  # fmt: skip

@@ -42,16 +42,17 @@ def score_group(
     Args:
         trajectories: all rollouts of one task.
         terms: one number per trajectory for each term, weights included; added up in this order.
-        scale: see `group_advantages`.
+        scale: see `group_advantages`; "correctness" reads the term of that name.
         scores: of the answers; only kept.
     """
     rewards = tuple(map(sum, zip(*terms.values(), strict=True)))
     assert len(rewards) == len(trajectories), f"{len(trajectories)} trajectories but {len(rewards)} rewards"
+    correctness = terms["correctness"] if scale == "correctness" else None
     return ScoredGroup(
         trajectories=trajectories,
         terms={name: tuple(values) for name, values in terms.items()},
         rewards=rewards,
-        advantages=tuple(group_advantages(rewards, scale=scale).tolist()),
+        advantages=tuple(group_advantages(rewards, scale=scale, correctness=correctness).tolist()),
         scores=tuple(scores),
     )
 

@@ -76,6 +76,8 @@ class RLConfig(Config):
     group_size: int = 8
     """G, rollouts per query."""
     advantage_scale: AdvantageScale = "std"
+    """What the centred rewards of a group are divided by: their std (GRPO), nothing (Dr. GRPO), or the std
+    of the correctness term alone, beside which alpha and beta keep their size (`objectives/advantages.py`)."""
     replay: ReplayConfig = ReplayConfig()
     grpo: GrpoConfig = GrpoConfig()
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.03, final=0.5)
