@@ -10,12 +10,14 @@ import torch
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
 from pixelreasoner.objectives.grpo import GrpoConfig
 from pixelreasoner.objectives.scored_group import score_group
+from pixelreasoner.objectives.truncation import nothing_to_learn
 from pixelreasoner.tasks.config import build_tasks
 from pixelreasoner.train import rl
 from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer, build
@@ -197,6 +199,15 @@ def test_every_term_of_the_reward_is_recorded_and_logged(tmp_path, checkpoint):
         assert group.rewards == tuple(map(sum, zip(*group.terms.values(), strict=True)))
     names = {"reward", "accuracy", "rapr", "curiosity", "efficiency", "zero_advantage_groups"}
     assert names <= rl.rollout_metrics(scored).keys()
+
+
+@pytest.mark.parametrize(("mode", "masked"), [("none", False), ("all", True)])
+def test_rollouts_cut_off_by_a_limit_are_masked_as_the_recipe_says(tmp_path, checkpoint, mode, masked):
+    trainer = build(config(tmp_path / "run", checkpoint, mask_truncated=mode))
+    (group,) = trainer.score(trainer.roll_out(tasks_of(trainer.config, 1)))
+    cut = [y for y in group.trajectories if y.stop == StopReason.TOKEN_LIMIT]
+    assert cut, "six tokens of a random model should not be a message"
+    assert all(nothing_to_learn(y) is masked for y in cut)
 
 
 def test_the_loop_imports_no_implementation():

@@ -34,9 +34,9 @@ def group_advantages(
         A_i = (r_i - mean(r)) / max(std(c), sqrt(G - 1) / G)
 
     so that other terms keep their size beside it (of weight 1): alpha = 0.5 is half a right answer in every
-    group. The second argument is the std of a single right answer among G, the smallest spread that answers scored 0 or
-    1 can have without agreeing: a group whose answers agree is scaled as one that nearly agrees, and scores
-    that differ by little are not blown up. With G = 8 the divisor is 0.33 to 0.5.
+    group. The second argument of max is the std of a single right answer among G, the smallest spread that
+    answers scored 0 or 1 can have without agreeing: a group whose answers agree is scaled as one that nearly
+    agrees, and scores that differ by little are not blown up. With G = 8 the divisor is 0.33 to 0.5.
 
     std is the population's (divide by G), the literal reading of the paper's std({r_1, ..., r_G}). Frameworks
     that take the sample's (divide by G - 1) get values smaller by sqrt(1 - 1/G), 6 % at G = 8.

@@ -33,6 +33,7 @@ from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
 from pixelreasoner.objectives.replay import ReplayBuffer
 from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
+from pixelreasoner.objectives.truncation import MaskTruncated, mask_truncated
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy
 from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, gold_problems
@@ -77,7 +78,10 @@ class RLConfig(Config):
     """G, rollouts per query."""
     advantage_scale: AdvantageScale = "std"
     """What the centred rewards of a group are divided by: their std (GRPO), nothing (Dr. GRPO), or the std
-    of the correctness term alone, beside which alpha and beta keep their size (`objectives/advantages.py`)."""
+    of the correctness term alone, beside which alpha and beta keep their size."""
+    mask_truncated: MaskTruncated = "none"
+    """Of a rollout that a length limit cut off, learn everything ("none"), all but the message that was cut
+    ("turns"), or nothing ("all"); its reward counts in its group's mean."""
     replay: ReplayConfig = ReplayConfig()
     grpo: GrpoConfig = GrpoConfig()
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.03, final=0.5)
@@ -226,7 +230,8 @@ class RLTrainer:
         for group in groups:
             scores = [self.scorer(y.answer, y.task.answers, y.task) for y in group]
             terms = score_terms(group, scores, self.config.rewards)
-            scored.append(score_group(group, terms, scale=self.config.advantage_scale, scores=scores))
+            kept = tuple(mask_truncated(y, self.config.mask_truncated) for y in group)
+            scored.append(score_group(kept, terms, scale=self.config.advantage_scale, scores=scores))
         return scored
 
     def select(self, scored: list[ScoredGroup]) -> list[ScoredGroup]:
