@@ -9,6 +9,7 @@ import torch
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.learn.optim import OptimConfig
@@ -208,6 +209,16 @@ def test_rollouts_cut_off_by_a_limit_are_masked_as_the_recipe_says(tmp_path, che
     cut = [y for y in group.trajectories if y.stop == StopReason.TOKEN_LIMIT]
     assert cut, "six tokens of a random model should not be a message"
     assert all(nothing_to_learn(y) is masked for y in cut)
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [("temperature=0", "a temperature above 0"), ("top_p=0.95", "set top_p = 1")],
+)
+def test_sampling_whose_logprobs_are_not_the_trainers_is_refused(override, remedy):
+    """`eval` and `ask` take both; in RL the ratio of the first update would not be one."""
+    with pytest.raises(ConfigError, match=remedy):
+        load_recipe(RLConfig, None, ["out=run", f"interaction.sampling.{override}"])
 
 
 def test_the_loop_imports_no_implementation():

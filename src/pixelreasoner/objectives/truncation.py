@@ -1,4 +1,4 @@
-"""What a rollout that a length limit cut off teaches: overlong filtering (DAPO, arXiv 2503.14476, section 3.4).
+"""What a rollout that a length limit cut off teaches: overlong filtering (DAPO, arXiv 2503.14476, sec. 3.4).
 
 Such a rollout has no answer, hence a low reward, whether its reasoning was wrong or only long.
 `MaskTruncated` says which of its sampled tokens are learned; its reward counts in its group's mean either

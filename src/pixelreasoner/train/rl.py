@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
@@ -96,6 +96,23 @@ class RLConfig(Config):
     """Steps between saved states."""
     trackers: tuple[str, ...] = ()
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
+
+    @model_validator(mode="after")
+    def _samples_from_what_is_trained(self) -> RLConfig:
+        """The ratio pi_theta / pi_behavior is that of two full softmax distributions at one temperature."""
+        sampling = self.interaction.sampling
+        if sampling.temperature == 0:
+            raise ValueError(
+                "interaction.sampling.temperature = 0 is greedy: all rollouts of a group are the same, and "
+                "their log-probabilities are not those of the sampler; RL needs a temperature above 0"
+            )
+        if sampling.top_p < 1:
+            raise ValueError(
+                f"interaction.sampling.top_p = {sampling.top_p} samples from a part of the distribution, and "
+                "the log-probabilities that RL trains with are those of the whole; set top_p = 1 (a lower "
+                "temperature also makes rare tokens rarer)"
+            )
+        return self
 
 
 def run(config: RLConfig, *, resume: bool = False) -> Path:
