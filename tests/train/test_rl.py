@@ -188,7 +188,10 @@ def test_replayed_groups_are_counted(tmp_path, checkpoint, monkeypatch):
         lambda self, groups: [score_group(g, {"none": [0.0] * 4}, scale="std") for g in groups],
     )
     monkeypatch.setattr(rl, "rollout_metrics", lambda scored: {})
-    assert trainer.train_step(tasks[6:])["replayed_groups"] == min(3, held)
+    metrics = trainer.train_step(tasks[6:])
+    assert metrics["replayed_groups"] == min(3, held)
+    assert metrics["replay_share"] == 1.0
+    assert metrics["replay_age_max"] <= 2  # from the first or the second step
 
 
 def test_every_term_of_the_reward_is_recorded_and_logged(tmp_path, checkpoint):

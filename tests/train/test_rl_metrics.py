@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
-from pixelreasoner.objectives.scored_group import score_group
-from pixelreasoner.train.rl_metrics import rollout_metrics
+from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
+from pixelreasoner.train.rl_metrics import replay_metrics, rollout_metrics
 
 
 def rollout(*, crops: int = 0, failed: int = 0, needs: bool | None = None) -> Trajectory:
@@ -38,3 +40,20 @@ def test_means_over_all_rollouts():
             "zero_advantage_groups": 0.5, "rapr_needs_operation": 0.5, "accuracy_needs_operation": 0.5,
         }
     )  # fmt: skip
+
+
+def sampled_by(version: int) -> ScoredGroup:
+    old = replace(rollout(), turns=(Turn("", weight_version=version),))
+    return score_group((old, old), {"correctness": [1.0, 0.0]}, scale="std")
+
+
+def test_the_age_of_what_is_replayed_is_counted_in_steps():
+    batch = [sampled_by(7), sampled_by(7), sampled_by(6), sampled_by(3)]
+    assert replay_metrics(batch, step=7) == {
+        "replayed_groups": 2.0, "replay_share": 0.5, "replay_age_mean": 2.5, "replay_age_max": 4.0,
+    }  # fmt: skip
+
+
+def test_where_nothing_is_replayed_there_is_no_age():
+    assert replay_metrics([sampled_by(7)], step=7) == {"replayed_groups": 0.0, "replay_share": 0.0}
+    assert replay_metrics([], step=0) == {"replayed_groups": 0.0, "replay_share": 0.0}

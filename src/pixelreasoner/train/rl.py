@@ -41,7 +41,7 @@ from pixelreasoner.rewards.terms import Rewards, check_rewards, default_rewards,
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.progress import Interruptible, RunLog
-from pixelreasoner.train.rl_metrics import rollout_metrics
+from pixelreasoner.train.rl_metrics import replay_metrics, rollout_metrics
 
 SHOWN = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
 """Metrics on the progress line."""
@@ -55,6 +55,8 @@ class ReplayConfig(Config):
     """Groups held."""
     power: float = 1.0
     """Groups are sampled with probability proportional to (sum of |A|)**power."""
+    max_repeats: int = Field(default=4, ge=1)
+    """A group leaves the buffer once it was replayed so often."""
     episode_steps: int = Field(default=8, ge=1)
     """Rollout steps per episode; the buffer is cleared after each (the paper: every 512 queries)."""
 
@@ -197,7 +199,10 @@ class RLTrainer:
         self.config, self.learner, self.policy = config, learner, policy
         self.renderer, self.toolbox, self.scorer = renderer, toolbox, scorer
         self.replay = ReplayBuffer(
-            config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power
+            config.replay.capacity,
+            np.random.default_rng(config.seed),
+            power=config.replay.power,
+            max_repeats=config.replay.max_repeats,
         )
         self.alarm = CollapseAlarm()
         self.step = 0
@@ -209,15 +214,15 @@ class RLTrainer:
         clock.append(time.perf_counter())
         scored = self.score(groups)
         batch = self.select(scored)
+        replayed = replay_metrics(batch, step=self.step)
         learned = self.learner.update(batch)
         self.step += 1
         self.policy.load_weights(self.learner.weights(), version=self.step)
         clock.append(time.perf_counter())
-        fresh = {id(group) for group in scored}
         return {
             **rollout_metrics(scored),
             **learned,
-            "replayed_groups": float(sum(id(group) not in fresh for group in batch)),
+            **replayed,
             "seconds": clock[2] - clock[0],
             "seconds_rollout": clock[1] - clock[0],
             "seconds_update": clock[2] - clock[1],

@@ -34,5 +34,27 @@ def rollout_metrics(groups: Sequence[ScoredGroup]) -> dict[str, float]:
     return metrics
 
 
+def replay_metrics(batch: Sequence[ScoredGroup], *, step: int) -> dict[str, float]:
+    """How much of a step's batch is replayed, and how old that is: by the weights that sampled it.
+
+    The age of a group is in steps, which is also how many versions its policy lies behind; `replay_age_mean`
+    and `replay_age_max` are left out where nothing is replayed.
+
+    Args:
+        batch: the groups of the update.
+        step: the number of the step, and the version of the weights that sampled its own groups.
+    """
+    ages = [age for group in batch if (age := step - _version(group, step)) > 0]
+    metrics = {"replayed_groups": float(len(ages)), "replay_share": len(ages) / max(len(batch), 1)}
+    if ages:
+        metrics |= {"replay_age_mean": _mean(ages), "replay_age_max": float(max(ages))}
+    return metrics
+
+
+def _version(group: ScoredGroup, step: int) -> int:
+    """The oldest weights that sampled any of its messages."""
+    return min((turn.weight_version for y in group.trajectories for turn in y.turns), default=step)
+
+
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else 0.0
