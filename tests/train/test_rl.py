@@ -21,6 +21,7 @@ from pixelreasoner.objectives.scored_group import score_group
 from pixelreasoner.objectives.truncation import nothing_to_learn
 from pixelreasoner.tasks.config import build_tasks
 from pixelreasoner.train import rl
+from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer, build
 
 
@@ -187,11 +188,55 @@ def test_replayed_groups_are_counted(tmp_path, checkpoint, monkeypatch):
         "score",
         lambda self, groups: [score_group(g, {"none": [0.0] * 4}, scale="std") for g in groups],
     )
-    monkeypatch.setattr(rl, "rollout_metrics", lambda scored: {})
+    monkeypatch.setattr(rl, "rollout_metrics", lambda scored: {"rapr": 0.0})
     metrics = trainer.train_step(tasks[6:])
     assert metrics["replayed_groups"] == min(3, held)
     assert metrics["replay_share"] == 1.0
     assert metrics["replay_age_max"] <= 2  # from the first or the second step
+
+
+def test_a_resumed_run_alarms_exactly_as_an_uninterrupted_one(tmp_path, checkpoint, monkeypatch):
+    """RaPR falls from 1 to 0 after the second step; smoothed by 0.5: 1, 1, 0.5, 0.25, 0.125, 0.0625."""
+    falling = iter(())
+    notes: list[tuple[int, str]] = []
+
+    class HalfAlarm(CollapseAlarm):
+        def __init__(self):
+            super().__init__(smoothing=0.5)
+
+    def note(self, text):
+        notes.append((self._done, text))
+
+    def killed_in_step_five(self, tasks):
+        if self.step == 4:
+            raise RuntimeError("killed")
+        return real_step(self, tasks)
+
+    monkeypatch.setattr(rl, "CollapseAlarm", HalfAlarm)
+    monkeypatch.setattr(rl.RunLog, "note", note)
+    monkeypatch.setattr(rl, "rollout_metrics", lambda scored: {"rapr": next(falling)})
+    real_step = RLTrainer.train_step
+
+    falling = iter([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    rl.run(config(tmp_path / "whole", checkpoint, steps=6, tasks_per_step=1, save_every=3))
+    whole, notes = notes, []
+    assert [step for step, _ in whole] == [6]
+
+    # The state on disk is that of step 3: step 4 is made again.
+    stopped = config(tmp_path / "parts", checkpoint, steps=6, tasks_per_step=1, save_every=3)
+    monkeypatch.setattr(RLTrainer, "train_step", killed_in_step_five)
+    falling = iter([1.0, 1.0, 0.0, 0.0])
+    with pytest.raises(RuntimeError, match="killed"):
+        rl.run(stopped)
+    monkeypatch.setattr(RLTrainer, "train_step", real_step)
+    falling = iter([0.0, 0.0, 0.0])
+    rl.run(stopped, resume=True)
+    assert notes == whole
+    alarms = [
+        [json.loads(line)["collapse_alarm"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (tmp_path / "whole", tmp_path / "parts")
+    ]
+    assert alarms == [[0.0] * 5 + [1.0]] * 2
 
 
 def test_every_term_of_the_reward_is_recorded_and_logged(tmp_path, checkpoint):

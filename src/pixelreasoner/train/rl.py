@@ -147,8 +147,8 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
                 log.note(str(problem))
             metrics = trainer.train_step(tasks)
             log.step(trainer.step, metrics)
-            if warning := trainer.alarm.watch(metrics["rapr"]):
-                log.note(warning)
+            if trainer.warning is not None:
+                log.note(trainer.warning)
             if trainer.step % config.save_every == 0 or interrupt.requested:
                 save_state(folder.state, trainer.state_dict())
             if interrupt.requested:
@@ -205,6 +205,8 @@ class RLTrainer:
             max_repeats=config.replay.max_repeats,
         )
         self.alarm = CollapseAlarm()
+        self.warning: str | None = None
+        """Of the alarm, when the last step set it off."""
         self.step = 0
 
     def train_step(self, tasks: list[Task]) -> dict[str, float]:
@@ -219,10 +221,13 @@ class RLTrainer:
         self.step += 1
         self.policy.load_weights(self.learner.weights(), version=self.step)
         clock.append(time.perf_counter())
+        rolled_out = rollout_metrics(scored)
+        self.warning = self.alarm.watch(rolled_out["rapr"])
         return {
-            **rollout_metrics(scored),
+            **rolled_out,
             **learned,
             **replayed,
+            **self.alarm.metrics(),
             "seconds": clock[2] - clock[0],
             "seconds_rollout": clock[1] - clock[0],
             "seconds_update": clock[2] - clock[1],
