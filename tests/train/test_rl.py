@@ -269,6 +269,12 @@ def test_sampling_whose_logprobs_are_not_the_trainers_is_refused(override, remed
         load_recipe(RLConfig, None, ["out=run", f"interaction.sampling.{override}"])
 
 
+def test_a_limit_above_the_models_positions_is_refused(tmp_path, checkpoint):
+    long = config(tmp_path / "run", checkpoint, interaction={"limits": {"max_tokens": 8193}})
+    with pytest.raises(ConfigError, match=r"8192 positions .* set max_tokens to 8192 or less"):
+        build(long)
+
+
 def test_the_loop_imports_no_implementation():
     """Model, policy and learner come from the factory: `train/rl.py` names protocols and configurations."""
     source = ast.parse(Path(rl.__file__).read_text())

@@ -25,7 +25,7 @@ def mask_truncated(trajectory: Trajectory, mode: MaskTruncated) -> Trajectory:
     Where the last message was whole, and it was the result of its operation that did not fit, no message was
     cut: "turns" masks none.
     """
-    if mode == "none" or trajectory.stop is not StopReason.TOKEN_LIMIT:
+    if mode == "none" or trajectory.stop is not StopReason.TOKEN_LIMIT or not trajectory.turns:
         return trajectory
     *earlier, last = trajectory.turns
     if mode == "all":

@@ -163,10 +163,12 @@ def build(config: RLConfig) -> RLTrainer:
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
+        ConfigError: a part of the recipe cannot be used, or not with this model.
     """
     check_rewards(config.rewards)
     factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
+    config.interaction.limits.conversation_tokens(renderer.max_tokens)
     learner = LearnerConfig(
         optim=config.optim,
         total_updates=config.steps,
