@@ -16,7 +16,8 @@ its result. What follows holds whatever a model writes:
   has no call and no answer, and the rollout ends. A prompt that leaves no room ends it without a message.
 * Limits are counted in what the model reads: an image is as many tokens as it takes.
 * Tokens are recorded once. `Turn.sampled` is what the policy sampled, up to its stop token; whatever was put
-  after it is in `Turn.observed`, and is never trained on.
+  after it is in `Turn.observed`, and is never trained on. A message that ended with another stop token than
+  the chat template's is closed there.
 * The random numbers of a rollout depend on its own seed and turn only, never on the rest of the batch or on
   the order in which messages and operations are completed.
 * Events are emitted on the caller's thread.

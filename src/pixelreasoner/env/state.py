@@ -211,9 +211,13 @@ def _first(completion: Completion, n: int) -> Segment:
 
 
 def _observed(observation: Observation, sampled: Segment, renderer: Renderer) -> Segment:
-    """The tokens that answer a message, closing it first when the policy stopped without a stop token."""
+    """The tokens that answer a message, after the token that closes it wherever the policy sampled another.
+
+    It may have stopped without one, or with another stop token: `<|endoftext|>` ends a text, not a message of
+    the chat template. What was sampled stays as it was sampled; the closing token is observed, not learned.
+    """
     observed = renderer.observation(observation)
-    if sampled.ids and sampled.ids[-1] in renderer.stop_ids:
+    closing = renderer.encode("")[-1]
+    if sampled.ids and sampled.ids[-1] == closing:
         return observed
-    stop = renderer.encode("")[-1]
-    return replace(observed, ids=(stop, *observed.ids))
+    return replace(observed, ids=(closing, *observed.ids))
