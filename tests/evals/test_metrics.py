@@ -72,6 +72,9 @@ def test_every_number_of_a_summary():
         "op_error_rate": 2 / 7,
         # hit, half, miss, hit on tasks that need it: half covers exactly half of the cue.
         "cue_coverage": 3 / 4,
+        # The cue is 20 x 20. hit: 400/1600, twice; half [0, 0, 100, 50]: 200/5200; miss: 9 x 10 of it.
+        "cue_iou": (400 / 1600 + 400 / 1600 + 200 / 5200 + 90 / (2450 + 400 - 90)) / 4,
+        "whole_image_crops": 0.0,
         "stderr": {
             "accuracy": {
                 "all": math.sqrt(5 / 8 * 3 / 8 / 8),
@@ -99,6 +102,8 @@ def test_nothing_needed_and_nothing_asked():
     assert summary["rapr"] == {"all": 0.0, "needs_operation": None}
     assert summary["op_error_rate"] == 0.0
     assert summary["cue_coverage"] is None
+    assert summary["cue_iou"] is None
+    assert summary["whole_image_crops"] is None
     assert summary["stderr"]["rapr"] == {"all": 0.0, "needs_operation": None}
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from pixelreasoner.core.task import Task
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
 from pixelreasoner.train.rl_metrics import replay_metrics, rollout_metrics
@@ -40,6 +43,18 @@ def test_means_over_all_rollouts():
             "zero_advantage_groups": 0.5, "rapr_needs_operation": 0.5, "accuracy_needs_operation": 0.5,
         }
     )  # fmt: skip
+
+
+def test_crops_of_everything_show_in_the_metrics():
+    """The whole 8 x 8 picture covers the 4 x 4 cue: a hit, of an IoU of 16/64."""
+    picture = Picture(np.zeros((8, 8, 3), np.uint8))
+    task = Task("t", "Q?", (picture,), ("A",), cue=Cue(Box(0, 0, 4, 4)), needs_operation=True)
+    everything = Observation("", (picture,), box=Box(0, 0, 8, 8))
+    y = Trajectory(task, (Turn("", observation=everything), Turn("")), StopReason.ANSWER)
+    metrics = rollout_metrics(
+        [score_group((y, y), {"correctness": [1.0, 0.0]}, scale="std", scores=[1.0, 0.0])]
+    )
+    assert [metrics[name] for name in ("cue_coverage", "cue_iou", "whole_image_crops")] == [1.0, 0.25, 1.0]
 
 
 def sampled_by(version: int) -> ScoredGroup:

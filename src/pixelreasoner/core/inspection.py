@@ -37,6 +37,15 @@ class InspectedRegion:
             return 1.0
         return self.box.coverage_of(cue.box)
 
+    def iou_with(self, cue: Cue) -> float | None:
+        """Intersection over union with the cue's box, 0 to 1; None unless both are boxes.
+
+        0 for a region of another item, or of none of the cue's frames.
+        """
+        if self.box is None or cue.box is None:
+            return None
+        return self.box.iou(cue.box) if self.coverage_of(cue) > 0 else 0.0
+
 
 def inspected_regions(trajectory: Trajectory) -> tuple[InspectedRegion | None, ...]:
     """For each turn, the region that its operation showed.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pixelreasoner.core.trajectory import rapr
+from pixelreasoner.core.localisation import Localisation, localise
+from pixelreasoner.core.trajectory import Trajectory, rapr
 from pixelreasoner.objectives.scored_group import ScoredGroup
 
 
@@ -31,7 +32,18 @@ def rollout_metrics(groups: Sequence[ScoredGroup]) -> dict[str, float]:
     if needing:
         metrics["rapr_needs_operation"] = rapr([y for y, _ in needing])
         metrics["accuracy_needs_operation"] = _mean([score for _, score in needing])
-    return metrics
+    return metrics | _localisation(rollouts)
+
+
+def _localisation(rollouts: Sequence[Trajectory]) -> dict[str, float]:
+    """As an evaluation reports it (`core.localisation`); what the step says nothing about is left out."""
+    at_cue = Localisation.total(localise(y) for y in rollouts if y.task.needs_operation)
+    found = {
+        "cue_coverage": at_cue.cue_coverage,
+        "cue_iou": at_cue.cue_iou,
+        "whole_image_crops": Localisation.total(map(localise, rollouts)).whole_image_crops,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def replay_metrics(batch: Sequence[ScoredGroup], *, step: int) -> dict[str, float]:
