@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,11 +17,10 @@ PICTURE = Picture(np.zeros((60, 80, 3), np.uint8))
 VIDEO = Video((PICTURE,) * 4)
 
 
-def recorded(
-    *observations: Observation | None, media: tuple[Picture | Video, ...] = (PICTURE,)
-) -> Trajectory:
+def recorded(*observations: Observation, media: tuple[Picture | Video, ...] = (PICTURE,)) -> Trajectory:
+    """A message for each observation, and the answer."""
     turns = tuple(Turn("words", observation=o) for o in observations)
-    return Trajectory(Task("t", "Q?", media, ("A",)), turns, StopReason.ANSWER)
+    return Trajectory(Task("t", "Q?", media, ("A",)), (*turns, Turn("answer")), StopReason.ANSWER)
 
 
 def crop(*corners: float, source: int = 1) -> Observation:
@@ -28,7 +29,7 @@ def crop(*corners: float, source: int = 1) -> Observation:
 
 def test_a_crop_of_a_crop_is_followed_to_the_picture():
     # Image 2 starts at (10, 20) of image 1, image 3 at (5, 6) of image 2, image 4 at (1, 2) of image 3.
-    chain = recorded(crop(10, 20, 50, 60), crop(5, 6, 25, 26, source=2), crop(1, 2, 4, 5, source=3), None)
+    chain = recorded(crop(10, 20, 50, 60), crop(5, 6, 25, 26, source=2), crop(1, 2, 4, 5, source=3))
     assert inspected_regions(chain) == (
         InspectedRegion(1, Box(10, 20, 50, 60)),
         InspectedRegion(1, Box(15, 26, 35, 46)),
@@ -43,20 +44,28 @@ def test_a_crop_of_a_selected_frame_keeps_its_frame():
     assert inspected_regions(recorded(selected, crop(0, 0, 8, 8, source=2), media=(VIDEO,))) == (
         InspectedRegion(1, frames=(3, 2)),
         InspectedRegion(1, Box(0, 0, 8, 8), (2,)),
+        None,
     )
 
 
 def test_pictures_are_numbered_apart_from_videos():
     assert inspected_regions(recorded(crop(0, 0, 8, 8), media=(VIDEO, PICTURE))) == (
         InspectedRegion(2, Box(0, 0, 8, 8)),
+        None,
     )
+
+
+def test_a_result_that_did_not_fit_showed_nothing():
+    cut_off = recorded(crop(0, 0, 8, 8), crop(8, 8, 16, 16))
+    cut_off = replace(cut_off, turns=cut_off.turns[:-1], stop=StopReason.IMAGE_LIMIT)
+    assert inspected_regions(cut_off) == (InspectedRegion(1, Box(0, 0, 8, 8)), None)
 
 
 def test_failed_and_unknown_operations_looked_nowhere_known():
     failed = Observation("no such image", valid=False)
     flipped = Observation("ok", (PICTURE,))
     # Image 2 is the flipped picture: a box in it says nothing about the picture.
-    assert inspected_regions(recorded(failed, flipped, crop(0, 0, 8, 8, source=2))) == (None, None, None)
+    assert inspected_regions(recorded(failed, flipped, crop(0, 0, 8, 8, source=2))) == (None,) * 4
 
 
 @pytest.mark.parametrize(

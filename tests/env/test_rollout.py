@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 
 from pixelreasoner.chat.plain import ASSISTANT, IMAGE, STOP, USER
-from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.errors import ConfigError, MediaError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
-from pixelreasoner.core.trajectory import StopReason
+from pixelreasoner.core.trajectory import StopReason, Trajectory
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.objectives.loss_mask import loss_mask
@@ -229,22 +229,87 @@ def test_image_limit():
     assert last.observation is not None
     assert len(last.observation.images) == 1
     assert last.observed is None
+    assert (t.n_operations, t.n_unread_operations, t.n_invalid_operations) == (1, 1, 0)
     assert sum(s.ids.count(IMAGE) for s in t.segments) == 2
 
 
-@pytest.mark.parametrize("budget", range(1, 400, 7))
+def read(t: Trajectory) -> int:
+    """The tokens of a conversation as the model reads it."""
+    return sum(RENDERER.n_tokens(segment, prompt=i == 0) for i, segment in enumerate(t.segments))
+
+
+PROMPT = read(roll_out((), max_tokens=1))
+"""Tokens of the prompt, the picture of 24 x 20 among them: a token of the plain renderer is one pixel."""
+CROP = 12 * 12
+"""Those of what `ZOOM` returns."""
+
+
+@pytest.mark.parametrize("budget", range(1, 700, 7))
 def test_token_budget_is_never_exceeded(budget):
-    t = roll_out(ZOOM, ZOOM, ANSWER, limits=Limits(max_tokens=budget))
-    spent = sum(len(s.ids) for s in t.segments[1:])
-    assert spent <= budget
+    t = roll_out(ZOOM, ZOOM, ANSWER, limits=Limits(max_tokens=PROMPT + budget))
+    assert read(t) <= PROMPT + budget
     assert t.stop == StopReason.TOKEN_LIMIT or t.answer == "K"
 
 
 def test_token_budget_fits_exactly():
     whole = roll_out(ZOOM, ANSWER)
-    spent = sum(len(s.ids) for s in whole.segments[1:])
-    assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=spent)) == whole
-    assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=spent - 1)).stop == StopReason.TOKEN_LIMIT
+    assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=read(whole))) == whole
+    assert roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=read(whole) - 1)).stop == StopReason.TOKEN_LIMIT
+
+
+def test_an_image_counts_as_what_the_model_reads():
+    """One placeholder in the record; as many tokens as the model reads in the limit."""
+    whole = roll_out(ZOOM, ANSWER)
+    assert read(whole) == sum(len(s.ids) for s in whole.segments) - 2 + 20 * 24 + CROP
+    no_room = PROMPT + len(ZOOM) + 1 + CROP  # for the pixels of the crop, not for the words around it
+    t = roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=no_room))
+    assert (t.stop, len(t.turns), t.n_operations) == (StopReason.TOKEN_LIMIT, 1, 0)
+
+
+def test_no_more_is_sampled_than_there_is_room():
+    asked: list[int] = []
+
+    def script(request, turn):
+        asked.append(request.sampling.max_tokens)
+        return ANSWER
+
+    for room in (5, 10**6):
+        (t,) = rollout(
+            [RolloutRequest(task(), 0, limits=Limits(max_tokens=PROMPT + room))],
+            policy=ScriptedPolicy(script, RENDERER), renderer=RENDERER, toolbox=TOOLBOX,
+            sampling=Sampling(max_tokens=300), limits=Limits(),
+        )  # fmt: skip
+        assert t.stop == (StopReason.TOKEN_LIMIT if room == 5 else StopReason.ANSWER)
+    assert asked == [5, 300]
+
+
+@pytest.mark.parametrize("missing", [0, 1, 700])
+def test_a_prompt_without_room_for_a_message_is_over_before_it(missing):
+    t = roll_out(ANSWER, limits=Limits(max_tokens=PROMPT - missing))
+    assert (t.stop, t.turns, t.answer, t.n_operations) == (StopReason.TOKEN_LIMIT, (), None, 0)
+    assert loss_mask(t).sum() == 0
+    assert roll_out(ANSWER, limits=Limits(max_tokens=PROMPT + len(ANSWER) + 1)).answer == "K"
+
+
+def test_a_limit_above_the_models_is_the_users_mistake(monkeypatch):
+    monkeypatch.setattr(RENDERER, "max_tokens", PROMPT + 20)
+    with pytest.raises(ConfigError, match=rf"{PROMPT + 20} positions .* set max_tokens to {PROMPT + 20} or"):
+        roll_out(ANSWER, limits=Limits(max_tokens=PROMPT + 21))
+    # Left out, it is the model's: the answer of 22 bytes does not fit.
+    assert roll_out(ANSWER).stop == StopReason.TOKEN_LIMIT
+    assert Limits(max_tokens=7).conversation_tokens(None) == 7
+    assert Limits().conversation_tokens(None) is None
+
+
+def test_an_operation_whose_result_did_not_fit_is_none():
+    """The paper's n_vo and 1_PR: what the model never saw cannot have been reasoned with."""
+    room = PROMPT + len(ZOOM) + 1  # the message and its stop token: nothing is left for what comes back
+    t = roll_out(ZOOM, ANSWER, limits=Limits(max_tokens=room))
+    assert (t.stop, len(t.turns)) == (StopReason.TOKEN_LIMIT, 1)
+    assert t.turns[0].observation is not None
+    assert (t.n_operations, t.n_unread_operations, t.used_pixel_space) == (0, 1, False)
+    broken = roll_out(BROKEN, ANSWER, limits=Limits(max_tokens=PROMPT + len(BROKEN) + 1))
+    assert (broken.n_operations, broken.n_unread_operations, broken.n_invalid_operations) == (0, 0, 1)
 
 
 # 9: text only

@@ -26,7 +26,19 @@ from pixelreasoner.policy.scripted import (
     per_conversation,
     per_prompt,
 )
-from rollout_helpers import ANSWER, BROKEN, PICTURE, RENDERER, SELECT, TOOLBOX, VIDEO, ZOOM, crop, task
+from rollout_helpers import (
+    ANSWER,
+    BROKEN,
+    PICTURE,
+    RENDERER,
+    SELECT,
+    TOOLBOX,
+    VIDEO,
+    ZOOM,
+    crop,
+    roll_out,
+    task,
+)
 
 # 10: batches and seeds
 
@@ -156,7 +168,15 @@ def test_100_000_fuzzed_messages_never_raise():
         n_messages += 1
         return fuzzed_message(rng)
 
-    tight = ({}, {"max_tokens": 300}, {"max_images": 2}, {"max_operations": 1}, {"max_turns": 3})
+    prompt = RENDERER.n_tokens(roll_out(ANSWER, media=(VIDEO,)).segments[0], prompt=True)
+    tight = (
+        {},
+        {"max_tokens": 2000},
+        {"max_tokens": prompt + 300},
+        {"max_images": 2},
+        {"max_operations": 1},
+        {"max_turns": 3},
+    )
     every_limit = itertools.cycle(Limits(**limit) for limit in tight)
     while n_messages < 100_000:
         trajectories = rollout(

@@ -72,6 +72,9 @@ def test_every_number_of_a_summary():
         "op_error_rate": 2 / 7,
         # hit, half, miss, hit on tasks that need it: half covers exactly half of the cue.
         "cue_coverage": 3 / 4,
+        # The cue is 20 x 20. hit: 400/1600, twice; half [0, 0, 100, 50]: 200/5200; miss: 9 x 10 of it.
+        "cue_iou": (400 / 1600 + 400 / 1600 + 200 / 5200 + 90 / (2450 + 400 - 90)) / 4,
+        "whole_image_crops": 0.0,
         "stderr": {
             "accuracy": {
                 "all": math.sqrt(5 / 8 * 3 / 8 / 8),
@@ -83,6 +86,15 @@ def test_every_number_of_a_summary():
     assert json.loads(json.dumps(summary)) == summary
 
 
+def test_a_result_that_did_not_fit_is_no_operation_but_was_asked_for():
+    hit = recorded(crop(30, 30, 70, 70))
+    cut_off = replace(hit, turns=hit.turns[:-1], stop=StopReason.IMAGE_LIMIT)
+    summary = summarize(scored([hit, cut_off, recorded(INVALID)], [True, False, False]))
+    assert summary["rapr"]["all"] == 1 / 3
+    assert summary["op_error_rate"] == 1 / 3
+    assert summary["cue_coverage"] == 1.0
+
+
 def test_nothing_needed_and_nothing_asked():
     summary = summarize(scored([recorded(needs=False), recorded(needs=None)], [True, False]))
     assert summary["accuracy"]["needs_operation"] is None
@@ -90,6 +102,8 @@ def test_nothing_needed_and_nothing_asked():
     assert summary["rapr"] == {"all": 0.0, "needs_operation": None}
     assert summary["op_error_rate"] == 0.0
     assert summary["cue_coverage"] is None
+    assert summary["cue_iou"] is None
+    assert summary["whole_image_crops"] is None
     assert summary["stderr"]["rapr"] == {"all": 0.0, "needs_operation": None}
 
 

@@ -112,6 +112,8 @@ def test_the_table_has_a_column_per_model():
         ["RaPR", "50.0 (50.0)", "0.0 (0.0)"],
         ["failed operations", "0.0", "0.0"],
         ["operations on the cue", counted(counting["cue_coverage"]), "(–)"],
+        ["IoU with the cue", counted(counting["cue_iou"]), "(–)"],
+        ["crops of the whole image", f"{100 * counting['whole_image_crops']:.1f}", "–"],
     ]
 
 

@@ -35,7 +35,7 @@ def inputs(ratios: list[float], advantages: list[float], weights: list[float] | 
         (1.0, -2.0, 2.0, 2.0),
         (0.5, -2.0, 1.6, 0.0),  # clipped at 0.8
         (1.5, -2.0, 3.0, 3.0),  # a bad token that became likely is pushed down
-        (5.0, -2.0, 4.0, 0.0),  # truncated at 2
+        (5.0, -2.0, 4.0, 0.0),  # dual-clip at 2
         (5.0, 0.0, 0.0, 0.0),
     ],
 )
@@ -48,7 +48,7 @@ def test_one_token(ratio, advantage, loss, slope):
     assert given.logp_T.grad.item() == pytest.approx(slope)
 
 
-def test_without_a_cap_bad_tokens_are_unbounded():
+def test_without_dual_clip_bad_tokens_are_unbounded():
     out = grpo_loss(inputs([5.0], [-2.0]), GrpoConfig(dual_clip=None))
     assert out.loss.item() == pytest.approx(10.0)
 
@@ -60,6 +60,7 @@ def test_weights_and_metrics():
     assert out.loss.item() == pytest.approx(-(0.5 + 0.25 * 1.3 - 0.125 * 2 + 0.125 * 0.5))
     assert out.metrics["ratio"].item() == pytest.approx(2.0)
     assert out.metrics["clip_fraction"].item() == pytest.approx(0.5)
+    assert out.metrics["dual_clip_fraction"].item() == pytest.approx(0.25)
     k3 = sum(r - 1 - math.log(r) for r in (1.0, 1.5, 5.0, 0.5)) / 4
     assert out.metrics["approx_kl"].item() == pytest.approx(k3)
     assert out.metrics["entropy"].item() == pytest.approx(2.5)
@@ -119,6 +120,6 @@ def test_sample_weights():
     assert sample_weights([0, 0], CONFIG) == [0.0, 0.0]
 
 
-def test_a_cap_inside_the_clip_range_is_refused():
+def test_a_dual_clip_inside_the_clip_range_is_refused():
     with pytest.raises(ValidationError, match="dual_clip"):
         GrpoConfig(clip_high=0.35, dual_clip=1.2)

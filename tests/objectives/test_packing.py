@@ -135,6 +135,7 @@ def test_what_the_loss_reads_stands_beside_each_loss_token():
     np.testing.assert_allclose(row.behavior_logp_N, [-1.0, -1.2, -2.0], rtol=1e-6)
     assert row.advantage_N.tolist() == [0.5, 0.5, -2.0]
     assert row.weight_N.tolist() == [0.25, 0.25, 0.5]
+    assert row.trajectory_N.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

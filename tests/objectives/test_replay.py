@@ -4,6 +4,7 @@
 2. A step never replays its own groups, nor one group twice.
 3. Large advantages are drawn more often, in the stated proportion.
 4. A restored buffer goes on exactly as the original.
+5. A group is replayed at most `max_repeats` times.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def names(groups: list[ScoredGroup]) -> list[str]:
     return [group.trajectories[0].task.id for group in groups]
 
 
-def buffer(capacity: int = 100, seed: int = 0, power: float = 1.0) -> ReplayBuffer:
-    return ReplayBuffer(capacity, np.random.default_rng(seed), power=power)
+def buffer(capacity: int = 100, seed: int = 0, power: float = 1.0, max_repeats: int = 10**6) -> ReplayBuffer:
+    return ReplayBuffer(capacity, np.random.default_rng(seed), power=power, max_repeats=max_repeats)
 
 
 def test_uninformative_groups_are_never_stored():
@@ -82,6 +83,25 @@ def test_draws_are_without_replacement():
     replay.add([scored(str(i), 1.0 + i) for i in range(10)])
     for _ in range(50):
         assert len(set(names(replay.sample(6)))) == 6
+
+
+def test_a_group_leaves_after_its_last_repeat():
+    replay = buffer(max_repeats=2)
+    replay.add([scored("a", 1.0), scored("b", 1.0)])
+    assert [len(replay.sample(2)) for _ in range(3)] == [2, 2, 0]
+    # One of three a step: all of them come twice, and then the buffer is empty.
+    replay.add([scored(c, 1.0 + i) for i, c in enumerate("abc")])
+    drawn = Counter(name for _ in range(7) for name in names(replay.sample(1)))
+    assert drawn == {"a": 2, "b": 2, "c": 2}
+
+
+def test_repeats_survive_a_restart():
+    replay, restored = buffer(max_repeats=2), buffer(max_repeats=2)
+    replay.add([scored("a", 1.0)])
+    replay.sample(1)
+    restored.load_state_dict(pickle.loads(pickle.dumps(replay.state_dict())))
+    assert names(restored.sample(1)) == ["a"]
+    assert restored.sample(1) == []
 
 
 def test_a_restored_buffer_goes_on_exactly():

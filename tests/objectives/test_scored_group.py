@@ -22,6 +22,13 @@ def test_rewards_are_the_sums_of_the_terms():
     assert group.scores == (1, 0, 1)
 
 
+def test_the_correctness_scale_reads_the_term_of_that_name():
+    terms = {"correctness": [0.5, 0.0, 0.0], "bonus": [0.0, 0.1, 0.0]}
+    group = score_group(THREE, terms, scale="correctness")
+    # std of correctness: 0.5 * sqrt(2)/3 = 0.2357, below the sqrt(2)/3 = 0.4714 of one whole right answer.
+    assert group.advantages == pytest.approx((0.3 * 3 / 2**0.5, -0.1 * 3 / 2**0.5, -0.2 * 3 / 2**0.5))
+
+
 def test_a_group_is_informative_when_a_reward_differs():
     assert score_group(THREE, {"reward": [1.0, 0.0, 0.0]}, scale="std").informative
     assert not score_group(THREE, {"reward": [1.0, 1.0, 1.0]}, scale="std").informative

@@ -22,7 +22,9 @@ def row(weights: list[float]) -> PackedRow:
     layout = Layout(ids, np.zeros(n + 1, np.int8), ids, np.tile(ids, (3, 1)), ())
     zeros = np.zeros(n, np.float32)
     plan = PrefixPlan((GroupSpan(n + 1),))
-    return PackedRow(layout, plan, ids[:-1], ids[1:], zeros, zeros + 1, np.array(weights, np.float32))
+    return PackedRow(
+        layout, plan, ids[:-1], ids[1:], zeros, zeros + 1, np.array(weights, np.float32), ids[1:] * 0
+    )
 
 
 def scores(*logp: float) -> TokenScores:

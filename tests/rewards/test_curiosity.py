@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,18 @@ def test_calls_that_failed_count_neither_way():
     group = (rollout_of(0, n_invalid=4), rollout_of(1, n_invalid=3), *[rollout_of(0)] * 6)
     terms = score_terms(group, [0.0] * 8, PAPER)
     assert terms["curiosity"] == pytest.approx((0.0, 0.0875, *[0.0] * 6))
+    assert terms["efficiency"] == (0.0,) * 8
+
+
+def test_an_operation_whose_result_did_not_fit_counts_neither_way():
+    """Its rollout ended with it: no turn follows that could have read it."""
+    read, unread = rollout_of(1), replace(rollout_of(2), turns=rollout_of(2).turns[:-1])
+    nothing_read = replace(rollout_of(1), turns=rollout_of(1).turns[:-1])
+    assert [y.n_operations for y in (read, unread, nothing_read)] == [1, 1, 0]
+    group = (unread, nothing_read, *[rollout_of(0)] * 6)
+    terms = score_terms(group, [0.0] * 8, PAPER)
+    # RaPR(x) is 1/8: the second rollout saw nothing, and is not paid; the first has one operation, not two.
+    assert terms["curiosity"] == pytest.approx((0.0875, *[0.0] * 7))
     assert terms["efficiency"] == (0.0,) * 8
 
 

@@ -9,15 +9,19 @@ import torch
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.task import Task
+from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
 from pixelreasoner.objectives.grpo import GrpoConfig
 from pixelreasoner.objectives.scored_group import score_group
+from pixelreasoner.objectives.truncation import nothing_to_learn
 from pixelreasoner.tasks.config import build_tasks
 from pixelreasoner.train import rl
+from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer, build
 
 
@@ -184,8 +188,55 @@ def test_replayed_groups_are_counted(tmp_path, checkpoint, monkeypatch):
         "score",
         lambda self, groups: [score_group(g, {"none": [0.0] * 4}, scale="std") for g in groups],
     )
-    monkeypatch.setattr(rl, "rollout_metrics", lambda scored: {})
-    assert trainer.train_step(tasks[6:])["replayed_groups"] == min(3, held)
+    monkeypatch.setattr(rl, "rollout_metrics", lambda scored: {"rapr": 0.0})
+    metrics = trainer.train_step(tasks[6:])
+    assert metrics["replayed_groups"] == min(3, held)
+    assert metrics["replay_share"] == 1.0
+    assert metrics["replay_age_max"] <= 2  # from the first or the second step
+
+
+def test_a_resumed_run_alarms_exactly_as_an_uninterrupted_one(tmp_path, checkpoint, monkeypatch):
+    """RaPR falls from 1 to 0 after the second step; smoothed by 0.5: 1, 1, 0.5, 0.25, 0.125, 0.0625."""
+    falling = iter(())
+    notes: list[tuple[int, str]] = []
+
+    class HalfAlarm(CollapseAlarm):
+        def __init__(self):
+            super().__init__(smoothing=0.5)
+
+    def note(self, text):
+        notes.append((self._done, text))
+
+    def killed_in_step_five(self, tasks):
+        if self.step == 4:
+            raise RuntimeError("killed")
+        return real_step(self, tasks)
+
+    monkeypatch.setattr(rl, "CollapseAlarm", HalfAlarm)
+    monkeypatch.setattr(rl.RunLog, "note", note)
+    monkeypatch.setattr(rl, "rollout_metrics", lambda scored: {"rapr": next(falling)})
+    real_step = RLTrainer.train_step
+
+    falling = iter([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    rl.run(config(tmp_path / "whole", checkpoint, steps=6, tasks_per_step=1, save_every=3))
+    whole, notes = notes, []
+    assert [step for step, _ in whole] == [6]
+
+    # The state on disk is that of step 3: step 4 is made again.
+    stopped = config(tmp_path / "parts", checkpoint, steps=6, tasks_per_step=1, save_every=3)
+    monkeypatch.setattr(RLTrainer, "train_step", killed_in_step_five)
+    falling = iter([1.0, 1.0, 0.0, 0.0])
+    with pytest.raises(RuntimeError, match="killed"):
+        rl.run(stopped)
+    monkeypatch.setattr(RLTrainer, "train_step", real_step)
+    falling = iter([0.0, 0.0, 0.0])
+    rl.run(stopped, resume=True)
+    assert notes == whole
+    alarms = [
+        [json.loads(line)["collapse_alarm"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (tmp_path / "whole", tmp_path / "parts")
+    ]
+    assert alarms == [[0.0] * 5 + [1.0]] * 2
 
 
 def test_every_term_of_the_reward_is_recorded_and_logged(tmp_path, checkpoint):
@@ -197,6 +248,31 @@ def test_every_term_of_the_reward_is_recorded_and_logged(tmp_path, checkpoint):
         assert group.rewards == tuple(map(sum, zip(*group.terms.values(), strict=True)))
     names = {"reward", "accuracy", "rapr", "curiosity", "efficiency", "zero_advantage_groups"}
     assert names <= rl.rollout_metrics(scored).keys()
+
+
+@pytest.mark.parametrize(("mode", "masked"), [("none", False), ("all", True)])
+def test_rollouts_cut_off_by_a_limit_are_masked_as_the_recipe_says(tmp_path, checkpoint, mode, masked):
+    trainer = build(config(tmp_path / "run", checkpoint, mask_truncated=mode))
+    (group,) = trainer.score(trainer.roll_out(tasks_of(trainer.config, 1)))
+    cut = [y for y in group.trajectories if y.stop == StopReason.TOKEN_LIMIT]
+    assert cut, "six tokens of a random model should not be a message"
+    assert all(nothing_to_learn(y) is masked for y in cut)
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [("temperature=0", "a temperature above 0"), ("top_p=0.95", "set top_p = 1")],
+)
+def test_sampling_whose_logprobs_are_not_the_trainers_is_refused(override, remedy):
+    """`eval` and `ask` take both; in RL the ratio of the first update would not be one."""
+    with pytest.raises(ConfigError, match=remedy):
+        load_recipe(RLConfig, None, ["out=run", f"interaction.sampling.{override}"])
+
+
+def test_a_limit_above_the_models_positions_is_refused(tmp_path, checkpoint):
+    long = config(tmp_path / "run", checkpoint, interaction={"limits": {"max_tokens": 8193}})
+    with pytest.raises(ConfigError, match=r"8192 positions .* set max_tokens to 8192 or less"):
+        build(long)
 
 
 def test_the_loop_imports_no_implementation():

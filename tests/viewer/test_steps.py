@@ -69,6 +69,14 @@ def test_facts_name_what_is_out_of_the_ordinary(zoomed: Trajectory):
     )  # fmt: skip
 
 
+def test_a_result_that_did_not_fit_is_no_operation(zoomed: Trajectory):
+    cut_off = replace(zoomed, turns=zoomed.turns[:-1], stop=StopReason.IMAGE_LIMIT)
+    assert view(cut_off).facts == (
+        "needs an operation", "1 operation", "1 invalid call", "1 result that did not fit",
+        "stopped by image limit",
+    )  # fmt: skip
+
+
 def test_the_markup_of_a_call_that_was_not_read_stays_in_view():
     broken = Turn("Look <tool_call>{oops", observation=Observation("not JSON", valid=False))
     assert written_text(broken) == "Look <tool_call>{oops"

@@ -20,7 +20,7 @@ from pixelreasoner.chat.checkpoint_files import with_format
 from pixelreasoner.chat.hermes import parse_message
 from pixelreasoner.chat.pixels import Normalization
 from pixelreasoner.chat.renderer import ToolSchema
-from pixelreasoner.chat.vision_spec import VisionSpec
+from pixelreasoner.chat.vision_spec import VisionSpec, expanded_tokens
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Media, Video
 from pixelreasoner.core.messages import Message, Parsed
@@ -49,6 +49,7 @@ class PlainRenderer:
     def __init__(self, chat_format: ChatFormat | None = None) -> None:
         self.chat_format = chat_format or ChatFormat()
         self.vision = with_format(_AS_IT_IS, self.chat_format)
+        self.max_tokens = None
         self.stop_ids = frozenset({STOP})
         self.forbidden_ids = frozenset({IMAGE, VIDEO, SYSTEM, USER, ASSISTANT})
 
@@ -85,6 +86,9 @@ class PlainRenderer:
     def tokens_of(self, text: str, characters: Span) -> Span:
         start, end = (len(_bytes(text[:at])) for at in characters)
         return start, end + (characters[1] == len(text))
+
+    def n_tokens(self, segment: Segment, *, prompt: bool) -> int:
+        return expanded_tokens(segment, frozenset({IMAGE, VIDEO}), self.vision, prompt=prompt)
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(i for i in ids if i < 256).decode("utf-8", errors="replace")

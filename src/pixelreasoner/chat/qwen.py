@@ -25,7 +25,7 @@ from pixelreasoner.chat.renderer import ToolSchema
 from pixelreasoner.chat.templates import PROBE, find_template, find_tools_text
 from pixelreasoner.chat.tokens import Piece, Slots, TextCodec
 from pixelreasoner.chat.videos import block
-from pixelreasoner.chat.vision_spec import VisionSpec
+from pixelreasoner.chat.vision_spec import VisionSpec, expanded_tokens
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.messages import Message, Parsed
@@ -48,6 +48,7 @@ class QwenVLRenderer:
         chat_format: ChatFormat,
         *,
         vocabulary_size: int | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         """A renderer.
 
@@ -58,6 +59,7 @@ class QwenVLRenderer:
             chat_format: wording; its budgets and unit are in `vision` already.
             vocabulary_size: of the model, where it is larger than the tokenizer's; ids without a token are
                 never sampled.
+            max_tokens: positions of the model.
 
         Raises:
             CheckpointError: the tokenizer is not of a Qwen-VL checkpoint, or its chat template has no form
@@ -68,10 +70,11 @@ class QwenVLRenderer:
                 "the tokenizer has no chat template; save one as chat_template.jinja beside it"
             )
         self.tokenizer, self.family, self.vision, self.chat_format = tokenizer, family, vision, chat_format
-        self.vocabulary_size = vocabulary_size
+        self.vocabulary_size, self.max_tokens = vocabulary_size, max_tokens
         self.codec = TextCodec(tokenizer)
         ids = self.codec.control_id
         self.image_id, self.video_id, self._end_id = ids(IMAGE_PAD), ids(VIDEO_PAD), ids(END)
+        self._placeholders = frozenset({self.image_id, self.video_id})
         self.stop_ids = frozenset({self._end_id, ids(STOP)})
         brackets = {ids(VISION_START), ids(VISION_END), ids(START)}
         without_token = set(range(vocabulary_size or 0)) - set(tokenizer.get_vocab().values())
@@ -99,6 +102,7 @@ class QwenVLRenderer:
             vision_spec(folder, family, chat_format),
             chat_format,
             vocabulary_size=text.get("vocab_size"),
+            max_tokens=text.get("max_position_embeddings"),
         )
 
     def with_format(self, chat_format: ChatFormat) -> QwenVLRenderer:
@@ -109,6 +113,7 @@ class QwenVLRenderer:
             with_format(self.vision, chat_format),
             chat_format,
             vocabulary_size=self.vocabulary_size,
+            max_tokens=self.max_tokens,
         )
 
     @property
@@ -270,7 +275,10 @@ class QwenVLRenderer:
             ids += segment.ids
             for at, media in enumerate(segment.media):
                 blocks += self.blocks(media, crop=index > 0 or at in segment.crops)
-        return expand(tuple(ids), tuple(blocks), frozenset({self.image_id, self.video_id}), self.vision.merge)
+        return expand(tuple(ids), tuple(blocks), self._placeholders, self.vision.merge)
+
+    def n_tokens(self, segment: Segment, *, prompt: bool) -> int:
+        return expanded_tokens(segment, self._placeholders, self.vision, prompt=prompt)
 
     def blocks(self, media: Media, *, crop: bool) -> list[VisualBlock]:
         """The media item at its final size, one block for each of its placeholders."""

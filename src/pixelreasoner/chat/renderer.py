@@ -25,6 +25,9 @@ class Renderer(Protocol):
     forbidden_ids: frozenset[int]
     """Ids a model must not sample: media placeholders, their brackets, and ids without a token."""
 
+    max_tokens: int | None
+    """The longest conversation the model can read, placeholders expanded; None: not known."""
+
     @property
     def fingerprint(self) -> str:
         """Differs where the same conversation would become other tokens."""
@@ -46,6 +49,13 @@ class Renderer(Protocol):
         """Which tokens of a message, as `encode` gives them, hold any of the given characters of its text.
 
         The stop token goes with the last character.
+        """
+        ...
+
+    def n_tokens(self, segment: Segment, *, prompt: bool) -> int:
+        """The tokens of a segment as the model reads it, each placeholder expanded, pixels left alone.
+
+        `prompt` says that it is the first one, whose media are the question's but for `Segment.crops`.
         """
         ...
 

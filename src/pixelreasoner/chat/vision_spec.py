@@ -13,6 +13,7 @@ from pixelreasoner.chat.pixels import Normalization, fit, fit_frames
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.geometry import Size, Unit
 from pixelreasoner.core.media import Media, Picture, Video
+from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 
 
@@ -70,6 +71,15 @@ class VisionSpec:
         budget = PixelBudget(min_pixels=min(each.min_pixels, most), max_pixels=most)
         return fit(video.size, budget, factor=self.factor)
 
+    def n_tokens(self, media: Media, *, crop: bool) -> int:
+        """The language-model tokens that a media item takes; its pixels are not touched."""
+        if isinstance(media, Picture):
+            return self._area(self.size_of(media, crop=crop))
+        return -(-len(media.frames) // self.temporal_patch) * self._area(self.frame_size(media))
+
+    def _area(self, size: Size) -> int:
+        return (size.width // self.factor) * (size.height // self.factor)
+
     def displayed(self, picture: Picture, *, crop: bool) -> DisplayedImage:
         """A picture as the model sees it."""
         return DisplayedImage(picture, self.size_of(picture, crop=crop))
@@ -91,3 +101,12 @@ class VisionSpec:
             if isinstance(item, Picture)
         )
         return ImageContext(images=images, video=videos[0] if videos else None)
+
+
+def expanded_tokens(
+    segment: Segment, placeholders: frozenset[int], vision: VisionSpec, *, prompt: bool
+) -> int:
+    """The tokens of a segment with its placeholders expanded: `Renderer.n_tokens` of every family."""
+    words = sum(token not in placeholders for token in segment.ids)
+    media = enumerate(segment.media)
+    return words + sum(vision.n_tokens(m, crop=not prompt or at in segment.crops) for at, m in media)

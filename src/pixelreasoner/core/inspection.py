@@ -37,11 +37,21 @@ class InspectedRegion:
             return 1.0
         return self.box.coverage_of(cue.box)
 
+    def iou_with(self, cue: Cue) -> float | None:
+        """Intersection over union with the cue's box, 0 to 1; None unless both are boxes.
+
+        0 for a region of another item, or of none of the cue's frames.
+        """
+        if self.box is None or cue.box is None:
+            return None
+        return self.box.iou(cue.box) if self.coverage_of(cue) > 0 else 0.0
+
 
 def inspected_regions(trajectory: Trajectory) -> tuple[InspectedRegion | None, ...]:
     """For each turn, the region that its operation showed.
 
-    None where the turn has no valid operation, or one whose observation names neither a box nor frames.
+    None where the turn has no valid operation, or one whose observation names neither a box nor frames;
+    and in the last turn, whose observation nobody read (`Trajectory.read_observations`).
     """
     media = trajectory.task.media
     video = next((i for i, item in enumerate(media, start=1) if isinstance(item, Video)), None)
@@ -49,8 +59,7 @@ def inspected_regions(trajectory: Trajectory) -> tuple[InspectedRegion | None, .
         InspectedRegion(i) for i, item in enumerate(media, start=1) if isinstance(item, Picture)
     ]
     out: list[InspectedRegion | None] = []
-    for turn in trajectory.turns:
-        seen = turn.observation
+    for seen in trajectory.read_observations:
         region = _region(seen, images, video) if seen is not None and seen.valid else None
         out.append(region)
         if seen is not None:

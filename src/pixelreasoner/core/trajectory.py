@@ -123,9 +123,28 @@ class Trajectory:
     """Scores given later (reward terms, correctness), kept with the record."""
 
     @property
+    def read_observations(self) -> tuple[Observation | None, ...]:
+        """For each turn, what its operation returned, where the model went on to read it; else None.
+
+        Whoever reads an observation writes another message. What the last turn got back did not fit (an image
+        or token limit ended the rollout there). The rule is the same for a trajectory without tokens.
+        """
+        last = len(self.turns) - 1
+        return tuple(turn.observation if i < last else None for i, turn in enumerate(self.turns))
+
+    @property
     def n_operations(self) -> int:
-        """n_vo(y): operations carried out (paper section 4.2); failed calls are not operations."""
-        return sum(t.observation is not None and t.observation.valid for t in self.turns)
+        """n_vo(y): operations whose result the model read (paper section 4.2).
+
+        A failed call is not an operation, and neither is one whose result did not fit.
+        """
+        return sum(seen is not None and seen.valid for seen in self.read_observations)
+
+    @property
+    def n_unread_operations(self) -> int:
+        """Operations carried out whose result did not fit, so that the model never saw it: one at most."""
+        last = self.turns[-1].observation if self.turns else None
+        return int(last is not None and last.valid)
 
     @property
     def n_invalid_operations(self) -> int:

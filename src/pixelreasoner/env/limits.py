@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
 
 
 class Limits(Config):
-    """The defaults of images, operations and tokens are those of the authors' released code."""
+    """The defaults of images and operations are those of the authors' released code."""
 
     max_turns: int = Field(default=8, ge=1)
     """Model messages. The last one may only answer: an operation it asks for is not carried out."""
@@ -17,5 +18,20 @@ class Limits(Config):
     max_images: int = Field(default=16, ge=1)
     """Images in the conversation: the question's and those that operations return; the frames of a video
     that the prompt shows are not counted."""
-    max_tokens: int = Field(default=12 * 1024, ge=1)
-    """Tokens after the prompt, sampled and observed; each image counts as one."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of the whole conversation as the model reads it: prompt, messages and results, each image or
+    video with all the tokens it takes. None: as many as the model has positions for."""
+
+    def conversation_tokens(self, positions: int | None) -> int | None:
+        """The most tokens of a conversation with a model of so many positions (None: not known).
+
+        Raises:
+            ConfigError: the limit is above what the model can read.
+        """
+        if self.max_tokens is None or positions is None or self.max_tokens <= positions:
+            return self.max_tokens or positions
+        raise ConfigError(
+            f"interaction.limits.max_tokens = {self.max_tokens} is more than the model can read: its "
+            f"config.json gives it {positions} positions (max_position_embeddings); set max_tokens to "
+            f"{positions} or less, or leave it out"
+        )

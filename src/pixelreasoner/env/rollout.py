@@ -13,9 +13,11 @@ its result. What follows holds whatever a model writes:
   `valid=False`, and the conversation goes on.
 * A message that asks for an operation and also gives an answer has asked for an operation.
 * A message that was cut (by `Sampling.max_tokens`, or by what `Limits.max_tokens` leaves) is not parsed: it
-  has no call and no answer, and the rollout ends.
+  has no call and no answer, and the rollout ends. A prompt that leaves no room ends it without a message.
+* Limits are counted in what the model reads: an image is as many tokens as it takes.
 * Tokens are recorded once. `Turn.sampled` is what the policy sampled, up to its stop token; whatever was put
-  after it is in `Turn.observed`, and is never trained on.
+  after it is in `Turn.observed`, and is never trained on. A message that ended with another stop token than
+  the chat template's is closed there.
 * The random numbers of a rollout depend on its own seed and turn only, never on the rest of the batch or on
   the order in which messages and operations are completed.
 * Events are emitted on the caller's thread.
@@ -72,6 +74,7 @@ def rollout(
 
     Raises:
         MediaError: a task holds more than one video.
+        ConfigError: the limit of tokens is above the model's.
     """
     done: dict[int, Trajectory] = {}
     with Rollouts(
@@ -142,10 +145,14 @@ class Rollouts:
 
         Raises:
             MediaError: there is more than one video.
+            ConfigError: its limit of tokens is above the model's.
         """
         state = RolloutState.start(self._n_submitted, request, self._context)
         self._n_submitted += 1
-        self._generate(state)
+        if state.trajectory is None:
+            self._generate(state)
+        else:
+            self._finished.append((state.id, state.trajectory))
         return state.id
 
     def step(self) -> list[tuple[int, Trajectory]]:

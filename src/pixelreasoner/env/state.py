@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass, field, replace
 
 from pixelreasoner.chat.hermes import last_boxed
@@ -63,6 +64,10 @@ class RolloutState:
     images: ImageContext
     segments: list[Segment]
     turns: list[Turn] = field(default_factory=list[Turn])
+    n_tokens: int = 0
+    """Of the conversation, as the model reads it."""
+    max_tokens: int = sys.maxsize
+    """Of the conversation; no limit where neither the recipe nor the model says one."""
     trajectory: Trajectory | None = None
     """Once the rollout is over."""
 
@@ -70,43 +75,56 @@ class RolloutState:
     def start(cls, id: int, request: RolloutRequest, context: RolloutContext) -> RolloutState:
         """Render the prompt.
 
+        A prompt that leaves no room for a message is a rollout that is over, without turns.
+
         Raises:
             MediaError: there is more than one video.
+            ConfigError: the limit is longer than what the model can read.
         """
         renderer, tools = context.renderer, context.toolbox.schemas if context.toolbox is not None else ()
         messages = request.messages
         if messages is None:
             messages = task_messages(request.task, renderer.chat_format, tools=bool(tools))
         prompt = renderer.prompt(messages, tools)
-        return cls(id, request, context, renderer.vision.image_context(prompt.media, prompt.crops), [prompt])
+        images = renderer.vision.image_context(prompt.media, prompt.crops)
+        state = cls(id, request, context, images, [prompt])
+        state.n_tokens = renderer.n_tokens(prompt, prompt=True)
+        if (limit := state.limits.conversation_tokens(renderer.max_tokens)) is not None:
+            state.max_tokens = limit
+        if state.room < 1:
+            state._finish((), StopReason.TOKEN_LIMIT)
+        return state
 
     @property
     def limits(self) -> Limits:
         return self.request.limits or self.context.limits
 
     @property
-    def n_tokens(self) -> int:
-        return sum(len(segment.ids) for segment in self.segments[1:])
+    def room(self) -> int:
+        """Tokens that the conversation may still get."""
+        return self.max_tokens - self.n_tokens
 
     @property
     def n_operations(self) -> int:
         return sum(turn.observation is not None and turn.observation.valid for turn in self.turns)
 
     def completion_request(self) -> CompletionRequest:
-        """For the next message."""
+        """For the next message, which is sampled no further than there is room."""
+        sampling = self.request.sampling or self.context.sampling
+        if self.room < sampling.max_tokens:
+            sampling = sampling.model_copy(update={"max_tokens": self.room})
         return CompletionRequest(
-            tuple(self.segments),
-            turn_seed(self.request.seed, len(self.turns)),
-            self.request.sampling or self.context.sampling,
+            tuple(self.segments), turn_seed(self.request.seed, len(self.turns)), sampling
         )
 
     def record_completion(self, completion: Completion) -> PendingCall | None:
         """Record one message; returns the operation it asks for, or None when it ends the rollout."""
         renderer = self.context.renderer
-        sampled, is_whole = _message(completion, renderer, self.limits.max_tokens - self.n_tokens)
+        sampled, is_whole = _message(completion, renderer, self.room)
         text = renderer.decode(sampled.ids)
         turn = Turn(text=text, sampled=sampled, weight_version=completion.weight_version)
         self.segments.append(sampled)
+        self.n_tokens += len(sampled.ids)
         if not is_whole:
             return self._end(turn, StopReason.TOKEN_LIMIT)
 
@@ -130,7 +148,8 @@ class RolloutState:
             return self._end(turn, StopReason.IMAGE_LIMIT)
         assert turn.sampled is not None
         observed = _observed(observation, turn.sampled, self.context.renderer)
-        if self.n_tokens + len(observed.ids) >= self.limits.max_tokens:
+        n_observed = self.context.renderer.n_tokens(observed, prompt=False)
+        if n_observed >= self.room:
             return self._end(turn, StopReason.TOKEN_LIMIT)
 
         vision = self.context.renderer.vision
@@ -138,13 +157,17 @@ class RolloutState:
             *(vision.displayed(picture, crop=True) for picture in observation.images)
         )
         self.segments.append(observed)
+        self.n_tokens += n_observed
         self.turns.append(replace(turn, observed=observed))
 
     def _end(self, turn: Turn, stop: StopReason, answer: str | None = None) -> None:
         """Freeze the rollout. A last observation that did not fit stays on record, without tokens."""
+        self._finish((*self.turns, turn), stop, answer)
+
+    def _finish(self, turns: tuple[Turn, ...], stop: StopReason, answer: str | None = None) -> None:
         self.trajectory = Trajectory(
             task=self.request.task,
-            turns=(*self.turns, turn),
+            turns=turns,
             stop=stop,
             answer=answer,
             prompt=self.segments[0],
@@ -188,9 +211,13 @@ def _first(completion: Completion, n: int) -> Segment:
 
 
 def _observed(observation: Observation, sampled: Segment, renderer: Renderer) -> Segment:
-    """The tokens that answer a message, closing it first when the policy stopped without a stop token."""
+    """The tokens that answer a message, after the token that closes it wherever the policy sampled another.
+
+    It may have stopped without one, or with another stop token: `<|endoftext|>` ends a text, not a message of
+    the chat template. What was sampled stays as it was sampled; the closing token is observed, not learned.
+    """
     observed = renderer.observation(observation)
-    if sampled.ids and sampled.ids[-1] in renderer.stop_ids:
+    closing = renderer.encode("")[-1]
+    if sampled.ids and sampled.ids[-1] == closing:
         return observed
-    stop = renderer.encode("")[-1]
-    return replace(observed, ids=(stop, *observed.ids))
+    return replace(observed, ids=(closing, *observed.ids))

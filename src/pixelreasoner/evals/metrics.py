@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelreasoner.core.errors import PixelReasonerError
-from pixelreasoner.core.inspection import inspected_regions
+from pixelreasoner.core.localisation import Localisation, localise
 from pixelreasoner.core.trajectory import Trajectory
 
 SCORE_METRIC = "correct"
 """The metric of a trajectory that says how right its answer is, 0 to 1."""
-HIT = 0.5
-"""An operation is on the cue when it shows at least this share of the cue's area."""
 Summary = dict[str, Any]
 """Ready for JSON; `summarize_scores` describes it."""
 
@@ -33,17 +31,16 @@ class Score:
     """How right the answer is, 0 to 1."""
     used_pixel_space: bool
     n_operations: int
+    n_unread: int
+    """Operations whose result did not fit into the conversation."""
     n_invalid: int
-    n_inspected: int
-    """Operations whose region is known, on a task whose cue is known."""
-    n_hits: int
-    """Those on the cue: at least half of its box, and any one of its frames."""
+    localisation: Localisation
+    """Where its operations looked."""
 
 
 def score(trajectory: Trajectory) -> Score:
     """The numbers of one trajectory, whose answer has been scored."""
-    task, cue = trajectory.task, trajectory.task.cue
-    seen = [look for look in inspected_regions(trajectory) if look is not None] if cue is not None else []
+    task = trajectory.task
     return Score(
         task_id=task.id,
         kind=task.kind,
@@ -51,9 +48,9 @@ def score(trajectory: Trajectory) -> Score:
         score=trajectory.metrics[SCORE_METRIC],
         used_pixel_space=trajectory.used_pixel_space,
         n_operations=trajectory.n_operations,
+        n_unread=trajectory.n_unread_operations,
         n_invalid=trajectory.n_invalid_operations,
-        n_inspected=len(seen),
-        n_hits=sum(cue is not None and look.coverage_of(cue) >= HIT for look in seen),
+        localisation=localise(trajectory),
     )
 
 
@@ -74,6 +71,8 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
          "rapr": {"all", "needs_operation"},
          "op_error_rate",     invalid operations in all that were asked for; 0 when none was
          "cue_coverage",      on tasks that need it, the share of operations that are on the cue
+         "cue_iou",           on tasks that need it, the mean IoU of crops with the cue
+         "whole_image_crops", the share of crops that are of the whole image (`core.localisation`)
          "stderr": {"accuracy": {"all", "needs_operation"}, "rapr": {"all", "needs_operation"}}}
 
     Raises:
@@ -92,15 +91,17 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
         "needs_operation": _share(s.used_pixel_space for s in needing),
     }
     n_invalid = sum(s.n_invalid for s in scores)
-    n_asked = n_invalid + sum(s.n_operations for s in scores)
-    n_inspected = sum(s.n_inspected for s in needing)
+    n_asked = n_invalid + sum(s.n_operations + s.n_unread for s in scores)
+    at_cue = Localisation.total(s.localisation for s in needing)
     sizes = {"all": len(scores), "needs_operation": len(needing)}
     return {
         "n": len(scores),
         "accuracy": {**correct, "by_kind": {kind: _of_kind(scores, kind) for kind in kinds}},
         "rapr": rapr,
         "op_error_rate": n_invalid / n_asked if n_asked else 0.0,
-        "cue_coverage": sum(s.n_hits for s in needing) / n_inspected if n_inspected else None,
+        "cue_coverage": at_cue.cue_coverage,
+        "cue_iou": at_cue.cue_iou,
+        "whole_image_crops": Localisation.total(s.localisation for s in scores).whole_image_crops,
         "stderr": {
             "accuracy": {key: _stderr(p, sizes[key]) for key, p in correct.items()},
             "rapr": {key: _stderr(p, sizes[key]) for key, p in rapr.items()},

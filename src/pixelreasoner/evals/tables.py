@@ -24,6 +24,8 @@ def summary_table(summaries: Mapping[str, Summary]) -> Table:
     table.add_row("RaPR", *(_both(s["rapr"]) for s in columns))
     table.add_row("failed operations", *(_percent(s["op_error_rate"]) for s in columns))
     table.add_row("operations on the cue", *(f"({_percent(s['cue_coverage'])})" for s in columns))
+    table.add_row("IoU with the cue", *(f"({_percent(s['cue_iou'])})" for s in columns))
+    table.add_row("crops of the whole image", *(_percent(s["whole_image_crops"]) for s in columns))
     return table
 
 

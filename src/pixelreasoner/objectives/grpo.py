@@ -6,9 +6,18 @@ For the loss tokens t of a batch, each with its trajectory's advantage A_t::
     L     = - sum_t  w_t * min( min(rho_t, C) * A_t,  clip(rho_t, 1 - eps_low, 1 + eps_high) * A_t )
 
 On the first update after sampling rho = 1, and the gradient is that of REINFORCE:
--sum_t w_t * A_t * grad log pi(t). C (dual-clip, arXiv 1912.09729) only matters where A_t < 0, which the clip
-leaves unbounded: with it, one token that became likely since it was sampled cannot outweigh the batch. There
-is no KL term and no reference model, as in the authors' scripts.
+-sum_t w_t * A_t * grad log pi(t). C (dual-clip PPO, arXiv 1912.09729) only matters where A_t < 0, which the
+clip leaves unbounded: with it, one token that became likely since it was sampled cannot outweigh the batch.
+There is no KL term and no reference model, as in the authors' scripts.
+
+With `tis`, truncated importance sampling stands in the place of the clipped ratio (sg stops the gradient)::
+
+    L     = - sum_t  w_t * c_t * A_t * pi_theta(t) / sg[pi_theta(t)]        c_t: `objectives.tis`
+
+Its gradient is -sum_t w_t * c_t * A_t * grad log pi(t): no token is without one, and none weighs more than C
+times. The policy that the step starts from is its own old policy here, since every token is used in one
+optimiser step per update; c_t takes up all that lies between it and the sampler. (Multiplied to the clipped
+ratio above it would correct twice: that ratio is to the sampler already.)
 
 w_t carries the normalisation (`sample_weights`), so L is a plain sum and the losses of rows add up to that of
 the batch.
@@ -31,9 +40,7 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.models.logprobs import TokenScores
 from pixelreasoner.objectives.objective import LossOutputs
 from pixelreasoner.objectives.packing import PackedRow
-
-_MAX_LOG_RATIO = 20.0
-"""Keeps exp() finite. No gradient passes beyond it: a clip stops the token there, or its ratio is 0."""
+from pixelreasoner.objectives.tis import MAX_LOG_RATIO, TisLevel, importance_ratio
 
 
 class GrpoConfig(Config):
@@ -46,6 +53,11 @@ class GrpoConfig(Config):
     dual_clip: float | None = 2.0
     """C; None leaves the ratio unbounded where the advantage is negative, as plain PPO does. Above
     1 + clip_high."""
+    tis: TisLevel | None = None
+    """Truncated importance sampling, of each token or of whole trajectories, in the place of both clips; None
+    clips."""
+    tis_cap: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    """C of truncated importance sampling; only read with `tis`."""
     normalization: Literal["token", "sequence", "constant"] = "token"
     """Mean over all tokens of the batch; mean over trajectories of each one's token mean (the GRPO paper); or
     mean over trajectories of each one's token sum over `constant_length` (Dr. GRPO; the released code
@@ -75,6 +87,8 @@ class LossInputs:
     """[T] A of the trajectory each token belongs to."""
     weight_T: Tensor
     """[T] w, from `sample_weights` over the whole batch."""
+    trajectory_T: Tensor | None = None
+    """[T] the number of each token's trajectory, from 0; only read with `tis = "sequence"`."""
     entropy_T: Tensor | None = None
     """[T] entropy of pi_theta at each token, if it was computed; only reported."""
 
@@ -95,35 +109,60 @@ class GrpoObjective:
         return sample_weights(n_loss_tokens, self.config)
 
     def __call__(self, scores: TokenScores, row: PackedRow) -> LossOutputs:
-        behavior_T, advantage_T, weight_T = (
+        behavior_T, advantage_T, weight_T, trajectory_T = (
             torch.from_numpy(values).to(scores.logp_N.device)
-            for values in (row.behavior_logp_N, row.advantage_N, row.weight_N)
+            for values in (row.behavior_logp_N, row.advantage_N, row.weight_N, row.trajectory_N)
         )
-        return grpo_loss(
-            LossInputs(scores.logp_N, behavior_T, advantage_T, weight_T, scores.entropy_N), self.config
+        inputs = LossInputs(
+            scores.logp_N, behavior_T, advantage_T, weight_T, trajectory_T, entropy_T=scores.entropy_N
         )
+        return grpo_loss(inputs, self.config)
 
 
 def grpo_loss(inputs: LossInputs, config: GrpoConfig) -> LossOutputs:
-    """The equation at the top of this file.
+    """The equations at the top of this file.
 
-    Metrics: `ratio`, `clip_fraction` (tokens without gradient because of clip or dual-clip), `approx_kl`
-    (KL(behavior || theta), Schulman's k3 estimator), and `entropy` if it was given. Maxima: `ratio_max`; on
-    the first update after sampling the weights are the sampler's, and its distance from 1 is what their
+    Metrics: `ratio`, `approx_kl` (KL(behavior || theta), Schulman's k3 estimator), and `entropy` if it was
+    given. With the clips: `clip_fraction`, tokens without gradient because of either, and
+    `dual_clip_fraction`, those of dual-clip. With `tis`: `tis_ratio`, the mean of the detached ratio before
+    it is truncated, and `tis_truncated`, the share of tokens that it is truncated at. Maxima: `ratio_max`;
+    on the first update after sampling the weights are the sampler's, and its distance from 1 is what their
     arithmetic differs by.
     """
-    advantage_T = inputs.advantage_T
-    log_ratio_T = (inputs.logp_T - inputs.behavior_logp_T).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    log_ratio_T = (inputs.logp_T - inputs.behavior_logp_T).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio_T = log_ratio_T.exp()
+    if config.tis is None:
+        gain_T, metrics = _clipped(ratio_T, inputs.advantage_T, config)
+    else:
+        gain_T, metrics = _truncated(inputs, log_ratio_T, config.tis, config.tis_cap)
+    return LossOutputs(
+        loss=-(inputs.weight_T * gain_T).sum(),
+        metrics={**_metrics(inputs, ratio_T, log_ratio_T), **metrics},
+        maxima={"ratio_max": _max(ratio_T.detach())},
+    )
+
+
+def _clipped(ratio_T: Tensor, advantage_T: Tensor, config: GrpoConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """[T] min(min(rho, C) * A, clip(rho) * A), and how many tokens have no gradient for it."""
     capped_T = ratio_T if config.dual_clip is None else ratio_T.clamp(max=config.dual_clip)
     clipped_T = ratio_T.clamp(1 - config.clip_low, 1 + config.clip_high)
     gain_T = torch.minimum(capped_T * advantage_T, clipped_T * advantage_T)
-    loss = -(inputs.weight_T * gain_T).sum()
-    return LossOutputs(
-        loss=loss,
-        metrics=_metrics(inputs, ratio_T, log_ratio_T, config),
-        maxima={"ratio_max": _max(ratio_T.detach())},
+    positive_T, negative_T = advantage_T > 0, advantage_T < 0
+    stopped_T = (positive_T & (ratio_T > 1 + config.clip_high)) | (
+        negative_T & (ratio_T < 1 - config.clip_low)
     )
+    dual_T = negative_T & (ratio_T > (torch.inf if config.dual_clip is None else config.dual_clip))
+    return gain_T, {"clip_fraction": _share(stopped_T | dual_T), "dual_clip_fraction": _share(dual_T)}
+
+
+def _truncated(
+    inputs: LossInputs, log_ratio_T: Tensor, level: TisLevel, cap: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """[T] c * A * pi_theta / sg[pi_theta], and what the truncation does."""
+    detached_T = importance_ratio(log_ratio_T, inputs.trajectory_T, level)
+    own_T = (inputs.logp_T - inputs.logp_T.detach()).exp()  # 1, with the gradient of log pi
+    gain_T = detached_T.clamp(max=cap) * inputs.advantage_T * own_T
+    return gain_T, {"tis_ratio": _mean(detached_T), "tis_truncated": _share(detached_T > cap)}
 
 
 def sample_weights(n_loss_tokens: Sequence[int], config: GrpoConfig) -> list[float]:
@@ -145,20 +184,8 @@ def sample_weights(n_loss_tokens: Sequence[int], config: GrpoConfig) -> list[flo
 
 
 @torch.no_grad()
-def _metrics(
-    inputs: LossInputs, ratio_T: Tensor, log_ratio_T: Tensor, config: GrpoConfig
-) -> dict[str, Tensor]:
-    positive_T, negative_T = inputs.advantage_T > 0, inputs.advantage_T < 0
-    stopped_T = (positive_T & (ratio_T > 1 + config.clip_high)) | (
-        negative_T & (ratio_T < 1 - config.clip_low)
-    )
-    if config.dual_clip is not None:
-        stopped_T |= negative_T & (ratio_T > config.dual_clip)
-    metrics = {
-        "ratio": _mean(ratio_T),
-        "clip_fraction": _mean(stopped_T.to(ratio_T.dtype)),
-        "approx_kl": _mean(ratio_T - 1 - log_ratio_T),
-    }
+def _metrics(inputs: LossInputs, ratio_T: Tensor, log_ratio_T: Tensor) -> dict[str, Tensor]:
+    metrics = {"ratio": _mean(ratio_T), "approx_kl": _mean(ratio_T - 1 - log_ratio_T)}
     if inputs.entropy_T is not None:
         metrics["entropy"] = _mean(inputs.entropy_T)
     return metrics
@@ -167,6 +194,11 @@ def _metrics(
 def _mean(values_T: Tensor) -> Tensor:
     """The mean; 0 of no tokens."""
     return values_T.sum() / max(values_T.numel(), 1)
+
+
+def _share(chosen_T: Tensor) -> Tensor:
+    """The share of tokens that are chosen; 0 of no tokens."""
+    return _mean(chosen_T.to(torch.float32))
 
 
 def _max(values_T: Tensor) -> Tensor:

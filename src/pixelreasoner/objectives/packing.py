@@ -103,6 +103,8 @@ class PackedRow:
     behavior_logp_N: FloatArray
     advantage_N: FloatArray
     weight_N: FloatArray
+    trajectory_N: IntArray
+    """The number of each loss token's trajectory within the row, from 0."""
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -227,6 +229,7 @@ def pack(groups: Sequence[Sequence[CompletionSegment]]) -> PackedRow:
         behavior_logp_N=np.concatenate([segment.behavior_logp_N for segment in segments]),
         advantage_N=_repeat_per_token(segments, [segment.advantage for segment in segments]),
         weight_N=_repeat_per_token(segments, [segment.weight for segment in segments]),
+        trajectory_N=np.repeat(np.arange(len(segments)), [len(s.target_N) for s in segments]),
     )
 
 

@@ -4,8 +4,11 @@ As training goes on, more and more tasks are solved by all rollouts or by none. 
 gradients, vanish; the batch that remains shrinks and grows noisy. SSR drops those groups and fills their
 places with informative groups from earlier steps, preferring large advantages.
 
-The buffer lives for one episode, the span in which the behavior policy is fixed, and is then cleared (paper
-section 5: 512 queries), so that nothing replayed is far off policy.
+The buffer lives for one episode, and is then cleared (paper section 5: 512 queries), so that nothing replayed
+is far off policy. In the paper the behavior policy is fixed within an episode; here it changes with every
+step, so a replayed group is as many versions off policy as it is steps old (the ratio of the loss corrects
+for it, within its clip). A group is replayed at most `max_repeats` times: where few groups are informative,
+the same few would otherwise fill every batch of the episode.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from pixelreasoner.objectives.scored_group import ScoredGroup
 class ReplayBuffer:
     """The informative groups of the current episode; whole groups, which can share a prompt in a row."""
 
-    def __init__(self, capacity: int, generator: np.random.Generator, *, power: float = 1.0) -> None:
+    def __init__(
+        self, capacity: int, generator: np.random.Generator, *, power: float = 1.0, max_repeats: int = 4
+    ) -> None:
         """An empty buffer.
 
         Args:
@@ -30,8 +35,12 @@ class ReplayBuffer:
             generator: samples the replayed groups.
             power: a group is sampled with probability proportional to (sum of |A| over its
                 trajectories)**power; 0 samples evenly.
+            max_repeats: a group leaves once it was replayed so often.
         """
         self._groups: deque[ScoredGroup] = deque(maxlen=capacity)
+        self._repeats: deque[int] = deque(maxlen=capacity)
+        """How often each was replayed."""
+        self._max_repeats = max_repeats
         self._generator = generator
         self._power = power
 
@@ -40,7 +49,10 @@ class ReplayBuffer:
 
     def add(self, groups: Sequence[ScoredGroup]) -> None:
         """Keep the informative ones; a group whose advantages are all zero is never stored."""
-        self._groups.extend(group for group in groups if group.informative)
+        for group in groups:
+            if group.informative:
+                self._groups.append(group)
+                self._repeats.append(0)
 
     def sample(self, n: int) -> list[ScoredGroup]:
         """At most `n` different groups, sampled without replacement by their weight."""
@@ -49,7 +61,12 @@ class ReplayBuffer:
             return []
         weights = np.array([np.abs(group.advantages).sum() for group in self._groups]) ** self._power
         chosen = self._generator.choice(len(weights), size=n, replace=False, p=weights / weights.sum())
-        return [self._groups[i] for i in chosen]
+        replayed = [self._groups[i] for i in chosen]
+        for i in sorted(chosen.tolist(), reverse=True):
+            self._repeats[i] += 1
+            if self._repeats[i] >= self._max_repeats:
+                del self._groups[i], self._repeats[i]
+        return replayed
 
     def refill(self, fresh: Sequence[ScoredGroup], *, size: int) -> list[ScoredGroup]:
         """One step of SSR: the informative groups of `fresh`, filled up to `size` from earlier steps.
@@ -65,12 +82,18 @@ class ReplayBuffer:
     def clear(self) -> None:
         """Drop all groups: the episode is over."""
         self._groups.clear()
+        self._repeats.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs, the generator's state included; picklable."""
-        return {"groups": list(self._groups), "generator": self._generator.bit_generator.state}
+        return {
+            "groups": list(self._groups),
+            "repeats": list(self._repeats),
+            "generator": self._generator.bit_generator.state,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._groups.clear()
+        self.clear()
         self._groups.extend(state["groups"])
+        self._repeats.extend(state["repeats"])
         self._generator.bit_generator.state = state["generator"]

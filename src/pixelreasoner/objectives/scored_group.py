@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pixelreasoner.core.trajectory import Group, Trajectory
 from pixelreasoner.objectives.advantages import AdvantageScale, group_advantages
+from pixelreasoner.objectives.truncation import nothing_to_learn
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,26 @@ def score_group(
 ) -> ScoredGroup:
     """The group with the sum of its reward terms, and the group advantages of that.
 
+    A trajectory that is masked from end to end counts in the mean of its group, and has no advantage itself.
+
     Args:
         trajectories: all rollouts of one task.
         terms: one number per trajectory for each term, weights included; added up in this order.
-        scale: see `group_advantages`.
+        scale: see `group_advantages`; "correctness" reads the term of that name.
         scores: of the answers; only kept.
     """
     rewards = tuple(map(sum, zip(*terms.values(), strict=True)))
     assert len(rewards) == len(trajectories), f"{len(trajectories)} trajectories but {len(rewards)} rewards"
+    correctness = terms["correctness"] if scale == "correctness" else None
+    advantages = group_advantages(rewards, scale=scale, correctness=correctness)
     return ScoredGroup(
         trajectories=trajectories,
         terms={name: tuple(values) for name, values in terms.items()},
         rewards=rewards,
-        advantages=tuple(group_advantages(rewards, scale=scale).tolist()),
+        advantages=tuple(
+            0.0 if nothing_to_learn(y) else advantage
+            for y, advantage in zip(trajectories, advantages.tolist(), strict=True)
+        ),
         scores=tuple(scores),
     )
 

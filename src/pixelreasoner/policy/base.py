@@ -20,8 +20,9 @@ class Sampling(Config):
     """How tokens are sampled."""
 
     temperature: float = Field(default=1.0, ge=0)
-    """0 means greedy."""
+    """0 means greedy; not in RL."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Sample from the smallest set of tokens of this probability; below 1 not in RL."""
     max_tokens: int = Field(default=1024, ge=1)
     """New tokens per message."""
 
@@ -45,7 +46,7 @@ class Completion:
     ids: tuple[int, ...]
     """Token ids, with the stop token when one was sampled."""
     logprobs: tuple[float, ...]
-    """log p of each id under the distribution it was sampled from (temperature applied)."""
+    """log p of each id at the temperature it was sampled with, over all tokens: not that of a nucleus."""
     finish: Literal["stop", "length"]
     weight_version: int = 0
     """Of the weights that sampled the first token."""

@@ -14,8 +14,9 @@ The bonus rewards the rare rollout that uses an operation on a query where few d
 RaPR(x) reaches H, so it cannot be farmed; the penalty keeps it from being earned by operations without end.
 alpha and beta are the weights of the two terms (`rewards.terms`).
 
-Both 1_PR and n_vo count VALID operations only: a call that could not be carried out showed nothing. (The
-authors' released code counts every call, and divides the bonus by RaPR; this is the published equation.)
+Both 1_PR and n_vo count operations whose result the model has read (`Trajectory.n_operations`). A call that
+could not be carried out showed nothing; neither did a result that no longer fitted into the conversation.
+(The authors' released code counts every call, and divides the bonus by RaPR; this is the published equation.)
 """
 
 from __future__ import annotations

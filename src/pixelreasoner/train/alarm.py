@@ -12,7 +12,8 @@ class CollapseAlarm:
     """Watches RaPR, smoothed; warns once each time it falls towards zero.
 
     "The learning trap" (paper section 4.2): while many calls of operations fail, text alone earns more. The
-    policy then stops using operations, and never gets better at them.
+    policy then stops using operations, and never gets better at them. What the alarm has seen belongs to the
+    run's state: a resumed run warns exactly where an uninterrupted one would.
     """
 
     floor: float = 0.1
@@ -38,6 +39,10 @@ class CollapseAlarm:
             "text; raise rewards.curiosity.weight or its option H, or check that a crop helps on the tasks "
             "that need one"
         )
+
+    def metrics(self) -> dict[str, float]:
+        """For the run's metrics: the smoothed RaPR, and whether the alarm is on (1) or not (0)."""
+        return {"rapr_smoothed": self.mean or 0.0, "collapse_alarm": float(self.raised)}
 
     def state_dict(self) -> dict[str, Any]:
         """What it has seen, as three numbers."""

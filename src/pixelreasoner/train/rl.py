@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
@@ -33,6 +33,7 @@ from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
 from pixelreasoner.objectives.replay import ReplayBuffer
 from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
+from pixelreasoner.objectives.truncation import MaskTruncated, mask_truncated
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy
 from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, gold_problems
@@ -40,7 +41,7 @@ from pixelreasoner.rewards.terms import Rewards, check_rewards, default_rewards,
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.alarm import CollapseAlarm
 from pixelreasoner.train.progress import Interruptible, RunLog
-from pixelreasoner.train.rl_metrics import rollout_metrics
+from pixelreasoner.train.rl_metrics import replay_metrics, rollout_metrics
 
 SHOWN = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
 """Metrics on the progress line."""
@@ -54,6 +55,8 @@ class ReplayConfig(Config):
     """Groups held."""
     power: float = 1.0
     """Groups are sampled with probability proportional to (sum of |A|)**power."""
+    max_repeats: int = Field(default=4, ge=1)
+    """A group leaves the buffer once it was replayed so often."""
     episode_steps: int = Field(default=8, ge=1)
     """Rollout steps per episode; the buffer is cleared after each (the paper: every 512 queries)."""
 
@@ -76,6 +79,11 @@ class RLConfig(Config):
     group_size: int = 8
     """G, rollouts per query."""
     advantage_scale: AdvantageScale = "std"
+    """What the centred rewards of a group are divided by: their std (GRPO), nothing (Dr. GRPO), or the std
+    of the correctness term alone, beside which alpha and beta keep their size."""
+    mask_truncated: MaskTruncated = "none"
+    """Of a rollout that a length limit cut off, learn everything ("none"), all but the message that was cut
+    ("turns"), or nothing ("all"); its reward counts in its group's mean."""
     replay: ReplayConfig = ReplayConfig()
     grpo: GrpoConfig = GrpoConfig()
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.03, final=0.5)
@@ -90,6 +98,23 @@ class RLConfig(Config):
     """Steps between saved states."""
     trackers: tuple[str, ...] = ()
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
+
+    @model_validator(mode="after")
+    def _samples_from_what_is_trained(self) -> RLConfig:
+        """The ratio pi_theta / pi_behavior is that of two full softmax distributions at one temperature."""
+        sampling = self.interaction.sampling
+        if sampling.temperature == 0:
+            raise ValueError(
+                "interaction.sampling.temperature = 0 is greedy: all rollouts of a group are the same, and "
+                "their log-probabilities are not those of the sampler; RL needs a temperature above 0"
+            )
+        if sampling.top_p < 1:
+            raise ValueError(
+                f"interaction.sampling.top_p = {sampling.top_p} samples from a part of the distribution, and "
+                "the log-probabilities that RL trains with are those of the whole; set top_p = 1 (a lower "
+                "temperature also makes rare tokens rarer)"
+            )
+        return self
 
 
 def run(config: RLConfig, *, resume: bool = False) -> Path:
@@ -122,8 +147,8 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
                 log.note(str(problem))
             metrics = trainer.train_step(tasks)
             log.step(trainer.step, metrics)
-            if warning := trainer.alarm.watch(metrics["rapr"]):
-                log.note(warning)
+            if trainer.warning is not None:
+                log.note(trainer.warning)
             if trainer.step % config.save_every == 0 or interrupt.requested:
                 save_state(folder.state, trainer.state_dict())
             if interrupt.requested:
@@ -138,10 +163,12 @@ def build(config: RLConfig) -> RLTrainer:
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
+        ConfigError: a part of the recipe cannot be used, or not with this model.
     """
     check_rewards(config.rewards)
     factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
+    config.interaction.limits.conversation_tokens(renderer.max_tokens)
     learner = LearnerConfig(
         optim=config.optim,
         total_updates=config.steps,
@@ -174,9 +201,14 @@ class RLTrainer:
         self.config, self.learner, self.policy = config, learner, policy
         self.renderer, self.toolbox, self.scorer = renderer, toolbox, scorer
         self.replay = ReplayBuffer(
-            config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power
+            config.replay.capacity,
+            np.random.default_rng(config.seed),
+            power=config.replay.power,
+            max_repeats=config.replay.max_repeats,
         )
         self.alarm = CollapseAlarm()
+        self.warning: str | None = None
+        """Of the alarm, when the last step set it off."""
         self.step = 0
 
     def train_step(self, tasks: list[Task]) -> dict[str, float]:
@@ -186,15 +218,18 @@ class RLTrainer:
         clock.append(time.perf_counter())
         scored = self.score(groups)
         batch = self.select(scored)
+        replayed = replay_metrics(batch, step=self.step)
         learned = self.learner.update(batch)
         self.step += 1
         self.policy.load_weights(self.learner.weights(), version=self.step)
         clock.append(time.perf_counter())
-        fresh = {id(group) for group in scored}
+        rolled_out = rollout_metrics(scored)
+        self.warning = self.alarm.watch(rolled_out["rapr"])
         return {
-            **rollout_metrics(scored),
+            **rolled_out,
             **learned,
-            "replayed_groups": float(sum(id(group) not in fresh for group in batch)),
+            **replayed,
+            **self.alarm.metrics(),
             "seconds": clock[2] - clock[0],
             "seconds_rollout": clock[1] - clock[0],
             "seconds_update": clock[2] - clock[1],
@@ -224,7 +259,8 @@ class RLTrainer:
         for group in groups:
             scores = [self.scorer(y.answer, y.task.answers, y.task) for y in group]
             terms = score_terms(group, scores, self.config.rewards)
-            scored.append(score_group(group, terms, scale=self.config.advantage_scale, scores=scores))
+            kept = tuple(mask_truncated(y, self.config.mask_truncated) for y in group)
+            scored.append(score_group(kept, terms, scale=self.config.advantage_scale, scores=scores))
         return scored
 
     def select(self, scored: list[ScoredGroup]) -> list[ScoredGroup]:

@@ -232,11 +232,12 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
     """Return short facts about a trajectory."""
     task = trajectory.task
     need = {None: "", True: "needs an operation", False: "the full image is enough"}[task.needs_operation]
-    bad = trajectory.n_invalid_operations
+    bad, unread = trajectory.n_invalid_operations, trajectory.n_unread_operations
     facts = (
         need,
         _count(trajectory.n_operations, "operation"),
         _count(bad, "invalid call") if bad else "",
+        f"{_count(unread, 'result')} that did not fit" if unread else "",
         f"{trajectory.n_sampled_tokens} tokens" if trajectory.n_sampled_tokens else "",
         f"stopped by {trajectory.stop.replace('_', ' ')}" if trajectory.stop != "answer" else "",
         f"written by {trajectory.source.replace('_', ' ')}" if trajectory.source != "policy" else "",
