@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from pixelreasoner.core.errors import RecordError
-from pixelreasoner.train.metrics_file import read_curves, read_metrics
+from pixelreasoner.core.metrics_file import read_curves, read_metrics
 from pixelreasoner.train.progress import Interruptible, RunLog
 
 

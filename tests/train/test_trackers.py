@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pixelreasoner.core.errors import ConfigError, MissingExtraError
-from pixelreasoner.train.metrics_file import read_curves
+from pixelreasoner.core.metrics_file import read_curves
 from pixelreasoner.train.progress import RunLog
 from pixelreasoner.train.rl import RLConfig
 from pixelreasoner.train.trackers import TrackedRun, open_trackers

@@ -12,10 +12,8 @@ from typing import Any
 
 from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.inspection import inspected_regions
-from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 
-SCORE_METRIC = "correct"
-"""The metric of a trajectory that says how right its answer is, 0 to 1."""
 HIT = 0.5
 """An operation is on the cue when it shows at least this share of the cue's area."""
 Summary = dict[str, Any]

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.metrics_file import read_curves
 from pixelreasoner.core.recipe import find_recipe, load_recipe
 from pixelreasoner.core.run_folder import TRAJECTORIES_FILE
 from pixelreasoner.core.task import Task
@@ -38,7 +39,6 @@ from pixelreasoner.rewards.scorers import exact
 from pixelreasoner.synth.run import SynthConfig
 from pixelreasoner.synth.run import run as synthesise
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
-from pixelreasoner.train.metrics_file import read_curves
 from pixelreasoner.train.rl import RLConfig
 from pixelreasoner.train.rl import run as train_rl
 from pixelreasoner.train.sft import SFTConfig

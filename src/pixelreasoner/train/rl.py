@@ -18,8 +18,11 @@ from pydantic import Field
 
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.prefetch import prefetch
-from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.core.rollout_log import RolloutLog, RolloutLogConfig
+from pixelreasoner.core.run_folder import RunFolder, open_run
+from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
 from pixelreasoner.env.interaction import Interaction
@@ -27,7 +30,7 @@ from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
-from pixelreasoner.learn.state import load_state, save_state
+from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
@@ -39,8 +42,11 @@ from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, g
 from pixelreasoner.rewards.terms import Rewards, check_rewards, default_rewards, score_terms
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.alarm import CollapseAlarm
+from pixelreasoner.train.evaluation import InRunEvalConfig, InRunEvaluator
 from pixelreasoner.train.progress import Interruptible, RunLog
-from pixelreasoner.train.rl_metrics import rollout_metrics
+from pixelreasoner.train.rl_metrics import check_term_names, rollout_metrics, scored_records
+from pixelreasoner.train.saving import non_finite, restore, save_progress
+from pixelreasoner.train.trackers import check_trackers
 
 SHOWN = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
 """Metrics on the progress line."""
@@ -87,22 +93,45 @@ class RLConfig(Config):
     """Sequences sampled together."""
     seed: int = 0
     save_every: int = Field(default=50, ge=1)
-    """Steps between saved states."""
+    """Steps between saved states, each with a checkpoint in `checkpoints/`."""
+    keep_checkpoints: int = Field(default=2, ge=0)
+    """The last so many checkpoints are kept, besides `model/`; 0 writes none."""
+    eval_every: int = Field(default=0, ge=0)
+    """Steps between two evaluations (`eval`); 0 for none. The last step has one, too."""
+    eval: InRunEvalConfig = InRunEvalConfig()
+    rollout_log: RolloutLogConfig = RolloutLogConfig()
+    """The scored rollouts of every step, in `rollouts/`."""
     trackers: tuple[str, ...] = ()
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
+
+
+FREE = ("trackers", "keep_checkpoints", "rollout_log")
+"""What may differ when a run is resumed: it changes nothing of the result."""
 
 
 def run(config: RLConfig, *, resume: bool = False) -> Path:
     """Train, and return the folder of the trained checkpoint.
 
     Raises:
-        ConfigError: the folder holds another run.
+        ConfigError: the folder holds another run, another process works on it, or a tracker is not there.
         CheckpointError: the checkpoint or the saved state cannot be used.
+        NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
-    folder = open_run(config.out, config, resume=resume, free=("trackers",))
-    trainer = build(config)
-    if (state := load_state(folder.state)) is not None:
-        trainer.load_state_dict(state)
+    check_trackers(config.trackers)
+    folder = open_run(config.out, config, resume=resume, free=FREE)
+    with running(folder.path, "rl", config.steps):
+        trainer = build(config)
+        restore(trainer, folder)
+        trainer.rollout_log.resume(trainer.step)
+        train(trainer, folder)
+        save_state(folder.state, trainer.state_dict())
+        trainer.learner.save(folder.model)
+    return folder.model
+
+
+def train(trainer: RLTrainer, folder: RunFolder) -> None:
+    """The steps that are left, saved and logged as they are done."""
+    config = trainer.config
     source = build_tasks(config.tasks, endless=True)
 
     def batch(step: int) -> list[Task]:
@@ -121,16 +150,15 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
             for problem in gold_problems(tasks, trainer.scorer):
                 log.note(str(problem))
             metrics = trainer.train_step(tasks)
-            log.step(trainer.step, metrics)
+            log.step(trainer.step, metrics | trainer.evaluate())
             if warning := trainer.alarm.watch(metrics["rapr"]):
                 log.note(warning)
-            if trainer.step % config.save_every == 0 or interrupt.requested:
+            if trainer.step % config.save_every == 0 and trainer.step < config.steps:
+                save_progress(trainer, folder, keep=config.keep_checkpoints)
+            elif interrupt.requested:
                 save_state(folder.state, trainer.state_dict())
             if interrupt.requested:
                 break
-    save_state(folder.state, trainer.state_dict())
-    trainer.learner.save(folder.model)
-    return folder.model
 
 
 def build(config: RLConfig) -> RLTrainer:
@@ -140,6 +168,7 @@ def build(config: RLConfig) -> RLTrainer:
         CheckpointError: the checkpoint cannot be used.
     """
     check_rewards(config.rewards)
+    check_term_names(config.rewards)
     factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
     learner = LearnerConfig(
@@ -177,6 +206,13 @@ class RLTrainer:
             config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power
         )
         self.alarm = CollapseAlarm()
+        self.rollout_log = RolloutLog(RunFolder(config.out).rollouts, config.rollout_log)
+        self.evaluator = None
+        if config.eval_every:
+            self.evaluator = InRunEvaluator(
+                config.eval, policy=policy, renderer=renderer, toolbox=toolbox, scorer=scorer,
+                interaction=config.interaction, batch_size=config.rollout_batch,
+            )  # fmt: skip
         self.step = 0
 
     def train_step(self, tasks: list[Task]) -> dict[str, float]:
@@ -185,8 +221,9 @@ class RLTrainer:
         groups = self.roll_out(tasks)
         clock.append(time.perf_counter())
         scored = self.score(groups)
+        self.rollout_log.add(self.step + 1, scored_records(scored, self.step + 1))
         batch = self.select(scored)
-        learned = self.learner.update(batch)
+        learned = self.update(batch)
         self.step += 1
         self.policy.load_weights(self.learner.weights(), version=self.step)
         clock.append(time.perf_counter())
@@ -234,6 +271,20 @@ class RLTrainer:
         if self.step % self.config.replay.episode_steps == 0:
             self.replay.clear()
         return self.replay.refill(scored, size=len(scored))
+
+    def update(self, batch: list[ScoredGroup]) -> dict[str, float]:
+        """Learn from the groups; a batch that cannot be learned from is kept in a file."""
+        try:
+            return self.learner.update(batch)
+        except NonFiniteError as e:
+            step = self.step + 1
+            raise non_finite(e, RunFolder(self.config.out), step, scored_records(batch, step)) from e
+
+    def evaluate(self) -> dict[str, float]:
+        """The metrics of the held-out tasks, on a step that has an evaluation; otherwise none."""
+        every = self.config.eval_every
+        due = self.evaluator is not None and (self.step % every == 0 or self.step == self.config.steps)
+        return self.evaluator() if self.evaluator is not None and due else {}
 
     def state_dict(self) -> dict[str, Any]:
         return {

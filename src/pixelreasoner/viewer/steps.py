@@ -9,13 +9,11 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue
-from pixelreasoner.core.trajectory import Observation, Trajectory, Turn
+from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Figure, Mark, figure, mark
 
 INPUT_SIDE, CROP_SIDE, SOURCE_SIDE, FRAME_SIDE, SELECTED_SIDE = 720, 380, 260, 150, 220
 """The longest side, in CSS pixels, of each kind of figure."""
-CORRECT_METRIC = "correct"
-"""The trajectory metric of a right answer: 1 or 0."""
 
 _CALL_MARKUP = re.compile(r"<tool_call>.*?(</tool_call>|$)", re.DOTALL)
 
@@ -73,7 +71,7 @@ def view(trajectory: Trajectory) -> TrajectoryView:
     """Return all values that a page shows of `trajectory`, with inlined pictures."""
     task = trajectory.task
     images = _numbered(trajectory)
-    correct = trajectory.metrics.get(CORRECT_METRIC)
+    correct = trajectory.metrics.get(SCORE_METRIC)
     return TrajectoryView(
         question=task.question,
         kind=task.kind,

@@ -11,8 +11,8 @@ from rich.text import Text
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Observation, Trajectory
-from pixelreasoner.viewer.steps import CORRECT_METRIC, call_text, masked_note, written_text
+from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory
+from pixelreasoner.viewer.steps import call_text, masked_note, written_text
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
@@ -76,7 +76,7 @@ def print_outcome(console: Console, trajectory: Trajectory) -> None:
         line += f" [dim](stopped by {trajectory.stop.replace('_', ' ')})[/]"
     if trajectory.task.answers:
         line += f"   [dim]reference[/] {escape(' or '.join(trajectory.task.answers))}"
-    if (correct := trajectory.metrics.get(CORRECT_METRIC)) is not None:
+    if (correct := trajectory.metrics.get(SCORE_METRIC)) is not None:
         line += "   [green]✓ right[/]" if correct > 0.5 else "   [red]✗ wrong[/]"
     console.print(line, highlight=False)
     if trajectory.metrics:
