@@ -116,14 +116,14 @@ def _matching(source: Path, query: RecordQuery) -> Iterator[_Line]:
                 yield line
 
 
-def _step_from_the_end(files: dict[int, Path], place: int) -> int | None:
-    """The last step recorded (-1), the last but one (-2), ...; None where there are not so many."""
+def _step_from_the_end(files: dict[int, Path], place: int) -> int:
+    """The last step recorded (-1), the last but one (-2), ...; 0, which is no step, where there are fewer."""
     steps: set[int] = set()
     for path in reversed(files.values()):
         steps.update(int(line.metrics[STEP_METRIC]) for line in _lines(path) if STEP_METRIC in line.metrics)
         if len(steps) >= -place:
             return sorted(steps)[place]
-    return None
+    return 0
 
 
 def _lines(path: Path) -> Iterator[_Line]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class RolloutLog:
         self._files: list[_LogFile] = []
         self._pictures: dict[str, int] = {}
         """Bytes of each picture on disk, by its digest."""
+        self._writing: Future[None] | None = None
 
     def resume(self, step: int) -> None:
         """Drop what was written after `step`, and the pictures that nobody refers to.
@@ -87,13 +89,29 @@ class RolloutLog:
         self._remove_pictures(set(self._new_pictures()))
 
     def add(self, step: int, trajectories: Iterable[Trajectory]) -> None:
-        """Append the rollouts of a step, then remove the oldest files where the budget is exceeded.
+        """Append the rollouts of a step, in a thread: the update need not wait for pictures to be packed.
+
+        Raises:
+            MediaError: a picture of the step before could not be written.
+        """
+        self.flush()
+        if self.config.enabled:
+            pool = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
+            self._writing = pool.submit(self._append, step, list(trajectories))
+            pool.shutdown(wait=False)  # the thread ends with its work
+
+    def flush(self) -> None:
+        """Wait until everything added is on disk.
 
         Raises:
             MediaError: a picture cannot be written.
         """
-        if not self.config.enabled:
-            return
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _append(self, step: int, trajectories: Sequence[Trajectory]) -> None:
+        """Write the rollouts of a step, then remove the oldest files where the budget is exceeded."""
         if not self._files or self._weight(self._files[-1]) >= self.config.max_bytes // FILES_IN_BUDGET:
             path = self.folder / f"{step_name(step)}{SUFFIX}"
             self._files.append(_LogFile(path, 0, set()))

@@ -277,6 +277,7 @@ class RLTrainer:
         try:
             return self.learner.update(batch)
         except NonFiniteError as e:
+            self.rollout_log.flush()
             step = self.step + 1
             raise non_finite(e, RunFolder(self.config.out), step, scored_records(batch, step)) from e
 
@@ -287,6 +288,8 @@ class RLTrainer:
         return self.evaluator() if self.evaluator is not None and due else {}
 
     def state_dict(self) -> dict[str, Any]:
+        """Everything an exact resume needs; the rollouts up to here are on disk."""
+        self.rollout_log.flush()
         return {
             "step": self.step,
             "learner": self.learner.state_dict(),

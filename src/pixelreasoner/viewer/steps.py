@@ -86,7 +86,7 @@ def view(trajectory: Trajectory) -> TrajectoryView:
         answer=trajectory.answer,
         references=task.answers,
         correct=None if correct is None else correct > 0.5,
-        metrics=tuple((name.replace("_", " "), f"{value:.4g}") for name, value in trajectory.metrics.items()),
+        metrics=tuple((name.replace("_", " "), number(value)) for name, value in trajectory.metrics.items()),
         legend=_legend(trajectory),
     )
 
@@ -95,6 +95,20 @@ def call_text(call: ToolCall) -> str:
     """Return a call in Python notation: `crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)`."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
     return f"{call.name}({arguments})"
+
+
+def number(value: float) -> str:
+    """Return a metric in four digits, a whole number in all of its own."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def weight_versions(trajectory: Trajectory) -> str | None:
+    """Return which updates of the policy sampled it: "12", or "12–13"; None where no policy did."""
+    versions = [turn.weight_version for turn in trajectory.turns if turn.sampled is not None]
+    if not versions or trajectory.source != "policy":
+        return None
+    low, high = min(versions), max(versions)
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def written_text(turn: Turn) -> str:
@@ -236,6 +250,7 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
         _count(trajectory.n_operations, "operation"),
         _count(bad, "invalid call") if bad else "",
         f"{trajectory.n_sampled_tokens} tokens" if trajectory.n_sampled_tokens else "",
+        f"weights {weights}" if (weights := weight_versions(trajectory)) not in (None, "0") else "",
         f"stopped by {trajectory.stop.replace('_', ' ')}" if trajectory.stop != "answer" else "",
         f"written by {trajectory.source.replace('_', ' ')}" if trajectory.source != "policy" else "",
     )
