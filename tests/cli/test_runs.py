@@ -91,8 +91,15 @@ def test_the_table_fits_the_terminal_and_names_every_run(runs: Path, capsys, mon
     assert main(["runs", str(runs)]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= width
-    for text in ("done", "today/half", "tested", "10/10", "4/10", "stopped", "reward\u00a00.4"):
+    for text in ("done", "today/half", "tested", "10/10", "4/10", "stopped", "reward 0.4"):
         assert text in out
+
+
+def test_a_collapse_is_named_in_the_list(runs: Path, capsys):
+    with (runs / "done" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 11, "rapr": 0.01, "collapse_alarm": 1.0}) + "\n")
+    assert main(["runs", str(runs)]) == 0
+    assert capsys.readouterr().out.count("RaPR collapsed") == 1
 
 
 def test_runs_without_a_status_are_listed_too(tmp_path: Path, capsys):

@@ -105,10 +105,6 @@ class RLConfig(Config):
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
 
 
-FREE = ("trackers", "keep_checkpoints", "rollout_log")
-"""What may differ when a run is resumed: it changes nothing of the result."""
-
-
 def run(config: RLConfig, *, resume: bool = False) -> Path:
     """Train, and return the folder of the trained checkpoint.
 
@@ -118,7 +114,7 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
     check_trackers(config.trackers)
-    folder = open_run(config.out, config, resume=resume, free=FREE)
+    folder = open_run(config.out, config, resume=resume, free=("trackers", "keep_checkpoints", "rollout_log"))
     with running(folder.path, "rl", config.steps):
         trainer = build(config)
         restore(trainer, folder)
@@ -150,9 +146,10 @@ def train(trainer: RLTrainer, folder: RunFolder) -> None:
             for problem in gold_problems(tasks, trainer.scorer):
                 log.note(str(problem))
             metrics = trainer.train_step(tasks)
-            log.step(trainer.step, metrics | trainer.evaluate())
             if warning := trainer.alarm.watch(metrics["rapr"]):
                 log.note(warning)
+            metrics["collapse_alarm"] = float(trainer.alarm.raised)
+            log.step(trainer.step, metrics | trainer.evaluate())
             if trainer.step % config.save_every == 0 and trainer.step < config.steps:
                 save_progress(trainer, folder, keep=config.keep_checkpoints)
             elif interrupt.requested:

@@ -67,7 +67,14 @@ def check_term_names(names: Iterable[str]) -> None:
     Raises:
         ConfigError: one does.
     """
-    taken = {*RECORD_METRICS, *trajectory_metrics([], []), "zero_advantage_groups", "loss", "grad_norm"}
+    taken = {
+        *RECORD_METRICS,
+        *trajectory_metrics([], []),
+        "zero_advantage_groups",
+        "loss",
+        "grad_norm",
+        "collapse_alarm",
+    }
     if hidden := sorted(taken.intersection(names)):
         raise ConfigError(
             f"rewards.{hidden[0]}: something else is logged as '{hidden[0]}'; give the term another name"

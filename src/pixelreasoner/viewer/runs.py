@@ -21,9 +21,10 @@ SHOWN = (
     "reward", "accuracy", "rapr", "eval_accuracy", "eval_rapr", "loss", "grad_norm",
 )  # fmt: skip
 """Metrics of the table, the most telling first; as many as there is room for."""
+ALARM = "collapse_alarm"
 WIDE = 120
 """Columns of a terminal from which on more metrics are shown, on one line, and paths in full."""
-METRICS_IN_NARROW, METRICS_IN_WIDE = 3, 6
+METRICS_IN_NARROW, METRICS_IN_WIDE = 3, 5
 STYLES: dict[RunState, str] = {"running": "green", "finished": "", "stopped": "yellow", "failed": "red"}
 _INNER = {"model", "checkpoints", "media", "rollouts", "start"}
 """Folders within a run, which hold no runs."""
@@ -45,6 +46,8 @@ class Run:
     changed: float
     """When it last wrote something, in Unix seconds."""
     error: str = ""
+    alarm: bool = False
+    """Whether RaPR has collapsed (`collapse_alarm` of the last step)."""
 
 
 def find_runs(root: Path) -> list[Run]:
@@ -67,6 +70,7 @@ def read_run(folder: Path) -> Run:
         metrics=metrics | summary,
         changed=max(times, default=(folder / CONFIG_FILE).stat().st_mtime),
         error=status.error if status else "",
+        alarm=row.get(ALARM) == 1,
     )
 
 
@@ -81,11 +85,11 @@ def runs_table(runs: list[Run], root: Path, *, width: int, now: float | None = N
     """
     wide, now = width >= WIDE, time.time() if now is None else now
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("run", overflow="fold", ratio=None if wide else 1)
+    table.add_column("run", overflow="fold")
     for name in ("kind", "state"):
         table.add_column(name, no_wrap=True)
     table.add_column("step", justify="right", no_wrap=True)
-    table.add_column("last metrics", overflow="fold", ratio=1)
+    table.add_column("last metrics", overflow="fold", min_width=20)
     table.add_column("age", justify="right", no_wrap=True)
     for run in runs:
         table.add_row(
@@ -116,10 +120,10 @@ def _run_folders(root: Path) -> Iterator[Path]:
 
 
 def _metrics(run: Run, *, wide: bool) -> Text:
-    # A metric is not broken in two: the spaces within it do not break.
     names = list(run.metrics)[: METRICS_IN_WIDE if wide else METRICS_IN_NARROW]
-    pairs = [f"{name}\u00a0{run.metrics[name]:.3g}" for name in names]
-    return Text("  ".join(pairs) if wide else "\n".join(pairs))
+    pairs = [f"{name} {run.metrics[name]:.3g}" for name in names]
+    text = Text("  ".join(pairs) if wide else "\n".join(pairs))
+    return text.append(("  " if wide else "\n") + "RaPR collapsed", style="yellow") if run.alarm else text
 
 
 def _error(run: Run) -> Text:
