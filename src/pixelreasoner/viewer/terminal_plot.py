@@ -12,7 +12,7 @@ from pixelreasoner.core.metrics_file import Curve
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, by row and column."""
 _BLANK = 0x2800
-LABEL = 9
+LABEL = 11
 """Characters left of the canvas: a number and the axis."""
 
 
