@@ -46,7 +46,20 @@ def test_help_imports_nothing_heavy():
     heavy = ("torch", "transformers", "numpy", "PIL", "matplotlib", "jinja2")
     out = run_python(HELP + f"print('heavy:', [m for m in {heavy!r} if m in sys.modules])")
     assert "heavy: []" in out
-    for command in ("demo", "ask", "show", "render", "tasks", "synth", "pretrain", "sft", "rl", "eval"):
+    for command in (
+        "demo",
+        "ask",
+        "runs",
+        "plot",
+        "show",
+        "render",
+        "tasks",
+        "synth",
+        "pretrain",
+        "sft",
+        "rl",
+        "eval",
+    ):
         assert command in out
 
 

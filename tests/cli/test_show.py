@@ -1,5 +1,6 @@
 """Rules of `show`: what is printed, what is written, what is said about a file that holds nothing."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,88 @@ def test_an_empty_or_missing_file_is_the_users_error(tmp_path: Path, capsys):
     assert main(["show", str(tmp_path / "empty.jsonl")]) == 2
     assert "holds no trajectories" in capsys.readouterr().err
     assert main(["show", str(tmp_path / "gone.jsonl")]) == 2
+
+
+def of_step(step: int, which: str) -> Trajectory:
+    """Rollout "a" stops after three turns and earns nothing; "b" answers and earns a tenth per step."""
+    photo = Picture(np.zeros((8, 8, 3), np.uint8))
+    return Trajectory(
+        Task(f"t{step}{which}", f"Question {step}{which}?", (photo,), ("K",)),
+        (Turn("K"),) * (3 if which == "a" else 1),
+        StopReason.TURN_LIMIT if which == "a" else StopReason.ANSWER,
+        metrics={"step": step, "reward": 0.0 if which == "a" else step / 10, "advantage": -1.0},
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of RL with two files, of the steps 1 and 2, and 3 and 4."""
+    folder = tmp_path / "rl"
+    for first in (1, 3):
+        rollouts = [of_step(step, which) for step in (first, first + 1) for which in "ab"]
+        write_trajectories(folder / "rollouts" / f"step-{first:06}.jsonl", rollouts)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--step", "3"], ["3a", "3b"]),
+        (["--step", "-1"], ["4a", "4b"]),
+        (["--step", "-3"], ["2a", "2b"]),
+        (["--lowest", "reward", "--limit", "5"], ["1a", "2a", "3a", "4a", "1b"]),
+        (["--highest", "reward", "--limit", "2"], ["4b", "3b"]),
+        (["--step", "2", "--highest", "reward", "--limit", "1"], ["2b"]),
+        (["--highest", "turns", "--step", "1", "--limit", "1"], ["1a"]),
+        (["--stop", "turn_limit"], ["1a", "2a", "3a", "4a"]),
+        (["--task", "t3b"], ["3b"]),
+        (["--limit", "3"], ["1a", "1b", "2a"]),
+    ],
+)
+def test_the_rollouts_of_a_run_are_chosen_by_step_value_and_stop_reason(run: Path, capsys, options, shown):
+    assert main(["show", str(run), *options]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"Question (\w+)\?", out) == shown
+
+
+@pytest.mark.parametrize("width", ["80", "160"])
+def test_a_table_has_a_line_for_each(run: Path, capsys, monkeypatch, width: str):
+    monkeypatch.setenv("COLUMNS", width)
+    assert main(["show", str(run), "--step", "4", "--table"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["task", "step", "reward", "advantage"]
+    assert lines[0].split()[:4] == ["t4a", "4", "0", "-1"]
+    assert lines[1].split()[:4] == ["t4b", "4", "0.4", "-1"]
+    assert "turn limit" in lines[0]
+
+
+def test_only_the_pictures_of_what_is_shown_are_read(run: Path, capsys):
+    """A missing picture matters to nobody who does not look at it."""
+    other = Picture(np.ones((9, 9, 3), np.uint8))
+    task = Task("t5", "Question 5?", (other,), ("K",))
+    last = Trajectory(task, (Turn("K"),), StopReason.ANSWER, metrics={"step": 5, "reward": 9.0})
+    write_trajectories(run / "rollouts" / "step-000005.jsonl", [last])
+    (run / "rollouts" / "media" / f"{other.digest}.png").unlink()
+    assert main(["show", str(run), "--lowest", "reward"]) == 2
+    assert main(["show", str(run), "--lowest", "reward", "--limit", "3"]) == 0
+    assert "Question 5?" not in capsys.readouterr().out
+
+
+def test_a_run_of_synthesis_or_evaluation_shows_its_trajectories(records: Path, tmp_path: Path, capsys):
+    records.rename(tmp_path / "trajectories.jsonl")
+    assert main(["show", str(tmp_path), "--limit", "1"]) == 0
+    assert "Question 0?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lowest", "nix"], "they have step, reward, advantage, operations"),
+        (["--step", "9"], "no such trajectories"),
+        (["--step", "-9"], "no such trajectories"),
+        (["--lowest", "reward", "--highest", "reward"], "exclude one another"),
+    ],
+)
+def test_what_is_not_there_is_the_users_error(run: Path, capsys, options, message):
+    assert main(["show", str(run), *options]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step, rate
+from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.learn.optim import OptimConfig, adamw, check_weights, optimizer_step, rate
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_to_the_floor_along_a_cosine():
@@ -41,3 +42,24 @@ def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_returned():
     assert norm == pytest.approx(5.0)
     assert torch.allclose(p.detach(), torch.tensor([-0.6, -0.8]), atol=1e-4)
     assert p.grad is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_norm_that_is_not_finite_moves_nothing(value):
+    p = nn.Parameter(torch.ones(2))
+    config = OptimConfig(lr=1.0)
+    optimizer = adamw([p], config)
+    (p * value).sum().backward()
+    with pytest.raises(NonFiniteError, match="the gradient norm is"):
+        optimizer_step(optimizer, step=1, total=10, config=config)
+    assert torch.equal(p, torch.ones(2))
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_one_weight_that_is_not_finite_is_found(value):
+    weights = [nn.Parameter(torch.ones(100, 100)), nn.Parameter(torch.ones(7))]
+    check_weights(weights)
+    weights[0].data[3, 4] = value
+    with pytest.raises(NonFiniteError, match="the weights"):
+        check_weights(weights)

@@ -10,7 +10,14 @@ import pytest
 from rich.console import Console
 
 from pixelreasoner.core.errors import RecordError
-from pixelreasoner.train.metrics_file import read_curves, read_metrics
+from pixelreasoner.core.metrics_file import (
+    Curve,
+    curve_of,
+    last_metrics,
+    metric_names,
+    read_curves,
+    read_metrics,
+)
 from pixelreasoner.train.progress import Interruptible, RunLog
 
 
@@ -146,3 +153,21 @@ def test_without_an_interrupt_nothing_is_raised():
     with Interruptible(plain()) as interrupt:
         pass
     assert not interrupt.requested
+
+
+def test_the_last_step_is_read_from_the_end_of_a_file_that_is_being_written(tmp_path: Path):
+    assert last_metrics(tmp_path) == {}
+    with RunLog(tmp_path, 8, "rl", console=plain()) as log:
+        for step in range(1, 9):
+            log.step(step, {"reward": step, **{f"a_long_name_{i}": 0.5 for i in range(1000)}})
+    with (tmp_path / "metrics.jsonl").open("a") as f:
+        f.write('{"step": 9, "rew')
+    assert last_metrics(tmp_path)["step"] == 8
+    assert metric_names(read_metrics(tmp_path))[:2] == ["reward", "a_long_name_0"]
+
+
+def test_a_metric_keeps_the_steps_it_was_measured_at(tmp_path: Path):
+    with RunLog(tmp_path, 4, "rl", console=plain()) as log:
+        for step in (1, 2, 3, 4):
+            log.step(step, {"reward": 0.5} | ({"eval_accuracy": step / 4} if step % 2 == 0 else {}))
+    assert curve_of(read_metrics(tmp_path), "eval_accuracy") == Curve((2, 4), (0.5, 1.0))

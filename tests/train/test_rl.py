@@ -2,14 +2,17 @@
 
 import ast
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
-from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.errors import ConfigError, NonFiniteError
 from pixelreasoner.core.recipe import load_recipe
+from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.core.run_status import state_of
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.learn.optim import OptimConfig
@@ -62,6 +65,14 @@ def weights(run_folder: Path) -> dict[str, torch.Tensor]:
     return VisionLanguageModel.load(run_folder / "model").hf.state_dict()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def rows_of(run_folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+
+
 def first_token_rewards(self: RLTrainer, groups):
     """Rewards that differ within a group, so that a random model has something to learn from."""
     rewards = [[float(y.n_sampled_tokens and y.turns[0].sampled.ids[0] % 5) for y in g] for g in groups]
@@ -76,10 +87,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     tmp_path, checkpoint, monkeypatch, freeze_vision
 ):
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
-    whole = config(tmp_path / "whole", checkpoint, train={"vision": not freeze_vision})
+    settings = {"train": {"vision": not freeze_vision}, "eval_every": 2, "eval": {"n": 3}}
+    whole = config(tmp_path / "whole", checkpoint, **settings)
     rl.run(whole)
 
-    stopped = config(tmp_path / "parts", checkpoint, train={"vision": not freeze_vision})
+    stopped = config(tmp_path / "parts", checkpoint, **settings)
     real_step = RLTrainer.train_step
 
     def interrupted_after_two(self, tasks):
@@ -105,6 +117,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     )
     timeless = lambda row: {k: v for k, v in row.items() if k != "time" and not k.startswith("seconds")}  # noqa: E731
     assert [timeless(r) for r in log_a] == [timeless(r) for r in log_b]
+    assert {"eval_accuracy", "eval_rapr"} <= log_a[1].keys()
+    assert contents(whole.out / "rollouts") == contents(stopped.out / "rollouts")
 
 
 def test_a_frozen_tower_does_not_move_and_a_free_one_does(tmp_path, checkpoint, monkeypatch):
@@ -273,6 +287,132 @@ def test_a_limit_above_the_models_positions_is_refused(tmp_path, checkpoint):
     long = config(tmp_path / "run", checkpoint, interaction={"limits": {"max_tokens": 8193}})
     with pytest.raises(ConfigError, match=r"8192 positions .* set max_tokens to 8192 or less"):
         build(long)
+
+
+def test_every_rollout_is_on_disk_with_what_was_made_of_it(tmp_path, checkpoint, monkeypatch):
+    run = config(tmp_path / "run", checkpoint, steps=2)
+    rl.run(run)
+    records = list(read_trajectories(run.out / "rollouts" / "step-000001.jsonl"))
+    assert [y.metrics["step"] for y in records] == [1] * 12 + [2] * 12
+    for y in records:
+        terms = ("correctness", "curiosity", "efficiency")
+        assert y.metrics.keys() == {"step", "reward", "advantage", "correct", *terms}
+        assert y.metrics["reward"] == sum(y.metrics[name] for name in terms)
+        assert {turn.weight_version for turn in y.turns} == {y.metrics["step"] - 1}
+    first = rows_of(run.out)[0]
+    for name in ("reward", "correctness", "curiosity", "efficiency"):
+        assert first[name] == pytest.approx(sum(y.metrics[name] for y in records[:12]) / 12)
+    assert first["stop_token_limit"] == sum(y.stop == "token_limit" for y in records[:12]) / 12
+
+
+def test_the_rollouts_of_a_step_are_kept_before_it_is_learned_from(tmp_path, checkpoint, monkeypatch):
+    """An update that runs out of memory leaves what it was to learn from."""
+    trainer = build(config(tmp_path / "run", checkpoint))
+
+    def update(batch):
+        raise MemoryError
+
+    monkeypatch.setattr(trainer.learner, "update", update)
+    with pytest.raises(MemoryError):
+        trainer.train_step(tasks_of(trainer.config, 3))
+    trainer.rollout_log.flush()
+    assert len(list(read_trajectories(tmp_path / "run" / "rollouts" / "step-000001.jsonl"))) == 12
+
+
+def test_the_last_numbered_checkpoints_are_kept_and_load(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
+    run = config(tmp_path / "run", checkpoint, steps=5, save_every=1, keep_checkpoints=2)
+    rl.run(run)
+    folders = sorted(path.name for path in (run.out / "checkpoints").iterdir())
+    assert folders == ["step-000003", "step-000004"], "the last step is model/"
+    third, fourth = (
+        VisionLanguageModel.load(run.out / "checkpoints" / name).hf.state_dict() for name in folders
+    )
+    assert any(not torch.equal(third[name], fourth[name]) for name in third)
+
+
+def test_no_checkpoint_is_later_than_the_state(tmp_path, checkpoint):
+    """One that a killed run wrote after its last state is removed when the run goes on."""
+    run = config(tmp_path / "run", checkpoint, steps=3, save_every=1)
+    rl.run(run)
+    save_state(run.out / "state.pt", build(run).state_dict())  # that of step 0
+    written = {path.name for path in (run.out / "checkpoints").iterdir()}
+    assert written == {"step-000001", "step-000002"}
+    rl.restore(build(run), rl.RunFolder(run.out))
+    assert list((run.out / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient", "weights"])
+def test_what_is_not_finite_stops_the_run_with_its_batch_on_disk(tmp_path, checkpoint, monkeypatch, broken):
+    """The third step's; the second is the last one saved, and the run goes on from there."""
+    monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
+    run = config(tmp_path / "run", checkpoint, steps=4, save_every=2, updates_per_step=1)
+    whole = config(tmp_path / "whole", checkpoint, steps=4, save_every=2, updates_per_step=1)
+    rl.run(whole)
+    select = RLTrainer.select
+
+    def break_it(self, scored):
+        if self.step == 2:
+            parameter = next(p for p in self.learner.model.parameters() if p.requires_grad)
+            if broken == "loss":
+                parameter.data.fill_(torch.nan)
+            elif broken == "gradient":
+                parameter.register_hook(lambda gradient: gradient * torch.inf)
+            else:
+                self.learner.optimizer.state[parameter]["exp_avg"].fill_(torch.inf)
+        return select(self, scored)
+
+    monkeypatch.setattr(RLTrainer, "select", break_it)
+    with pytest.raises(NonFiniteError, match=r"step 3: .*nonfinite-step-000003\.jsonl.*--resume") as e:
+        rl.run(run)
+    assert {"loss": "the loss is nan", "gradient": "gradient norm", "weights": "the weights"}[broken] in str(
+        e.value
+    )
+    assert str(run.out / "checkpoints" / "step-000002") in str(e.value)
+    assert state_of(run.out) == "failed"
+    batch = list(read_trajectories(run.out / "rollouts" / "nonfinite-step-000003.jsonl"))
+    assert batch
+    assert all({"reward", "advantage", "correctness"} <= y.metrics.keys() for y in batch)
+    assert [row["step"] for row in rows_of(run.out)] == [1, 2]
+
+    monkeypatch.setattr(RLTrainer, "select", select)
+    rl.run(run, resume=True)
+    a, b = weights(whole.out), weights(run.out)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_an_evaluation_on_the_way_changes_nothing_of_the_run(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
+    plain = config(tmp_path / "plain", checkpoint, steps=3, rollout_batch=4)
+    evaluated = config(
+        tmp_path / "evaluated", checkpoint, steps=3, eval_every=2, eval={"n": 5}, rollout_batch=4
+    )
+    for run in (plain, evaluated):
+        rl.run(run)
+    a, b = weights(plain.out), weights(evaluated.out)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    having = [row["step"] for row in rows_of(evaluated.out) if "eval_accuracy" in row]
+    assert having == [2, 3], "every second step, and the last"
+
+
+def test_the_same_tasks_are_evaluated_every_time(tmp_path, checkpoint):
+    trainer = build(config(tmp_path / "run", checkpoint, steps=1, eval_every=1, eval={"n": 5}))
+    trainer.step = 1
+    assert trainer.evaluate() == trainer.evaluate()
+
+
+def test_a_term_may_not_hide_what_is_logged(tmp_path, checkpoint):
+    run = config(tmp_path / "run", checkpoint, rewards={"accuracy": {"use": "correctness"}})
+    with pytest.raises(ConfigError, match=r"rewards\.accuracy"):
+        build(run)
+
+
+def test_a_missing_tracker_is_told_before_the_folder_is_taken_and_the_model_loaded(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    run = config(tmp_path / "run", tmp_path / "no checkpoint is here", trackers=("wandb",))
+    with pytest.raises(ConfigError, match=r"pip install 'pixelreasoner\[wandb\]'"):
+        rl.run(run)
+    assert not run.out.exists()
 
 
 def test_the_loop_imports_no_implementation():

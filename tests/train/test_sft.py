@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.core.records import read_trajectories, write_trajectories
+from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment, StopReason, Trajectory, Turn
 from pixelreasoner.learn.learner import LearnerConfig
@@ -17,7 +20,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
 from pixelreasoner.objectives.sft import SftObjective
-from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer
+from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer, train
 from prompting import prompt_of
 
 CONFIG = SFTConfig(out=Path("unused"), data=Path("unused"), batch_size=1, optim=OptimConfig(lr=2e-3))
@@ -106,3 +109,27 @@ def test_every_trajectory_once_per_epoch(model, groups):
     run = SFTTrainer(CONFIG, Recording(), groups, 8)  # pyright: ignore[reportArgumentType]
     go_on(run, 8)
     assert [sorted(seen[i : i + 2]) for i in range(0, 8, 2)] == [["It reads K.", "The red card"]] * 4
+
+
+def test_the_last_numbered_checkpoints_are_kept_and_load(tmp_path, model, groups):
+    run = trainer(model, groups, 5, out=tmp_path, save_every=1, keep_checkpoints=2)
+    train(run, RunFolder(tmp_path))
+    folders = sorted((tmp_path / "checkpoints").iterdir())
+    assert [path.name for path in folders] == ["step-000003", "step-000004"], "the last step is model/"
+    assert VisionLanguageModel.load(folders[-1]).hf.state_dict().keys() == model.hf.state_dict().keys()
+
+
+def test_a_batch_that_is_not_finite_is_on_disk_with_its_texts(tmp_path, model, groups, picture):
+    """The second step's: one of the two trajectories of the data, whole."""
+    data = [
+        Trajectory(Task(f"t{i}", "Which?", (picture(24, 16),), ()), (Turn(text),), StopReason.ANSWER)
+        for i, text in enumerate(("It reads K.", "The red card"))
+    ]
+    write_trajectories(tmp_path / "data.jsonl", data)
+    run = trainer(model, groups, 4, out=tmp_path / "run", data=tmp_path / "data.jsonl")
+    run.train_step()
+    next(p for p in run.learner.model.parameters() if p.requires_grad).data.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="step 2: the loss is nan"):
+        run.train_step()
+    (trajectory,) = read_trajectories(tmp_path / "run" / "rollouts" / "nonfinite-step-000002.jsonl")
+    assert trajectory in data

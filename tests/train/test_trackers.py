@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pixelreasoner.core.errors import ConfigError, MissingExtraError
-from pixelreasoner.train.metrics_file import read_curves
+from pixelreasoner.core.metrics_file import read_curves
 from pixelreasoner.train.progress import RunLog
 from pixelreasoner.train.rl import RLConfig
-from pixelreasoner.train.trackers import TrackedRun, open_trackers
+from pixelreasoner.train.trackers import PACKAGES, TrackedRun, check_trackers, open_trackers
 
 OWN = """
 from pathlib import Path
@@ -70,3 +70,13 @@ def test_a_run_keeps_its_id_and_another_folder_has_another(tmp_path):
 
     assert id_of(tmp_path / "a") == id_of(tmp_path / "a", resume_at=7)
     assert id_of(tmp_path / "a") != id_of(tmp_path / "b")
+
+
+def test_what_is_missing_is_told_without_opening_anything(monkeypatch):
+    for name in PACKAGES:
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ConfigError, match=rf"pip install 'pixelreasoner\[{name}\]'"):
+            check_trackers(("jsonl", name))
+    with pytest.raises(ConfigError, match="there is no tracker 'mlflow'"):
+        check_trackers(("mlflow",))
+    check_trackers(("jsonl",))

@@ -17,8 +17,10 @@ from pixelreasoner import __version__
 from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
+from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, recipe_command
 from pixelreasoner.cli.render import render
+from pixelreasoner.cli.runs import runs
 from pixelreasoner.cli.show import show
 from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import PixelReasonerError
@@ -27,6 +29,8 @@ COMMANDS = {
     "demo": demo,
     "ablations": ablations,
     "ask": ask,
+    "runs": runs,
+    "plot": plot,
     "show": show,
     "render": render,
     "tasks": tasks,

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+Metric = Annotated[str | None, tyro.conf.arg(metavar="METRIC")]
+
 
 def show(
-    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.jsonl")],
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.jsonl|RUN")],
     *,
     html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    limit: int = 20,
+    table: bool = False,
+    step: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    lowest: Metric = None,
+    highest: Metric = None,
+    stop: Annotated[str | None, tyro.conf.arg(metavar="REASON")] = None,
+    task: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None,
+    limit: Annotated[int, tyro.conf.arg(metavar="N")] = 20,
 ) -> None:
     """Print trajectories, or write them to a page.
 
     Args:
-        file: Trajectories of a synthesis, a training run or an evaluation.
+        source: Trajectories of a synthesis or an evaluation, or the folder of a run: of RL, its rollouts.
         html: Write a page with the pictures instead of printing.
-        limit: How many to show, from the start of the file.
+        table: A line for each instead of its text.
+        step: Only rollouts of this step of RL; -1 is the last one.
+        lowest: Those with the lowest values first: reward, advantage, a reward term, operations, turns, ...
+        highest: Those with the highest values first.
+        stop: Only those that ended so: answer, turn_limit, token_limit, image_limit.
+        task: Only rollouts of this task.
+        limit: How many to show.
     """
     from rich.console import Console
 
     from pixelreasoner.core.errors import RecordError
-    from pixelreasoner.core.records import read_trajectories
+    from pixelreasoner.core.record_query import RecordQuery, find_trajectories
     from pixelreasoner.viewer.html import save_html
-    from pixelreasoner.viewer.terminal import print_trajectory
+    from pixelreasoner.viewer.terminal import print_trajectory, trajectory_table
 
-    # A run that is still being written may end in half a line.
-    trajectories = islice(read_trajectories(file, tolerate_truncation=True), limit)
+    if lowest and highest:
+        raise RecordError("--lowest and --highest exclude one another; give one of them")
+    found = find_trajectories(source, RecordQuery(step, task, stop, lowest, highest, limit))
+    if not found:
+        asked = step is not None or task or stop
+        raise RecordError(f"{source} holds no {'such ' if asked else ''}trajectories")
     console = Console()
-    if html is None:
-        shown = 0
-        for shown, trajectory in enumerate(trajectories, start=1):  # noqa: B007 - counts what it prints
-            print_trajectory(console, trajectory)
+    if html is not None:
+        save_html(found, html, title=f"{source.stem.replace('_', ' ')}: {len(found)} trajectories")
+        console.print(f"{html}: {len(found)} trajectories", highlight=False)
+    elif table:
+        console.print(trajectory_table(found, width=console.width))
     else:
-        found = list(trajectories)
-        shown = len(found)
-        if found:
-            save_html(found, html, title=f"{file.stem.replace('_', ' ')}: {shown} trajectories")
-            console.print(f"{html}: {shown} trajectories", highlight=False)
-    if not shown:
-        raise RecordError(f"{file} holds no trajectories")
+        for trajectory in found:
+            print_trajectory(console, trajectory)

@@ -31,6 +31,10 @@ class CheckpointError(PixelReasonerError):
     """A model checkpoint or a training state that cannot be loaded."""
 
 
+class NonFiniteError(PixelReasonerError):
+    """A loss, a gradient norm or a weight became NaN or infinite: the training run stops."""
+
+
 class MissingExtraError(PixelReasonerError):
     """An optional dependency that is needed now and not installed."""
 

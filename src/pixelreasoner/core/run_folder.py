@@ -3,16 +3,20 @@
 Every stage (synthesis, training, evaluation) writes into a folder of its own::
 
     config.toml          the resolved configuration
+    run.json             the kind of run, its number of steps, and how it ended (`core.run_status`)
     metrics.jsonl        a line per step (training)
-    trajectories.jsonl   records, with their pictures in media/ (synthesis, evaluation, rollouts of RL)
+    trajectories.jsonl   records, with their pictures in media/ (synthesis, evaluation)
+    rollouts/            the scored rollouts of every step, and their pictures (RL; `core.rollout_log`)
     state.pt             everything an exact resume needs (training)
     summary.json         what an evaluation found
+    checkpoints/         numbered checkpoints of steps on the way (SFT, RL)
     model/               the trained checkpoint
 """
 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -30,6 +34,8 @@ TRAJECTORIES_FILE = "trajectories.jsonl"
 STATE_FILE = "state.pt"
 SUMMARY_FILE = "summary.json"
 MODEL_FOLDER = "model"
+ROLLOUTS_FOLDER = "rollouts"
+CHECKPOINTS_FOLDER = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,18 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / MODEL_FOLDER
+
+    @property
+    def rollouts(self) -> Path:
+        return self.path / ROLLOUTS_FOLDER
+
+    def checkpoint(self, step: int) -> Path:
+        """The folder of the checkpoint after a step."""
+        return self.path / CHECKPOINTS_FOLDER / step_name(step)
+
+    def checkpoints(self) -> dict[int, Path]:
+        """The numbered checkpoints that are there, by step, in order."""
+        return numbered(self.path / CHECKPOINTS_FOLDER, suffix="")
 
 
 def open_run(path: Path, config: Config, *, resume: bool, free: Collection[str] = ()) -> RunFolder:
@@ -87,6 +105,19 @@ def open_run(path: Path, config: Config, *, resume: bool, free: Collection[str] 
             f"resume with the same recipe, or choose another --out"
         )
     return RunFolder(path)
+
+
+def step_name(step: int) -> str:
+    """`step-000040`: names in the order of their steps, up to a million of them."""
+    return f"step-{step:06}"
+
+
+def numbered(folder: Path, *, suffix: str) -> dict[int, Path]:
+    """What is called `step_name(step)` and `suffix` in a folder, by step, in order."""
+    pattern = re.compile(rf"step-(\d{{6,}}){re.escape(suffix)}")
+    names = os.listdir(folder) if folder.is_dir() else []
+    matches = [match for name in names if (match := pattern.fullmatch(name))]
+    return {step: folder / name for step, name in sorted((int(m[1]), m[0]) for m in matches)}
 
 
 def write_text(path: Path, text: str) -> None:

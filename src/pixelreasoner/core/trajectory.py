@@ -38,6 +38,8 @@ class StopReason(StrEnum):
     """More images came back than the conversation may hold."""
 
 
+SCORE_METRIC = "correct"
+"""The metric of a trajectory that says how right its answer is, 0 to 1."""
 Span = tuple[int, int]
 """[start, end)."""
 

@@ -12,10 +12,8 @@ from typing import Any
 
 from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.localisation import Localisation, localise
-from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 
-SCORE_METRIC = "correct"
-"""The metric of a trajectory that says how right its answer is, 0 to 1."""
 Summary = dict[str, Any]
 """Ready for JSON; `summarize_scores` describes it."""
 

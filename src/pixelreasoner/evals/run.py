@@ -17,13 +17,14 @@ from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.records import read_trajectories, write_trajectories
-from pixelreasoner.core.run_folder import open_run, write_text
+from pixelreasoner.core.run_folder import RunFolder, open_run, write_text
+from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout
 from pixelreasoner.evals.benchmark import load_benchmark
-from pixelreasoner.evals.metrics import SCORE_METRIC, Summary, score, summarize_scores
+from pixelreasoner.evals.metrics import Summary, score, summarize_scores
 from pixelreasoner.evals.progress import EvalProgress
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.models.config import ModelConfig
@@ -92,6 +93,18 @@ def run(
     config, tasks, scorer = _resolved(config)
     n = _count(config, tasks)
     folder = open_run(config.out, config, resume=resume)
+    with running(folder.path, "eval", n):
+        return _evaluate(config, folder, tasks, scorer, n, load)
+
+
+def _evaluate(
+    config: EvalConfig,
+    folder: RunFolder,
+    tasks: TaskSource,
+    scorer: Scorer,
+    n: int,
+    load: Callable[[EvalConfig], Evaluated],
+) -> Summary:
     # Writing nothing drops a line that a killed writer left unfinished.
     write_trajectories(folder.trajectories, (), append=True)
     scores = [score(t) for t in read_trajectories(folder.trajectories)]

@@ -33,6 +33,10 @@ class Learner(Protocol):
         """Take the optimiser steps of one update; returns the metrics of its loss tokens.
 
         Groups without an advantage change nothing but the normalisation; without any, no step is taken.
+
+        Raises:
+            NonFiniteError: the loss, the gradient norm or the weights are not finite; the learner is of no
+                more use then.
         """
         ...
 

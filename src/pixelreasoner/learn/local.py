@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.learn.learner import LearnerConfig
 from pixelreasoner.learn.metrics import UpdateMetrics
-from pixelreasoner.learn.optim import adamw, optimizer_step
+from pixelreasoner.learn.optim import adamw, check_weights, optimizer_step
 from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.logprobs import TokenScores, score_row
@@ -58,12 +60,15 @@ class LocalLearner:
 
         Raises:
             RecordError: a trajectory has no tokens, or lacks the sampler's log-probabilities.
+            NonFiniteError: the loss, the gradient norm or the weights are not finite; the learner is of no
+                more use then.
         """
         metrics = UpdateMetrics()
         n_steps = self.config.steps_per_update
         self.model.train()
         for index in range(n_steps):
             self._step(groups[index::n_steps], self.n_updates * n_steps + index, metrics)
+        check_weights(p for group in self.optimizer.param_groups for p in group["params"])
         self.n_updates += 1
         return metrics.result()
 
@@ -85,6 +90,8 @@ class LocalLearner:
             n_tokens += row.n_loss_tokens
         if n_tokens == 0:
             return
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"the loss is {loss}")
         total = self.config.total_updates * self.config.steps_per_update
         norm = optimizer_step(self.optimizer, step=step, total=total, config=self.config.optim)
         metrics.add_means({"loss": loss, "grad_norm": norm}, n_tokens)

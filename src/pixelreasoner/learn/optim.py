@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import NonFiniteError
 
 
 class OptimConfig(Config):
@@ -43,11 +44,28 @@ def rate(step: int, total: int, config: OptimConfig) -> float:
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer, *, step: int, total: int, config: OptimConfig) -> float:
-    """Clip, step and clear; returns the gradient norm before clipping."""
+    """Clip, step and clear; returns the gradient norm before clipping.
+
+    Raises:
+        NonFiniteError: the norm is not finite; no step is taken.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate(step, total, config)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+    norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+    if not math.isfinite(norm):
+        raise NonFiniteError(f"the gradient norm is {norm}")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return float(norm)
+    return norm
+
+
+def check_weights(parameters: Iterable[nn.Parameter]) -> None:
+    """Check all weights at once, by their norm: one pass over the memory they take.
+
+    Raises:
+        NonFiniteError: one of them is not finite.
+    """
+    norm = float(nn.utils.get_total_norm([p.detach() for p in parameters]))
+    if not math.isfinite(norm):
+        raise NonFiniteError(f"the norm of the weights is {norm}")

@@ -12,11 +12,11 @@ from typing import Any
 from rich.console import Console
 
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.metrics_file import read_curves
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.nano.pipeline import Pipeline
-from pixelreasoner.train.metrics_file import read_curves
 from pixelreasoner.viewer.report import write_report
 
 CURVES = ("rapr", "reward", "accuracy")

@@ -29,6 +29,7 @@ from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.learn.state import load_state, save_state
@@ -116,7 +117,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     The results of `nano.base_check` are written beside it when all steps are done.
 
     Raises:
-        ConfigError: the folder holds another run.
+        ConfigError: the folder holds another run, or another process works on it.
     """
     folder = open_run(config.out, config, resume=resume)
     state = load_state(folder.state)
@@ -138,6 +139,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     total = config.vision.steps + config.language.steps
     show = ("loss", "attention_loss", "colour_accuracy", "glyph_accuracy", "box_error")
     with (
+        running(config.out, "pretrain", total),
         Interruptible() as interrupt,
         RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
     ):

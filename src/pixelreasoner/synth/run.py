@@ -23,6 +23,7 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.core.run_status import running
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.models.checkpoints import checkpoint_folder
@@ -77,12 +78,13 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         SynthesisError: a task cannot be used, or there are too few of a kind.
     """
     folder = open_run(config.out, config, resume=resume, free=("workers",))
-    # Writing nothing drops a line that a killed writer left unfinished.
-    write_trajectories(folder.trajectories, (), append=True)
-    done = _count_lines(folder.trajectories)
     console = Console(stderr=True)
-    bar = track(synthesize(config, start=done), "synth", total=config.n, completed=done, console=console)
-    write_trajectories(folder.trajectories, bar, append=True)
+    with running(folder.path, "synth", config.n):
+        # Writing nothing drops a line that a killed writer left unfinished.
+        write_trajectories(folder.trajectories, (), append=True)
+        done = _count_lines(folder.trajectories)
+        bar = track(synthesize(config, start=done), "synth", total=config.n, completed=done, console=console)
+        write_trajectories(folder.trajectories, bar, append=True)
     counts = Counter(slot.template for slot in slots(config))
     console.print(_table(counts))
     return dict(counts)

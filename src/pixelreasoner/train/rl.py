@@ -18,8 +18,11 @@ from pydantic import Field, model_validator
 
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.prefetch import prefetch
-from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.core.rollout_log import RolloutLog, RolloutLogConfig
+from pixelreasoner.core.run_folder import RunFolder, open_run
+from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
 from pixelreasoner.env.interaction import Interaction
@@ -27,7 +30,7 @@ from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
-from pixelreasoner.learn.state import load_state, save_state
+from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.objectives.advantages import AdvantageScale
 from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
@@ -40,8 +43,16 @@ from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, g
 from pixelreasoner.rewards.terms import Rewards, check_rewards, default_rewards, score_terms
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.alarm import CollapseAlarm
+from pixelreasoner.train.evaluation import InRunEvalConfig, InRunEvaluator
 from pixelreasoner.train.progress import Interruptible, RunLog
-from pixelreasoner.train.rl_metrics import replay_metrics, rollout_metrics
+from pixelreasoner.train.rl_metrics import (
+    check_term_names,
+    replay_metrics,
+    rollout_metrics,
+    scored_records,
+)
+from pixelreasoner.train.saving import non_finite, restore, save_progress
+from pixelreasoner.train.trackers import check_trackers
 
 SHOWN = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
 """Metrics on the progress line."""
@@ -95,7 +106,14 @@ class RLConfig(Config):
     """Sequences sampled together."""
     seed: int = 0
     save_every: int = Field(default=50, ge=1)
-    """Steps between saved states."""
+    """Steps between saved states, each with a checkpoint in `checkpoints/`."""
+    keep_checkpoints: int = Field(default=2, ge=0)
+    """The last so many checkpoints are kept, besides `model/`; 0 writes none."""
+    eval_every: int = Field(default=0, ge=0)
+    """Steps between two evaluations (`eval`); 0 for none. The last step has one, too."""
+    eval: InRunEvalConfig = InRunEvalConfig()
+    rollout_log: RolloutLogConfig = RolloutLogConfig()
+    """The scored rollouts of every step, in `rollouts/`."""
     trackers: tuple[str, ...] = ()
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
 
@@ -121,13 +139,25 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
     """Train, and return the folder of the trained checkpoint.
 
     Raises:
-        ConfigError: the folder holds another run.
+        ConfigError: the folder holds another run, another process works on it, or a tracker is not there.
         CheckpointError: the checkpoint or the saved state cannot be used.
+        NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
-    folder = open_run(config.out, config, resume=resume, free=("trackers",))
-    trainer = build(config)
-    if (state := load_state(folder.state)) is not None:
-        trainer.load_state_dict(state)
+    check_trackers(config.trackers)
+    folder = open_run(config.out, config, resume=resume, free=("trackers", "keep_checkpoints", "rollout_log"))
+    with running(folder.path, "rl", config.steps):
+        trainer = build(config)
+        restore(trainer, folder)
+        trainer.rollout_log.resume(trainer.step)
+        train(trainer, folder)
+        save_state(folder.state, trainer.state_dict())
+        trainer.learner.save(folder.model)
+    return folder.model
+
+
+def train(trainer: RLTrainer, folder: RunFolder) -> None:
+    """The steps that are left, saved and logged as they are done."""
+    config = trainer.config
     source = build_tasks(config.tasks, endless=True)
 
     def batch(step: int) -> list[Task]:
@@ -146,16 +176,15 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
             for problem in gold_problems(tasks, trainer.scorer):
                 log.note(str(problem))
             metrics = trainer.train_step(tasks)
-            log.step(trainer.step, metrics)
             if trainer.warning is not None:
                 log.note(trainer.warning)
-            if trainer.step % config.save_every == 0 or interrupt.requested:
+            log.step(trainer.step, metrics | trainer.evaluate())
+            if trainer.step % config.save_every == 0 and trainer.step < config.steps:
+                save_progress(trainer, folder, keep=config.keep_checkpoints)
+            elif interrupt.requested:
                 save_state(folder.state, trainer.state_dict())
             if interrupt.requested:
                 break
-    save_state(folder.state, trainer.state_dict())
-    trainer.learner.save(folder.model)
-    return folder.model
 
 
 def build(config: RLConfig) -> RLTrainer:
@@ -166,6 +195,7 @@ def build(config: RLConfig) -> RLTrainer:
         ConfigError: a part of the recipe cannot be used, or not with this model.
     """
     check_rewards(config.rewards)
+    check_term_names(config.rewards)
     factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
     config.interaction.limits.conversation_tokens(renderer.max_tokens)
@@ -209,6 +239,13 @@ class RLTrainer:
         self.alarm = CollapseAlarm()
         self.warning: str | None = None
         """Of the alarm, when the last step set it off."""
+        self.rollout_log = RolloutLog(RunFolder(config.out).rollouts, config.rollout_log)
+        self.evaluator = None
+        if config.eval_every:
+            self.evaluator = InRunEvaluator(
+                config.eval, policy=policy, renderer=renderer, toolbox=toolbox, scorer=scorer,
+                interaction=config.interaction, batch_size=config.rollout_batch,
+            )  # fmt: skip
         self.step = 0
 
     def train_step(self, tasks: list[Task]) -> dict[str, float]:
@@ -217,9 +254,10 @@ class RLTrainer:
         groups = self.roll_out(tasks)
         clock.append(time.perf_counter())
         scored = self.score(groups)
+        self.rollout_log.add(self.step + 1, scored_records(scored, self.step + 1))
         batch = self.select(scored)
         replayed = replay_metrics(batch, step=self.step)
-        learned = self.learner.update(batch)
+        learned = self.update(batch)
         self.step += 1
         self.policy.load_weights(self.learner.weights(), version=self.step)
         clock.append(time.perf_counter())
@@ -271,7 +309,24 @@ class RLTrainer:
             self.replay.clear()
         return self.replay.refill(scored, size=len(scored))
 
+    def update(self, batch: list[ScoredGroup]) -> dict[str, float]:
+        """Learn from the groups; a batch that cannot be learned from is kept in a file."""
+        try:
+            return self.learner.update(batch)
+        except NonFiniteError as e:
+            self.rollout_log.flush()
+            step = self.step + 1
+            raise non_finite(e, RunFolder(self.config.out), step, scored_records(batch, step)) from e
+
+    def evaluate(self) -> dict[str, float]:
+        """The metrics of the held-out tasks, on a step that has an evaluation; otherwise none."""
+        every = self.config.eval_every
+        due = self.evaluator is not None and (self.step % every == 0 or self.step == self.config.steps)
+        return self.evaluator() if self.evaluator is not None and due else {}
+
     def state_dict(self) -> dict[str, Any]:
+        """Everything an exact resume needs; the rollouts up to here are on disk."""
+        self.rollout_log.flush()
         return {
             "step": self.step,
             "learner": self.learner.state_dict(),

@@ -12,17 +12,22 @@ from pydantic import Field
 
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.core.config import Config
-from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.core.run_folder import RunFolder, open_run
+from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
-from pixelreasoner.learn.state import load_state, save_state
+from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.objectives.scored_group import ScoredGroup
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.progress import Interruptible, RunLog
+from pixelreasoner.train.saving import non_finite, restore, save_progress
 from pixelreasoner.train.sft_data import SftData
+from pixelreasoner.train.trackers import check_trackers
 
 SMOOTHED = 10
 """Steps over which the loss is averaged before it is compared with `SFTConfig.stop_below`."""
@@ -52,7 +57,9 @@ class SFTConfig(Config):
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.1)
     seed: int = 0
     save_every: int = Field(default=100, ge=1)
-    """Steps between saved states."""
+    """Steps between saved states, each with a checkpoint in `checkpoints/`."""
+    keep_checkpoints: int = Field(default=2, ge=0)
+    """The last so many checkpoints are kept, besides `model/`; 0 writes none."""
     trackers: tuple[str, ...] = ()
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
 
@@ -61,14 +68,25 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     """Tune, and return the folder of the tuned checkpoint.
 
     Raises:
-        ConfigError: the folder holds another run.
+        ConfigError: the folder holds another run, another process works on it, or a tracker is not there.
         CheckpointError: the checkpoint or the saved state cannot be used.
         RecordError: the data are empty or unreadable.
+        NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
-    folder = open_run(config.out, config, resume=resume, free=("trackers",))
+    check_trackers(config.trackers)
+    folder = open_run(config.out, config, resume=resume, free=("trackers", "keep_checkpoints"))
     trainer = build(config)
-    if (state := load_state(folder.state)) is not None:
-        trainer.load_state_dict(state)
+    with running(folder.path, "sft", trainer.steps):
+        restore(trainer, folder)
+        train(trainer, folder)
+        save_state(folder.state, trainer.state_dict())
+        trainer.learner.save(folder.model)
+    return folder.model
+
+
+def train(trainer: SFTTrainer, folder: RunFolder) -> None:
+    """The steps that are left, saved and logged as they are done."""
+    config = trainer.config
     with (
         Interruptible() as interrupt,
         RunLog(
@@ -79,7 +97,9 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         while not trainer.done:
             metrics = trainer.train_step()
             log.step(trainer.step, metrics)
-            if trainer.step % config.save_every == 0 or interrupt.requested:
+            if trainer.step % config.save_every == 0 and not trainer.done:
+                save_progress(trainer, folder, keep=config.keep_checkpoints)
+            elif interrupt.requested:
                 save_state(folder.state, trainer.state_dict())
             if interrupt.requested:
                 break
@@ -87,9 +107,6 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
             log.note(
                 f"the loss is below {config.stop_below} after {trainer.step} of {trainer.steps} steps: done"
             )
-    save_state(folder.state, trainer.state_dict())
-    trainer.learner.save(folder.model)
-    return folder.model
 
 
 def build(config: SFTConfig) -> SFTTrainer:
@@ -136,7 +153,13 @@ class SFTTrainer:
     def train_step(self) -> dict[str, float]:
         """One optimiser step on the next batch; returns what to log."""
         began = time.perf_counter()
-        metrics = self.learner.update([self.groups[i] for i in self._next_batch()])
+        batch = self._next_batch()
+        try:
+            metrics = self.learner.update([self.groups[i] for i in batch])
+        except NonFiniteError as e:
+            # The groups hold tokens only: the file has the texts and pictures.
+            records = (y for i, y in enumerate(read_trajectories(self.config.data)) if i in batch)
+            raise non_finite(e, RunFolder(self.config.out), self.step + 1, records) from e
         self.step += 1
         self._losses = [*self._losses, metrics.get("loss", 0.0)][-SMOOTHED:]
         return metrics | {"seconds": time.perf_counter() - began}

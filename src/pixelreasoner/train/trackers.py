@@ -15,16 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from pixelreasoner.core.errors import MissingExtraError
+from pixelreasoner.core.errors import ConfigError, MissingExtraError
+from pixelreasoner.core.metrics_file import drop_after
 from pixelreasoner.core.registry import Registry
 from pixelreasoner.core.run_folder import METRICS_FILE
-from pixelreasoner.train.metrics_file import drop_after
 
 PROJECT = "pixelreasoner"
 """The runs' project in trackers that have projects."""
+PACKAGES = ("trackio", "wandb", "tensorboard")
+"""Trackers that need a package; the package and its extra have the tracker's name."""
 _HERE = "pixelreasoner.train.trackers"
 TRACKERS = Registry(
     "tracker",
@@ -71,6 +74,18 @@ class Tracker(Protocol):
         ...
 
 
+def check_trackers(names: Sequence[str]) -> None:
+    """Find every tracker and its package, so that what is missing shows before a model is loaded.
+
+    Raises:
+        ConfigError: there is no such tracker, or its package is not installed.
+    """
+    for name in names:
+        TRACKERS.find(name)
+        if name in PACKAGES and find_spec(name) is None:
+            raise ConfigError(str(_missing(name)))
+
+
 def open_trackers(names: Sequence[str], run: TrackedRun) -> list[Tracker]:
     """metrics.jsonl, and the named trackers, each once.
 
@@ -115,7 +130,7 @@ class TrackioTracker:
     """trackio, on this machine."""
 
     def __init__(self, run: TrackedRun) -> None:
-        self._run = _import("trackio", "trackio").init(
+        self._run = _import("trackio").init(
             project=PROJECT, name=f"{run.name} {run.id}", config=dict(run.config), resume="allow"
         )
 
@@ -130,7 +145,7 @@ class WandbTracker:
     """Weights & Biases; its own settings (WANDB_MODE, WANDB_PROJECT, ...) hold."""
 
     def __init__(self, run: TrackedRun) -> None:
-        self._run = _import("wandb", "wandb").init(
+        self._run = _import("wandb").init(
             project=PROJECT, name=run.name, id=run.id, dir=run.folder, config=dict(run.config), resume="allow"
         )
 
@@ -145,7 +160,7 @@ class TensorBoardTracker:
     """Event files in the run's folder, under tensorboard/."""
 
     def __init__(self, run: TrackedRun) -> None:
-        _import("tensorboard", "tensorboard")
+        _import("tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.resume_at + 1)
@@ -158,10 +173,14 @@ class TensorBoardTracker:
         self._writer.close()
 
 
-def _import(package: str, extra: str) -> Any:
+def _import(package: str) -> Any:
     try:
         return import_module(package)
     except ModuleNotFoundError as e:
         if e.name != package:
             raise
-        raise MissingExtraError(package, extra, f"the tracker '{extra}'") from e
+        raise _missing(package) from e
+
+
+def _missing(package: str) -> MissingExtraError:
+    return MissingExtraError(package, package, f"the tracker '{package}'")

@@ -9,13 +9,11 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue
-from pixelreasoner.core.trajectory import Observation, Trajectory, Turn
+from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Figure, Mark, figure, mark
 
 INPUT_SIDE, CROP_SIDE, SOURCE_SIDE, FRAME_SIDE, SELECTED_SIDE = 720, 380, 260, 150, 220
 """The longest side, in CSS pixels, of each kind of figure."""
-CORRECT_METRIC = "correct"
-"""The trajectory metric of a right answer: 1 or 0."""
 
 _CALL_MARKUP = re.compile(r"<tool_call>.*?(</tool_call>|$)", re.DOTALL)
 
@@ -73,7 +71,7 @@ def view(trajectory: Trajectory) -> TrajectoryView:
     """Return all values that a page shows of `trajectory`, with inlined pictures."""
     task = trajectory.task
     images = _numbered(trajectory)
-    correct = trajectory.metrics.get(CORRECT_METRIC)
+    correct = trajectory.metrics.get(SCORE_METRIC)
     return TrajectoryView(
         question=task.question,
         kind=task.kind,
@@ -88,7 +86,7 @@ def view(trajectory: Trajectory) -> TrajectoryView:
         answer=trajectory.answer,
         references=task.answers,
         correct=None if correct is None else correct > 0.5,
-        metrics=tuple((name.replace("_", " "), f"{value:.4g}") for name, value in trajectory.metrics.items()),
+        metrics=tuple((name.replace("_", " "), number(value)) for name, value in trajectory.metrics.items()),
         legend=_legend(trajectory),
     )
 
@@ -97,6 +95,20 @@ def call_text(call: ToolCall) -> str:
     """Return a call in Python notation: `crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)`."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
     return f"{call.name}({arguments})"
+
+
+def number(value: float) -> str:
+    """Return a metric in four digits, a whole number in all of its own."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def weight_versions(trajectory: Trajectory) -> str | None:
+    """Return which updates of the policy sampled it: "12", or "12–13"; None where no policy did."""
+    versions = [turn.weight_version for turn in trajectory.turns if turn.sampled is not None]
+    if not versions or trajectory.source != "policy":
+        return None
+    low, high = min(versions), max(versions)
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def written_text(turn: Turn) -> str:
@@ -239,6 +251,7 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
         _count(bad, "invalid call") if bad else "",
         f"{_count(unread, 'result')} that did not fit" if unread else "",
         f"{trajectory.n_sampled_tokens} tokens" if trajectory.n_sampled_tokens else "",
+        f"weights {weights}" if (weights := weight_versions(trajectory)) not in (None, "0") else "",
         f"stopped by {trajectory.stop.replace('_', ' ')}" if trajectory.stop != "answer" else "",
         f"written by {trajectory.source.replace('_', ' ')}" if trajectory.source != "policy" else "",
     )

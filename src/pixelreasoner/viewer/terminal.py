@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Observation, Trajectory
-from pixelreasoner.viewer.steps import CORRECT_METRIC, call_text, masked_note, written_text
+from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory
+from pixelreasoner.viewer.steps import call_text, masked_note, number, weight_versions, written_text
+
+MAX_CELL = 22
+"""Characters of a cell of a table; longer ones are cut."""
+TEXT_COLUMNS = ("task", "stop", "answer")
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
@@ -76,10 +83,56 @@ def print_outcome(console: Console, trajectory: Trajectory) -> None:
         line += f" [dim](stopped by {trajectory.stop.replace('_', ' ')})[/]"
     if trajectory.task.answers:
         line += f"   [dim]reference[/] {escape(' or '.join(trajectory.task.answers))}"
-    if (correct := trajectory.metrics.get(CORRECT_METRIC)) is not None:
+    if (correct := trajectory.metrics.get(SCORE_METRIC)) is not None:
         line += "   [green]✓ right[/]" if correct > 0.5 else "   [red]✗ wrong[/]"
     console.print(line, highlight=False)
     if trajectory.metrics:
-        scores = "  ".join(f"{name} {value:.4g}" for name, value in trajectory.metrics.items())
+        scores = "  ".join(f"{name} {number(value)}" for name, value in trajectory.metrics.items())
+        if (weights := weight_versions(trajectory)) is not None:
+            scores += f"  weights {weights}"
         console.print(Text(scores, style="dim"))
     console.print()
+
+
+def trajectory_table(trajectories: Sequence[Trajectory], *, width: int) -> Table:
+    """Return a line per trajectory: what became of it, and all its metrics that there is room for.
+
+    Args:
+        trajectories: in the order to show them.
+        width: of the terminal, in columns.
+    """
+    columns = _columns(trajectories)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    left_out: list[str] = []
+    for name, cells in columns.items():
+        needed = min(MAX_CELL, max(len(name), *map(len, cells))) + 2
+        width -= needed
+        if width < -2:  # the last column needs no gap
+            left_out.append(name)
+            width += needed
+            continue
+        text = name in TEXT_COLUMNS
+        table.add_column(
+            name, justify="left" if text else "right", overflow="ellipsis", no_wrap=True, max_width=MAX_CELL
+        )
+    shown = [cells for name, cells in columns.items() if name not in left_out]
+    for row in zip(*shown, strict=True):
+        table.add_row(*map(Text, row))
+    if left_out:
+        table.caption = f"in a wider terminal: {', '.join(left_out)}"
+    return table
+
+
+def _columns(trajectories: Sequence[Trajectory]) -> dict[str, list[str]]:
+    """Return the cells of each column by its name, the most telling columns first."""
+    metrics = list(dict.fromkeys(name for y in trajectories for name in y.metrics))
+    return {
+        "task": [y.task.id for y in trajectories],
+        **{n: [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories] for n in metrics[:4]},
+        "operations": [str(y.n_operations) for y in trajectories],
+        "stop": [y.stop.replace("_", " ") for y in trajectories],
+        "answer": ["–" if y.answer is None else y.answer for y in trajectories],
+        **{n: [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories] for n in metrics[4:]},
+        "failed": [str(y.n_invalid_operations) for y in trajectories],
+        "tokens": [str(y.n_sampled_tokens) for y in trajectories],
+    }

@@ -1,0 +1,104 @@
+"""Evaluation while a run goes on: held-out tasks every k steps, by the metrics of training under `eval_`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pydantic import Field
+
+from pixelreasoner.chat.renderer import Renderer
+from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.localisation import Localisation, localise
+from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
+from pixelreasoner.ops.toolbox import Toolbox
+from pixelreasoner.policy.base import Policy, Sampling
+from pixelreasoner.rewards.scorers import Scorer
+from pixelreasoner.tasks.config import TasksConfig, build_tasks
+from pixelreasoner.train.rl_metrics import trajectory_metrics
+
+
+class InRunEvalConfig(Config):
+    """What is evaluated every `eval_every` steps.
+
+    Operations, limits, wording and scoring are those of training.
+    """
+
+    tasks: TasksConfig = TasksConfig(split="test")
+    n: int = Field(default=100, ge=1)
+    """Tasks, the first of the source; one rollout each."""
+    sampling: Sampling | None = None
+    """None: greedy, with messages as long as in training."""
+    seed: int = 0
+    """Of the draws, where sampling is not greedy."""
+
+
+class InRunEvaluator:
+    """Rolls the same tasks out each time it is called; it changes nothing of the run."""
+
+    def __init__(
+        self,
+        config: InRunEvalConfig,
+        *,
+        policy: Policy,
+        renderer: Renderer,
+        toolbox: Toolbox | None,
+        interaction: Interaction,
+        scorer: Scorer,
+        batch_size: int,
+    ) -> None:
+        """An evaluation by the parts of a trainer, `batch_size` rollouts together.
+
+        Raises:
+            ConfigError: the tasks cannot be used.
+            RecordError: a task file cannot be read.
+        """
+        self._config, self._policy, self._scorer = config, policy, scorer
+        self._renderer, self._toolbox, self._limits = renderer, toolbox, interaction.limits
+        greedy = interaction.sampling.model_copy(update={"temperature": 0.0})
+        self._sampling = config.sampling or greedy
+        self._batch_size = batch_size
+        self._source = build_tasks(config.tasks)
+        if self._source.size is not None and self._source.size < config.n:
+            raise ConfigError(f"eval.n is {config.n}, and eval.tasks has {self._source.size}")
+
+    def __call__(self) -> dict[str, float]:
+        """The metrics of one evaluation."""
+        rollouts: list[Trajectory] = []
+        places: list[Localisation] = []
+        for trajectory in self._rollouts():
+            rollouts.append(_without_pictures(trajectory))
+            places.append(localise(trajectory))
+        scores = [self._scorer(y.answer, y.task.answers, y.task) for y in rollouts]
+        metrics = trajectory_metrics(rollouts, scores, places)
+        return {f"eval_{name}": value for name, value in metrics.items()}
+
+    def _rollouts(self) -> Iterator[Trajectory]:
+        """One rollout per task, a batch at a time."""
+        size = self._batch_size
+        for start in range(0, self._config.n, size):
+            tasks = self._source.take(start, min(size, self._config.n - start))
+            yield from rollout(
+                [RolloutRequest(t, turn_seed(self._config.seed, start + i)) for i, t in enumerate(tasks)],
+                policy=self._policy,
+                renderer=self._renderer,
+                toolbox=self._toolbox,
+                sampling=self._sampling,
+                limits=self._limits,
+            )
+
+
+def _without_pictures(trajectory: Trajectory) -> Trajectory:
+    """What is counted of a trajectory: the pictures of all of them would fill the memory."""
+    turns = tuple(
+        replace(
+            turn,
+            observation=None if turn.observation is None else replace(turn.observation, images=()),
+            observed=None,
+        )
+        for turn in trajectory.turns
+    )
+    return replace(trajectory, task=replace(trajectory.task, media=()), turns=turns, prompt=None)

@@ -1,0 +1,68 @@
+"""What a training run saves on its way: its state, numbered checkpoints, and the batch that ended it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.core.rollout_log import save_batch
+from pixelreasoner.core.run_folder import RunFolder
+from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.learn.learner import Learner
+from pixelreasoner.learn.state import load_state, save_state
+
+
+class Trainer(Protocol):
+    """What can be saved."""
+
+    step: int
+    learner: Learner
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def restore(trainer: Trainer, folder: RunFolder) -> None:
+    """Go on from the state in the folder, if there is one; numbered checkpoints of later steps are removed.
+
+    Raises:
+        CheckpointError: the state cannot be used.
+    """
+    if (state := load_state(folder.state)) is not None:
+        trainer.load_state_dict(state)
+    for step, path in folder.checkpoints().items():
+        if step > trainer.step:
+            shutil.rmtree(path)
+
+
+def save_progress(trainer: Trainer, folder: RunFolder, *, keep: int) -> None:
+    """Write the checkpoint of this step, then the state, then remove all but the last `keep` checkpoints.
+
+    A kill at any moment leaves a state, and the checkpoints up to it.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be written.
+    """
+    if keep:
+        trainer.learner.save(folder.checkpoint(trainer.step))
+    save_state(folder.state, trainer.state_dict())
+    saved = list(folder.checkpoints().values())
+    for path in saved[: max(0, len(saved) - keep)]:
+        shutil.rmtree(path)
+
+
+def non_finite(
+    error: NonFiniteError, folder: RunFolder, step: int, batch: Iterable[Trajectory]
+) -> NonFiniteError:
+    """The error that ends a run: names the step, and the file that its batch is written to."""
+    path = save_batch(folder.rollouts, step, batch)
+    checkpoints = [str(saved) for saved in folder.checkpoints().values()]
+    start = f"model.checkpoint={checkpoints[-1]}" if checkpoints else "the checkpoint it started from"
+    again = "--resume goes on from the last saved step" if folder.state.exists() else "nothing was saved yet"
+    return NonFiniteError(
+        f"step {step}: {error}. Its batch is in {path} (look at it with `pixelreasoner show`). {again}; "
+        f"for other settings, such as a smaller optim.lr, start another run from {start}"
+    )

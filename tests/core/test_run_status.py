@@ -1,0 +1,75 @@
+"""Rules of a run's status: what a folder says about its run while it goes on, after its end, after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.run_status import is_locked, read_status, running, state_of
+
+SRC = Path(__file__).parents[2] / "src"
+WORK = """
+import sys
+from pathlib import Path
+from pixelreasoner.core.run_status import running
+with running(Path(sys.argv[1]), "rl", 10):
+    print("running", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_is_running_and_then_finished(tmp_path):
+    with running(tmp_path, "rl", 40):
+        assert state_of(tmp_path) == "running"
+        status = read_status(tmp_path)
+        assert status is not None
+        assert (status.kind, status.total, status.ended) == ("rl", 40, None)
+    assert state_of(tmp_path) == "finished"
+    assert not is_locked(tmp_path)
+
+
+def test_an_interrupted_run_is_stopped_and_a_failed_one_says_why(tmp_path):
+    with pytest.raises(KeyboardInterrupt), running(tmp_path, "sft", 4):
+        raise KeyboardInterrupt
+    assert state_of(tmp_path) == "stopped"
+    with pytest.raises(MemoryError), running(tmp_path, "sft", 4):
+        raise MemoryError("no more")
+    assert state_of(tmp_path) == "failed"
+    status = read_status(tmp_path)
+    assert status is not None
+    assert status.error == "MemoryError: no more"
+    with running(tmp_path, "sft", 4):
+        pass
+    assert state_of(tmp_path) == "finished", "resumed, and gone well"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs are not locked there")
+def test_another_process_is_kept_out_until_it_is_killed(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORK, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(SRC)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        assert state_of(tmp_path) == "running"
+        with pytest.raises(ConfigError, match="another process is working on"), running(tmp_path, "rl", 10):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert state_of(tmp_path) == "stopped"
+    with running(tmp_path, "rl", 10):
+        pass
+
+
+def test_a_folder_of_an_earlier_version_is_judged_by_its_results(tmp_path):
+    assert read_status(tmp_path) is None
+    assert state_of(tmp_path) == "stopped"
+    (tmp_path / "model").mkdir()
+    assert state_of(tmp_path) == "finished"
