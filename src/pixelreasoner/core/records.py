@@ -29,8 +29,9 @@ from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type
 from weakref import WeakValueDictionary
 
 from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.image_files import SUFFIXES
 from pixelreasoner.core.media import Picture
-from pixelreasoner.core.media_io import load_image, save_image
+from pixelreasoner.core.media_io import keep_image, peek_image, suffix_of
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
@@ -55,47 +56,51 @@ def _threads() -> ThreadPoolExecutor:
 
 
 class MediaFolder:
-    """Pictures on disk, one PNG file per content.
+    """Pictures on disk, one file per content, named by the digest.
 
-    While a picture that was read here is in use anywhere, reading it again gives the same object.
+    A picture that came from a PNG, JPEG or WebP file is that file, byte for byte; any other is a PNG. While a
+    picture that was read here is in use anywhere, reading it again gives the same object. It keeps the path:
+    its pixels are decoded when they are looked at.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._written: set[str] = set()
         self._read: WeakValueDictionary[str, Picture] = WeakValueDictionary()
 
     def put(self, *pictures: Picture) -> None:
-        """Stores pictures, several at a time, unless they are there already.
+        """Store pictures, several at a time, unless they are there already.
 
         Raises:
-            MediaError: the folder cannot be written to.
+            MediaError: the folder cannot be written to, or the file of a picture is not there any more.
         """
-        new = {p.digest: p for p in pictures if p.digest not in self._written}
-        missing = {path: p for digest, p in new.items() if not (path := self._path(digest)).exists()}
-        list(_threads().map(save_image, missing.values(), missing))
-        self._written.update(new)
+        missing = {path: p for p in pictures if not (path := self.folder / self.file_name(p)).exists()}
+        list(_threads().map(keep_image, missing.values(), missing))
+
+    def file_name(self, picture: Picture) -> str:
+        """What the file of a picture is called in this folder."""
+        return f"{picture.digest}{suffix_of(picture)}"
 
     def get(self, digest: str) -> Picture:
         """The picture with this content.
 
+        Reading the pixels raises a MediaError when the file holds others than its name says.
+
         Raises:
-            MediaError: its file is missing, damaged, or holds other pixels than its name says.
+            MediaError: its file is missing, or its header damaged.
         """
         picture = self._read.get(digest)
         if picture is None:
             # A digest comes from a file, and becomes part of a path.
             if re.fullmatch(r"[0-9a-f]{32}", digest) is None:
                 raise MediaError(f"'{digest}' is not the digest of a picture")
-            picture = load_image(self._path(digest))
-            if picture.digest != digest:
-                raise MediaError(f"{self._path(digest)} was changed after it was written; restore it")
+            picture = peek_image(self._path(digest), digest)
             # Another thread may have read it meanwhile: the first one stays.
             picture = self._read.setdefault(digest, picture)
         return picture
 
     def _path(self, digest: str) -> Path:
-        return self.folder / f"{digest}.png"
+        paths = [self.folder / f"{digest}{suffix}" for suffix in dict.fromkeys(SUFFIXES.values())]
+        return next((path for path in paths if path.exists()), paths[0])
 
 
 # ---------------------------------------------------------------------------------------------- files
