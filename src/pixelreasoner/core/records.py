@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.image_files import SUFFIXES
 from pixelreasoner.core.media import Picture
@@ -225,9 +227,11 @@ def _is_json(line: bytes) -> bool:
 # ----------------------------------------------------------------------------------------- one record
 
 
-def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:
-    """A trajectory as JSON values, pictures by their digests."""
-    return _to_json(trajectory, lambda picture: None)
+def trajectory_to_json(
+    trajectory: Trajectory, put: Callable[[Picture], object] = lambda picture: None
+) -> dict[str, Any]:
+    """A trajectory as JSON values, pictures by their digests; each picture is given to `put`."""
+    return _to_json(trajectory, put)
 
 
 def trajectory_from_json(data: Mapping[str, Any], get_picture: GetPicture) -> Trajectory:
@@ -253,7 +257,7 @@ def task_from_json(data: Mapping[str, Any], get_picture: GetPicture) -> Task:
     return _from_json(data, Task, get_picture)
 
 
-def _to_json(record: Trajectory | Task, put: Callable[[Picture], None]) -> dict[str, Any]:
+def _to_json(record: Trajectory | Task, put: Callable[[Picture], object]) -> dict[str, Any]:
     return {"schema": f"{_NAMES[type(record)]}/{SCHEMA_VERSION}", **_encode(record, put)}
 
 
@@ -294,7 +298,7 @@ def _upgrade(body: dict[str, Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------- field by field
 
 
-def _encode(value: Any, put: Callable[[Picture], None]) -> Any:
+def _encode(value: Any, put: Callable[[Picture], object]) -> Any:
     if isinstance(value, Picture):
         put(value)
         return value.digest
@@ -307,8 +311,14 @@ def _encode(value: Any, put: Callable[[Picture], None]) -> Any:
     if isinstance(value, Mapping):
         return {key: _encode(item, put) for key, item in cast(Mapping[str, Any], value).items()}
     if isinstance(value, (list, tuple)):
-        return [_encode(item, put) for item in cast(tuple[Any, ...], value)]
-    return value
+        items = cast(tuple[Any, ...], value)
+        # Token ids and log-probabilities are most of a record; one look at their types is enough.
+        if {type(item) for item in items} <= {int, float}:
+            return list(items)
+        return [_encode(item, put) for item in items]
+    if isinstance(value, np.generic):  # a box of a user's source may hold numbers of numpy
+        return cast("np.generic[Any]", value).item()
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _is_default(f: Field[Any], value: Any) -> bool:

@@ -16,13 +16,23 @@ from typing import Any
 
 import numpy as np
 
+from pixelreasoner.core.footprint import n_bytes
 from pixelreasoner.objectives.scored_group import ScoredGroup
+
+MAX_BYTES = 2 * 2**30
 
 
 class ReplayBuffer:
     """The informative groups of the current episode; whole groups, which can share a prompt in a row."""
 
-    def __init__(self, capacity: int, generator: np.random.Generator, *, power: float = 1.0) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        generator: np.random.Generator,
+        *,
+        power: float = 1.0,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         """An empty buffer.
 
         Args:
@@ -30,8 +40,11 @@ class ReplayBuffer:
             generator: samples the replayed groups.
             power: a group is sampled with probability proportional to (sum of |A| over its
                 trajectories)**power; 0 samples evenly.
+            max_bytes: of the groups held, about; pictures that came from files take next to nothing.
         """
         self._groups: deque[ScoredGroup] = deque(maxlen=capacity)
+        self._sizes: deque[int] = deque(maxlen=capacity)
+        self._max_bytes = max_bytes
         self._generator = generator
         self._power = power
 
@@ -40,7 +53,13 @@ class ReplayBuffer:
 
     def add(self, groups: Sequence[ScoredGroup]) -> None:
         """Keep the informative ones; a group whose advantages are all zero is never stored."""
-        self._groups.extend(group for group in groups if group.informative)
+        for group in groups:
+            if group.informative:
+                self._groups.append(group)
+                self._sizes.append(n_bytes(group))
+        while sum(self._sizes) > self._max_bytes:
+            self._groups.popleft()
+            self._sizes.popleft()
 
     def sample(self, n: int) -> list[ScoredGroup]:
         """At most `n` different groups, sampled without replacement by their weight."""
@@ -65,12 +84,13 @@ class ReplayBuffer:
     def clear(self) -> None:
         """Drop all groups: the episode is over."""
         self._groups.clear()
+        self._sizes.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact resume needs, the generator's state included; picklable."""
+        """Everything an exact resume needs, the generator's state included."""
         return {"groups": list(self._groups), "generator": self._generator.bit_generator.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._groups.clear()
-        self._groups.extend(state["groups"])
+        self.clear()
+        self.add(state["groups"])
         self._generator.bit_generator.state = state["generator"]

@@ -52,6 +52,8 @@ class ReplayConfig(Config):
     enabled: bool = True
     capacity: int = 512
     """Groups held."""
+    max_bytes: int = Field(default=2 * 2**30, ge=0)
+    """Memory for them; the oldest leave first. Pictures from files take next to nothing."""
     power: float = 1.0
     """Groups are sampled with probability proportional to (sum of |A|)**power."""
     episode_steps: int = Field(default=8, ge=1)
@@ -174,7 +176,10 @@ class RLTrainer:
         self.config, self.learner, self.policy = config, learner, policy
         self.renderer, self.toolbox, self.scorer = renderer, toolbox, scorer
         self.replay = ReplayBuffer(
-            config.replay.capacity, np.random.default_rng(config.seed), power=config.replay.power
+            config.replay.capacity,
+            np.random.default_rng(config.seed),
+            power=config.replay.power,
+            max_bytes=config.replay.max_bytes,
         )
         self.alarm = CollapseAlarm()
         self.step = 0
