@@ -117,7 +117,7 @@ def bench_memory(
 
     Args:
         quick: 200 rows, 8 groups and 20 steps, a minute instead of an hour.
-        rows: Of the SFT file; 0 leaves the part out. 10,000 take 5 GB of disk.
+        rows: Of the SFT file; 0 leaves the part out. 10,000 take 10 GB of disk.
         read: Of them, laid out for training.
         groups: In the replay buffer; 0 leaves the part out.
         steps: Of RL; 0 leaves the part out.

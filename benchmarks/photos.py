@@ -32,7 +32,7 @@ SAMPLED = 500
 class Photos:
     """JPEG files of the same noise, each with a comment of its own: other bytes, so another picture.
 
-    The noise is coarse and the quality low: half a megabyte a file, so that 10,000 find room on a disk.
+    The noise is coarse and the quality low: a megabyte a file, so that 10,000 find room on a disk.
     Decoded they take what every picture of their size takes.
     """
 

@@ -19,8 +19,9 @@ import os
 import re
 import types
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -48,12 +49,12 @@ Record = TypeVar("Record", Trajectory, Task)
 GetPicture = Callable[[str], Picture]
 """From the digest of a picture to the picture."""
 PREFETCHED_RECORDS = 8
-"""Records read ahead of whoever takes them: a record holds its pictures."""
+"""Records read ahead of whoever takes them."""
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """What reads and writes pictures: Pillow packs and unpacks them outside the interpreter's lock."""
+    """What reads records and writes pictures: Pillow packs them outside the interpreter's lock."""
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="records")
 
 
@@ -126,8 +127,8 @@ def write_tasks(path: str | Path, tasks: Iterable[Task], *, append: bool = False
     _write(Path(path), tasks, append)
 
 
-def read_trajectories(path: str | Path, *, tolerate_truncation: bool = False) -> Iterator[Trajectory]:
-    """The trajectories in a file, one at a time; equal pictures are one object.
+def read_trajectories(path: str | Path, *, tolerate_truncation: bool = False) -> Generator[Trajectory]:
+    """The trajectories in a file, one at a time; equal pictures are one object. The file is open meanwhile.
 
     `tolerate_truncation` passes over a last line that its writer was killed in.
 
@@ -137,7 +138,7 @@ def read_trajectories(path: str | Path, *, tolerate_truncation: bool = False) ->
     return _read(Path(path), Trajectory, tolerate_truncation)
 
 
-def read_tasks(path: str | Path, *, tolerate_truncation: bool = False) -> Iterator[Task]:
+def read_tasks(path: str | Path, *, tolerate_truncation: bool = False) -> Generator[Task]:
     """The tasks in a file, as `read_trajectories` reads trajectories."""
     return _read(Path(path), Task, tolerate_truncation)
 
@@ -186,7 +187,7 @@ def _drop_cut_line(path: Path) -> None:
             file.truncate(len(whole) + 1 if whole else 0)
 
 
-def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Iterator[Record]:
+def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Generator[Record]:
     if not path.is_file():
         raise RecordError(f"{path} does not exist or is not a file; check the path")
     media = MediaFolder(path.parent / "media")
@@ -211,9 +212,9 @@ def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Iterator
             raise RecordError(f"{path}, line {number}: {e}") from e
 
     with path.open("rb") as file:
-        for record in prefetch(_threads(), read, enumerate(file, start=1), ahead=PREFETCHED_RECORDS):
-            if record is not None:
-                yield record
+        lines = prefetch(_threads(), read, enumerate(file, start=1), ahead=PREFETCHED_RECORDS)
+        with closing(lines) as records:
+            yield from (record for record in records if record is not None)
 
 
 def _is_json(line: bytes) -> bool:

@@ -101,10 +101,10 @@ class SftData:
                 raise RecordError(f"{self._path}, trajectory {number}: {e}") from e
             return trajectory
 
-        numbered = enumerate(read_trajectories(self._path), start=1)
         with (
             ThreadPoolExecutor(1) as pool,
-            closing(prefetch(pool, decoded, numbered, ahead=DECODED_AHEAD)) as trajectories,
+            closing(read_trajectories(self._path)) as read,
+            closing(prefetch(pool, decoded, enumerate(read, start=1), ahead=DECODED_AHEAD)) as trajectories,
         ):
             yield from trajectories
 
