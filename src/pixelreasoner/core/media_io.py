@@ -11,17 +11,64 @@ import os
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from PIL import Image
 
 from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.image_files import MAX_IMAGE_PIXELS, EncodedImage, check_file, open_image
-from pixelreasoner.core.media import Media, Picture, Video
+from pixelreasoner.core.media import DECODED, Decoded, Media, Picture, Video
 
 N_FRAMES = 16
 """How many frames stand for a video (paper, appendix C.1)."""
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video file: the source of a picture's pixels (`core.media.PixelSource`)."""
+
+    path: Path
+    n_frames: int
+    """How many frames were taken from the file."""
+    index: int
+    """Which of them it is, from 0."""
+    size: Size
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def n_bytes(self) -> int:
+        return 0
+
+    def digest(self) -> None:
+        return None
+
+    def decode(self) -> Decoded:
+        """The frame; the other ones, which are looked at next most often, are put into the cache."""
+        frames, _ = _read_frames(self.path, self.n_frames)
+        if self.index >= len(frames):
+            raise MediaError(f"{self.path} was changed after it was first read; restore it")
+        return Decoded(frames[self.index].pixels, frames[self.index].digest)
+
+
+def _read_frames(path: Path, n_frames: int) -> tuple[tuple[Picture, ...], tuple[float, ...]]:
+    """The frames of a video file and their times; the frames are in the cache too.
+
+    Raises:
+        MediaError, MissingExtraError: as `load_video`.
+    """
+    check_file(path)
+    # Late, like the import of PyAV itself: programs that only read pictures never pay for it.
+    from pixelreasoner.core.video_io import read_video
+
+    video = read_video(path, n_frames=n_frames, max_pixels=MAX_IMAGE_PIXELS)
+    for frame in video.frames:
+        DECODED.put(frame.digest, frame.pixels)
+    return video.frames, video.times_s
 
 
 def load_image(path: str | Path) -> Picture:
@@ -76,8 +123,9 @@ def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
     """`n_frames` frames of a video, from the middles of as many equal stretches of its duration.
 
     A frame is never given twice: a video with fewer frames gives those it has. Rotation metadata is applied,
-    times are seconds since the first frame. `path` may also be a folder of images, taken in natural order
-    (frame2 before frame10) at one frame per second.
+    times are seconds since the first frame. The file is decoded once; the frames then keep its path, and the
+    pixels are in the cache of decoded pictures. The file has to stay as it is. `path` may also be a folder of
+    images, taken in natural order (frame2 before frame10) at one frame per second.
 
     Raises:
         MediaError: the file is missing, empty, damaged, or holds no video.
@@ -88,11 +136,11 @@ def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
         raise MediaError(f"n_frames must be at least 1; got {n_frames}")
     if path.is_dir():
         return _read_frame_folder(path, n_frames)
-    check_file(path)
-    # Late, like the import of PyAV itself: programs that only read pictures never pay for it.
-    from pixelreasoner.core.video_io import read_video
-
-    return read_video(path, n_frames=n_frames, max_pixels=MAX_IMAGE_PIXELS)
+    frames, times_s = _read_frames(path, n_frames)
+    kept = (
+        Picture.of(VideoFrame(path, n_frames, i, frame.size), frame.digest) for i, frame in enumerate(frames)
+    )
+    return Video(tuple(kept), times_s)
 
 
 def load_media(path: str | Path, *, n_frames: int = N_FRAMES) -> Media:
