@@ -104,6 +104,33 @@ def bench_gpu(
     _finish(gpu.run(plan), out, "gpu", models=" ".join(models), minutes=minutes, frozen=frozen)
 
 
+def bench_memory(
+    *,
+    quick: bool = False,
+    rows: int = 10_000,
+    read: int = 256,
+    groups: int = 512,
+    steps: int = 300,
+    out: Out = None,
+) -> None:
+    """Host memory: SFT data and a replay buffer of 12-megapixel JPEGs, and a few hundred steps of RL.
+
+    Args:
+        quick: 200 rows, 8 groups and 20 steps, a minute instead of an hour.
+        rows: Of the SFT file; 0 leaves the part out. 10,000 take 10 GB of disk.
+        read: Of them, laid out for training.
+        groups: In the replay buffer; 0 leaves the part out.
+        steps: Of RL; 0 leaves the part out.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import host
+
+    if quick:
+        rows, read, groups, steps = min(rows, 200), min(read, 16), min(groups, 8), min(steps, 20)
+    records = host.run(rows=rows, read=read, groups=groups, steps=steps, state_every=max(1, steps // 6))
+    _finish(records, out, "memory", quick=quick, rows=rows, read=read, groups=groups, steps=steps)
+
+
 def bench_report(
     files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE.jsonl ...")],
     *,
@@ -180,6 +207,7 @@ COMMANDS = {
     "rollout": bench_rollout,
     "step": bench_step,
     "gpu": bench_gpu,
+    "memory": bench_memory,
     "report": bench_report,
 }
 

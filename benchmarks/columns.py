@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Record = dict[str, Any]
@@ -14,11 +14,21 @@ METHOD_NAMES = {
 }  # fmt: skip
 STEP_NAMES = {"group": "fast path (ours)", "local": "plain path (ours)"}
 """A step has a way of rolling out and a way of training."""
-TITLES = {"train": "Training", "rollout": "Rollout", "step": "Whole step", "gpu": "Accelerator"}
+TITLES = {
+    "train": "Training", "rollout": "Rollout", "step": "Whole step", "gpu": "Accelerator",
+    "host": "Host memory, 12-megapixel JPEGs", "growth": "Memory and state over steps",
+}  # fmt: skip
 
 
 def _number(name: str, form: str, scale: float = 1.0) -> Callable[[Record], str]:
     return lambda r: format(r[name] / scale, form) if r.get(name) is not None else "–"
+
+
+def _series(values: Sequence[int]) -> str:
+    """A few of many bytes, in MiB, with the steps they were taken at."""
+    n = len(values)
+    at = sorted({1, *(n * sixth // 6 for sixth in range(1, 7))} - {0})
+    return ", ".join(f"{values[step - 1] / 2**20:.0f} ({step})" for step in at)
 
 
 def _method(record: Record) -> str:
@@ -67,6 +77,18 @@ COLUMNS: dict[str, list[Column]] = {
         *_EFFICIENCY, *_PEAK,
     ],
     "gpu": [*WHO, *_TOKENS, *_TIME, *_EFFICIENCY, *_PEAK, *_LOGP, *_GRADIENT],
+    "host": [
+        ("what", lambda r: str(r["what"])), ("pixels GiB", _number("pixel_bytes", ".0f", 2**30)),
+        ("before MiB", _number("start_bytes", ".0f", 2**20)),
+        ("filled MiB", _number("then_bytes", ".0f", 2**20)),
+        *_PEAK, ("state MiB", _number("state_bytes", ".1f", 2**20)), ("seconds", _number("seconds", ".0f")),
+    ],
+    "growth": [
+        ("what", lambda r: str(r["what"])),
+        ("resident MiB", lambda r: _series(r["resident_bytes"])),
+        ("state MiB (step)", lambda r: ", ".join(f"{n / 2**20:.2f} ({at})" for at, n in r["states"])),
+        *_PEAK, ("seconds", _number("seconds", ".0f")),
+    ],
 }  # fmt: skip
 MEMORY: list[Column] = [
     *WHO,

@@ -30,9 +30,9 @@ def peak_of(step: Callable[[], object], device: torch.device) -> int:
         step()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    before = _start_high_water()
+    before = start_high_water()
     step()
-    return max(0, _high_water() - before)
+    return max(0, high_water() - before)
 
 
 def measured_in_child(request: Mapping[str, Any]) -> list[dict[str, int]]:
@@ -52,15 +52,21 @@ def measured_in_child(request: Mapping[str, Any]) -> list[dict[str, int]]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def _start_high_water() -> int:
+def start_high_water() -> int:
     """Forget earlier peaks where the system can; the resident bytes now."""
     if not CLEAR.exists():
-        return _high_water()
+        return high_water()
     CLEAR.write_text("5")
     return _status("VmRSS")
 
 
-def _high_water() -> int:
+def resident() -> int:
+    """The resident bytes of this process now."""
+    return _status("VmRSS") if STATUS.exists() else high_water()
+
+
+def high_water() -> int:
+    """The most resident bytes this process has had, since they were forgotten last."""
     if STATUS.exists():
         return _status("VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024

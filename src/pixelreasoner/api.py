@@ -60,7 +60,12 @@ def load_config(config: AskConfig) -> Reasoner:
     model = load_model(config.model, training=False)
     model.use_wording(config.interaction.wording)
     features = FeatureStore(model, max_bytes=config.model.feature_bytes)
-    policy = GroupPolicy(model, features=features, precision=config.model.precision)
+    policy = GroupPolicy(
+        model,
+        features=features,
+        precision=config.model.precision,
+        kv_cache_bytes=config.model.kv_cache_bytes,
+    )
     return Reasoner(model, config.interaction, policy)
 
 

@@ -351,6 +351,7 @@ def test_a_picture_that_was_changed_is_refused(tmp_path: Path):
     (tmp_path / f"{PICTURES[0].digest}.png").write_bytes(
         (tmp_path / f"{PICTURES[1].digest}.png").read_bytes()
     )
+    changed = folder.get(PICTURES[0].digest)
     with pytest.raises(MediaError, match="changed"):
-        folder.get(PICTURES[0].digest)
+        _ = changed.pixels
     assert folder.get(PICTURES[1].digest) == PICTURES[1]

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelreasoner.core import video_io
+from pixelreasoner.core import media, media_io, video_io
+from pixelreasoner.core.byte_cache import ByteCache
 from pixelreasoner.core.errors import MediaError, MissingExtraError
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_io import (
@@ -260,3 +261,23 @@ def test_reading_pictures_imports_no_video_library():
     code = "import sys; import pixelreasoner.core.media_io; sys.exit('av' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_frames_hold_no_pixels_and_give_the_same_ones_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(media, "DECODED", cache := ByteCache[str](2**24))
+    monkeypatch.setattr(media_io, "DECODED", cache)
+    write_video(tmp_path / "a.mp4", 40)
+    video = load_video(tmp_path / "a.mp4", n_frames=4)
+    before = [frame.pixels.copy() for frame in video.frames]
+    assert sum(frame.n_bytes for frame in video.frames) == 0
+    assert cache.n_bytes == sum(pixels.nbytes for pixels in before)
+    cache.clear()
+    assert np.array_equal(video.frames[2].pixels, before[2])
+    assert cache.n_bytes == sum(pixels.nbytes for pixels in before), "they are read together"
+    cache.resize(0)  # nothing is kept: each is read for itself
+    for frame, pixels in zip(video.frames, before, strict=True):
+        assert np.array_equal(frame.pixels, pixels)
+    write_video(tmp_path / "a.mp4", 3)
+    for frame in video.frames:
+        with pytest.raises(MediaError, match="was changed"):
+            _ = frame.pixels

@@ -33,8 +33,11 @@ def names(groups: list[ScoredGroup]) -> list[str]:
     return [group.trajectories[0].task.id for group in groups]
 
 
-def buffer(capacity: int = 100, seed: int = 0, power: float = 1.0, max_repeats: int = 10**6) -> ReplayBuffer:
-    return ReplayBuffer(capacity, np.random.default_rng(seed), power=power, max_repeats=max_repeats)
+def buffer(
+    capacity: int = 100, seed: int = 0, power: float = 1.0, max_repeats: int = 10**6, **options: int
+) -> ReplayBuffer:
+    generator = np.random.default_rng(seed)
+    return ReplayBuffer(capacity, generator, power=power, max_repeats=max_repeats, **options)
 
 
 def test_uninformative_groups_are_never_stored():
@@ -61,6 +64,22 @@ def test_the_oldest_leave_first():
     replay = buffer(capacity=2)
     replay.add([scored(c, 1.0) for c in "abc"])
     assert sorted(names(replay.sample(2))) == ["b", "c"]
+
+
+def test_the_budget_in_bytes_is_kept_by_the_oldest_leaving_first():
+    big = Picture(np.zeros((100, 100, 3), np.uint8))  # 30,000 bytes
+
+    def pictured(name: str) -> ScoredGroup:
+        rollout = Trajectory(Task(name, "Q?", (Picture(big.pixels),), ("A",)), (), StopReason.ANSWER)
+        return ScoredGroup((rollout, rollout), {}, (1.0, 0.0), (1.0, -1.0))
+
+    replay = buffer(max_bytes=70_000)
+    for name, held in [("a", "a"), ("b", "ab"), ("c", "bc"), ("d", "cd")]:
+        replay.add([pictured(name)])
+        assert sorted(names(replay.sample(9))) == list(held)
+    replay = buffer(max_bytes=10_000)
+    replay.add([pictured("a")])
+    assert len(replay) == 0
 
 
 def test_clear_ends_the_episode():

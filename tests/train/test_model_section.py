@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pixelreasoner.core.media import DECODED
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.models.loader import load_model
 from pixelreasoner.objectives.scored_group import score_group
+from pixelreasoner.policy.group import GroupPolicy
 from pixelreasoner.train import rl
 from pixelreasoner.train.rl import ReplayConfig, RLConfig, RLTrainer
 
@@ -97,3 +99,20 @@ def test_bf16_with_gradient_checkpointing(qwen3_folder, tmp_path):
     found = weights(out, dtype="bf16")
     assert {w.dtype for w in found.values()} == {torch.bfloat16}
     assert moved(weights(qwen3_folder, dtype="bf16"), found)
+
+
+def test_the_budgets_of_memory_reach_what_they_bound(tmp_path, qwen3_folder):
+    before = DECODED.max_bytes
+    try:
+        trainer = rl.build(
+            recipe(
+                tmp_path / "run", qwen3_folder,
+                feature_bytes=1000, kv_cache_bytes=2000, picture_bytes=3000,
+            )
+        )  # fmt: skip
+        assert isinstance(trainer.policy, GroupPolicy)
+        assert trainer.policy.features._max_bytes == 1000
+        assert trainer.policy.kv_cache_bytes == 2000
+        assert DECODED.max_bytes == 3000
+    finally:
+        DECODED.resize(before)

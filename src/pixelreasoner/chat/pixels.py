@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from pixelreasoner.chat.chat_format import PixelBudget
+from pixelreasoner.core.byte_cache import ByteCache
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture, Pixels
 
@@ -60,30 +59,7 @@ def fit_frames(size: Size, n_frames: int, budget: PixelBudget, *, factor: int, t
     return Size(max(w, factor), max(h, factor))
 
 
-class _Cache:
-    """Resized pictures by content and size; the least recently shown leave first."""
-
-    def __init__(self, capacity: int) -> None:
-        self._kept: OrderedDict[tuple[str, Size], Pixels] = OrderedDict()
-        self._free = capacity
-        self._lock = Lock()
-
-    def get(self, key: tuple[str, Size]) -> Pixels | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: tuple[str, Size], pixels: Pixels) -> None:
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = pixels
-                self._free -= pixels.nbytes
-            while self._free < 0:
-                self._free += self._kept.popitem(last=False)[1].nbytes
-
-
-_cache = _Cache(CACHED_BYTES)
+_cache: ByteCache[tuple[str, Size]] = ByteCache(CACHED_BYTES)
 
 
 def resized(picture: Picture, size: Size) -> Pixels:
@@ -94,7 +70,6 @@ def resized(picture: Picture, size: Size) -> Pixels:
     pixels = _cache.get(key)
     if pixels is None:
         pixels = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC))
-        pixels.flags.writeable = False
         _cache.put(key, pixels)
     return pixels
 

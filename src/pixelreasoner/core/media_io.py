@@ -1,7 +1,7 @@
 """Pictures and videos from files, and pictures back to files.
 
 Files come from users, so everything that can be wrong with one is a `MediaError` that names the file and
-what to do about it. Nothing here reads more than a file's header before its size is known.
+what to do about it. `core.image_files` reads the image formats, `core.video_io` the video formats.
 """
 
 from __future__ import annotations
@@ -9,59 +9,93 @@ from __future__ import annotations
 import io
 import os
 import re
-import struct
 import uuid
-import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-import numpy as np
-import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from pixelreasoner.core.errors import MediaError
-from pixelreasoner.core.media import Media, Picture, Pixels, Video
-
-MAX_IMAGE_PIXELS = 2 * 89_478_485
-"""The largest picture that is read, in pixels: about 179 megapixels, half a gigabyte as uint8 RGB.
-
-The point where Pillow itself refuses a file as a decompression bomb, above any single-shot camera in common
-use; repeated here so that it also holds in a program that has switched Pillow's own guard off."""
+from pixelreasoner.core.geometry import Size
+from pixelreasoner.core.image_files import MAX_IMAGE_PIXELS, EncodedImage, check_file, open_image
+from pixelreasoner.core.media import DECODED, Decoded, Media, Picture, Video
 
 N_FRAMES = 16
 """How many frames stand for a video (paper, appendix C.1)."""
 
-# What Pillow raises on files it cannot decode: it documents OSError and SyntaxError, and its format plugins
-# index, unpack and compute with whatever numbers the file holds.
-_DAMAGED = (
-    OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, TypeError, NotImplementedError,
-    struct.error, zlib.error,
-)  # fmt: skip
-_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
-_TURN_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What undoes each value of the EXIF orientation tag."""
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video file: the source of a picture's pixels (`core.media.PixelSource`)."""
+
+    path: Path
+    n_frames: int
+    """How many frames were taken from the file."""
+    index: int
+    """Which of them it is, from 0."""
+    size: Size
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def n_bytes(self) -> int:
+        return 0
+
+    def digest(self) -> None:
+        return None
+
+    def decode(self) -> Decoded:
+        """The frame; the other ones, which are looked at next most often, are put into the cache."""
+        frames, _ = _read_frames(self.path, self.n_frames)
+        if self.index >= len(frames):
+            raise MediaError(f"{self.path} was changed after it was first read; restore it")
+        return Decoded(frames[self.index].pixels, frames[self.index].digest)
+
+
+def _read_frames(path: Path, n_frames: int) -> tuple[tuple[Picture, ...], tuple[float, ...]]:
+    """The frames of a video file and their times; the frames are in the cache too.
+
+    Raises:
+        MediaError, MissingExtraError: as `load_video`.
+    """
+    check_file(path)
+    # Late, like the import of PyAV itself: programs that only read pictures never pay for it.
+    from pixelreasoner.core.video_io import read_video
+
+    video = read_video(path, n_frames=n_frames, max_pixels=MAX_IMAGE_PIXELS)
+    for frame in video.frames:
+        DECODED.put(frame.digest, frame.pixels)
+    return video.frames, video.times_s
 
 
 def load_image(path: str | Path) -> Picture:
     """The picture in a file, upright, in RGB, at its original resolution.
 
     Anything Pillow opens. EXIF orientation is applied, transparency is laid on white, 16-bit and float
-    samples are scaled to 8 bits, and of an animation the first frame is taken.
+    samples are scaled to 8 bits, and of an animation the first frame is taken. The file is decoded once, to
+    see that it is whole; of PNG, JPEG and WebP the picture then keeps the path, and the pixels are in the
+    cache of decoded pictures. The file has to stay as it is.
 
     Raises:
         MediaError: the file is missing, empty, damaged, no image, or larger than `MAX_IMAGE_PIXELS`.
     """
-    path = Path(path)
-    _check_file(path)
-    picture = _read_image(path, path)
+    picture = peek_image(path)
+    _ = picture.pixels
+    return picture
+
+
+def peek_image(path: str | Path, digest: str | None = None) -> Picture:
+    """As `load_image`, from the file's header alone: damage behind it shows when the pixels are read.
+
+    With `digest`, the one it must turn out to have when they are.
+
+    Raises:
+        MediaError: the file is missing, empty, no image, or too large, or its header is damaged.
+    """
+    picture = open_image(Path(path), str(path), digest)
     if picture is None:
         raise MediaError(
             f"{path} is not an image that Pillow can read. If it is a video, load it as one; "
@@ -71,16 +105,17 @@ def load_image(path: str | Path) -> Picture:
 
 
 def decode_image(content: bytes, name: str) -> Picture:
-    """The picture in the bytes of an image file, as `load_image` reads a file.
+    """The picture in the bytes of an image file, as `load_image` reads a file; it keeps the bytes.
 
     `name` is what messages call it.
 
     Raises:
         MediaError: the bytes are damaged, no image, or hold more than `MAX_IMAGE_PIXELS`.
     """
-    picture = _read_image(io.BytesIO(content), name) if content else None
+    picture = open_image(content, name)
     if picture is None:
         raise MediaError(f"{name} ({len(content)} bytes) is no image that Pillow can read; store PNG or JPEG")
+    _ = picture.pixels
     return picture
 
 
@@ -88,8 +123,9 @@ def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
     """`n_frames` frames of a video, from the middles of as many equal stretches of its duration.
 
     A frame is never given twice: a video with fewer frames gives those it has. Rotation metadata is applied,
-    times are seconds since the first frame. `path` may also be a folder of images, taken in natural order
-    (frame2 before frame10) at one frame per second.
+    times are seconds since the first frame. The file is decoded once; the frames then keep its path, and the
+    pixels are in the cache of decoded pictures. The file has to stay as it is. `path` may also be a folder of
+    images, taken in natural order (frame2 before frame10) at one frame per second.
 
     Raises:
         MediaError: the file is missing, empty, damaged, or holds no video.
@@ -100,11 +136,11 @@ def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
         raise MediaError(f"n_frames must be at least 1; got {n_frames}")
     if path.is_dir():
         return _read_frame_folder(path, n_frames)
-    _check_file(path)
-    # Late, like the import of PyAV itself: programs that only read pictures never pay for it.
-    from pixelreasoner.core.video_io import read_video
-
-    return read_video(path, n_frames=n_frames, max_pixels=MAX_IMAGE_PIXELS)
+    frames, times_s = _read_frames(path, n_frames)
+    kept = (
+        Picture.of(VideoFrame(path, n_frames, i, frame.size), frame.digest) for i, frame in enumerate(frames)
+    )
+    return Video(tuple(kept), times_s)
 
 
 def load_media(path: str | Path, *, n_frames: int = N_FRAMES) -> Media:
@@ -119,8 +155,11 @@ def load_media(path: str | Path, *, n_frames: int = N_FRAMES) -> Media:
     path = Path(path)
     if path.is_dir():
         return load_video(path, n_frames=n_frames)
-    _check_file(path)
-    return _read_image(path, path) or load_video(path, n_frames=n_frames)
+    picture = open_image(path, str(path))
+    if picture is None:
+        return load_video(path, n_frames=n_frames)
+    _ = picture.pixels
+    return picture
 
 
 def save_image(picture: Picture, path: str | Path) -> None:
@@ -136,17 +175,33 @@ def save_image(picture: Picture, path: str | Path) -> None:
     file_format = Image.registered_extensions().get(path.suffix.lower())
     if file_format not in Image.SAVE:
         raise MediaError(f"cannot write {path}: unknown image suffix '{path.suffix}'; use .png or .jpg")
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Level 1 writes PNG several times faster than the default, for files a little larger.
-        Image.fromarray(picture.pixels).save(part, format=file_format, compress_level=1, quality=95)
-        os.replace(part, path)
-    except OSError as e:
-        raise MediaError(f"cannot write {path}: {e}") from e
-    finally:
-        if part.exists():
-            part.unlink()
+    # Level 1 writes PNG several times faster than the default, for files a little larger.
+    image = Image.fromarray(picture.pixels)
+    _write(path, lambda file: image.save(file, format=file_format, compress_level=1, quality=95))
+
+
+def suffix_of(picture: Picture) -> str:
+    """The suffix of the file that `keep_image` writes."""
+    return picture.source.suffix if isinstance(picture.source, EncodedImage) else ".png"
+
+
+def keep_image(picture: Picture, path: Path) -> None:
+    """Write the file a picture came from, byte for byte, or a PNG of one that was made in memory.
+
+    Raises:
+        MediaError: the place cannot be written to, or the file is not there any more.
+    """
+    content = encoded(picture)
+    _write(path, lambda file: file.write(content))
+
+
+def encoded(picture: Picture) -> bytes:
+    """The bytes of an image file: the one the picture came from, or a PNG; `decode_image` reads them back.
+
+    Raises:
+        MediaError: the file is not there any more.
+    """
+    return picture.source.content() if isinstance(picture.source, EncodedImage) else encode_png(picture)
 
 
 def encode_png(picture: Picture) -> bytes:
@@ -156,76 +211,23 @@ def encode_png(picture: Picture) -> bytes:
     return buffer.getvalue()
 
 
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise MediaError(f"{path} is a folder, not a file; give the path of one image")
-    if not path.is_file():
-        raise MediaError(f"{path} does not exist; check the path (the current folder is {Path.cwd()})")
-    if path.stat().st_size == 0:
-        raise MediaError(f"{path} is empty (0 bytes); fetch or export it again")
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file that appears whole or not at all; the folder is created where it is missing.
 
-
-def _read_image(file: Path | io.BytesIO, name: Path | str) -> Picture | None:
-    """The picture in a file, or None when Pillow knows no image format like it."""
+    Raises:
+        MediaError: the place cannot be written to.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with Image.open(file) as image:
-            # Pillow names the size of an MPEG stream and has no decoder for it.
-            if image.format == "MPEG":
-                return None
-            _check_pixels(name, image.width * image.height)
-            image.load()
-            return Picture(_upright_rgb(image))
-    except UnidentifiedImageError:
-        return None
-    except MediaError:
-        raise
-    except _BOMB as e:
-        raise _too_large(name, str(e)) from e
-    except _DAMAGED as e:
-        raise MediaError(
-            f"{name} is a damaged or unsupported image ({e}); fetch it again, or convert it to PNG"
-        ) from e
-
-
-def _check_pixels(name: Path | str, pixels: int) -> None:
-    if pixels > MAX_IMAGE_PIXELS:
-        raise _too_large(name, f"{pixels} pixels")
-
-
-def _too_large(name: Path | str, detail: str) -> MediaError:
-    return MediaError(
-        f"{name} is too large ({detail}); the limit is {MAX_IMAGE_PIXELS // 10**6} megapixels. "
-        f"Scale it down, or cut it into parts"
-    )
-
-
-def _upright_rgb(image: Image.Image) -> Pixels:
-    turn = _TURN_UPRIGHT.get(_orientation(image))
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_to_8_bits(np.asarray(image)))
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-    image = image.convert("RGB")
-    return np.asarray(image if turn is None else image.transpose(turn))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DAMAGED:
-        # Unreadable metadata says nothing about the pixels, which are fine.
-        return 1
-
-
-def _to_8_bits(samples: npt.NDArray[np.generic]) -> Pixels:
-    """Grey samples of 16 bits (0 to 65535) or floats (0 to 1) as uint8; other ranges are stretched to fit."""
-    values = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    white = 1.0 if np.issubdtype(samples.dtype, np.floating) else 65535.0
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > white:
-        values, white = values - low, high - low
-    return np.rint(values * (255.0 / white if white > 0 else 0.0)).astype(np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            write(file)
+        os.replace(part, path)
+    except OSError as e:
+        raise MediaError(f"cannot write {path}: {e}") from e
+    finally:
+        if part.exists():
+            part.unlink()
 
 
 def _read_frame_folder(folder: Path, n_frames: int) -> Video:

@@ -19,8 +19,9 @@ import os
 import re
 import types
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -28,9 +29,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.image_files import SUFFIXES
 from pixelreasoner.core.media import Picture
-from pixelreasoner.core.media_io import load_image, save_image
+from pixelreasoner.core.media_io import keep_image, peek_image, suffix_of
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
@@ -45,57 +49,61 @@ Record = TypeVar("Record", Trajectory, Task)
 GetPicture = Callable[[str], Picture]
 """From the digest of a picture to the picture."""
 PREFETCHED_RECORDS = 8
-"""Records read ahead of whoever takes them: a record holds its pictures."""
+"""Records read ahead of whoever takes them."""
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """What reads and writes pictures: Pillow packs and unpacks them outside the interpreter's lock."""
+    """What reads records and writes pictures: Pillow packs them outside the interpreter's lock."""
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="records")
 
 
 class MediaFolder:
-    """Pictures on disk, one PNG file per content.
+    """Pictures on disk, one file per content, named by the digest.
 
-    While a picture that was read here is in use anywhere, reading it again gives the same object.
+    A picture that came from a PNG, JPEG or WebP file is that file, byte for byte; any other is a PNG. While a
+    picture that was read here is in use anywhere, reading it again gives the same object. It keeps the path:
+    its pixels are decoded when they are looked at.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._written: set[str] = set()
         self._read: WeakValueDictionary[str, Picture] = WeakValueDictionary()
 
     def put(self, *pictures: Picture) -> None:
-        """Stores pictures, several at a time, unless they are there already.
+        """Store pictures, several at a time, unless they are there already.
 
         Raises:
-            MediaError: the folder cannot be written to.
+            MediaError: the folder cannot be written to, or the file of a picture is not there any more.
         """
-        new = {p.digest: p for p in pictures if p.digest not in self._written}
-        missing = {path: p for digest, p in new.items() if not (path := self._path(digest)).exists()}
-        list(_threads().map(save_image, missing.values(), missing))
-        self._written.update(new)
+        missing = {path: p for p in pictures if not (path := self.folder / self.file_name(p)).exists()}
+        list(_threads().map(keep_image, missing.values(), missing))
+
+    def file_name(self, picture: Picture) -> str:
+        """What the file of a picture is called in this folder."""
+        return f"{picture.digest}{suffix_of(picture)}"
 
     def get(self, digest: str) -> Picture:
         """The picture with this content.
 
+        Reading the pixels raises a MediaError when the file holds others than its name says.
+
         Raises:
-            MediaError: its file is missing, damaged, or holds other pixels than its name says.
+            MediaError: its file is missing, or its header damaged.
         """
         picture = self._read.get(digest)
         if picture is None:
             # A digest comes from a file, and becomes part of a path.
             if re.fullmatch(r"[0-9a-f]{32}", digest) is None:
                 raise MediaError(f"'{digest}' is not the digest of a picture")
-            picture = load_image(self._path(digest))
-            if picture.digest != digest:
-                raise MediaError(f"{self._path(digest)} was changed after it was written; restore it")
+            picture = peek_image(self._path(digest), digest)
             # Another thread may have read it meanwhile: the first one stays.
             picture = self._read.setdefault(digest, picture)
         return picture
 
     def _path(self, digest: str) -> Path:
-        return self.folder / f"{digest}.png"
+        paths = [self.folder / f"{digest}{suffix}" for suffix in dict.fromkeys(SUFFIXES.values())]
+        return next((path for path in paths if path.exists()), paths[0])
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -119,8 +127,8 @@ def write_tasks(path: str | Path, tasks: Iterable[Task], *, append: bool = False
     _write(Path(path), tasks, append)
 
 
-def read_trajectories(path: str | Path, *, tolerate_truncation: bool = False) -> Iterator[Trajectory]:
-    """The trajectories in a file, one at a time; equal pictures are one object.
+def read_trajectories(path: str | Path, *, tolerate_truncation: bool = False) -> Generator[Trajectory]:
+    """The trajectories in a file, one at a time; equal pictures are one object. The file is open meanwhile.
 
     `tolerate_truncation` passes over a last line that its writer was killed in.
 
@@ -130,7 +138,7 @@ def read_trajectories(path: str | Path, *, tolerate_truncation: bool = False) ->
     return _read(Path(path), Trajectory, tolerate_truncation)
 
 
-def read_tasks(path: str | Path, *, tolerate_truncation: bool = False) -> Iterator[Task]:
+def read_tasks(path: str | Path, *, tolerate_truncation: bool = False) -> Generator[Task]:
     """The tasks in a file, as `read_trajectories` reads trajectories."""
     return _read(Path(path), Task, tolerate_truncation)
 
@@ -179,7 +187,7 @@ def _drop_cut_line(path: Path) -> None:
             file.truncate(len(whole) + 1 if whole else 0)
 
 
-def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Iterator[Record]:
+def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Generator[Record]:
     if not path.is_file():
         raise RecordError(f"{path} does not exist or is not a file; check the path")
     media = MediaFolder(path.parent / "media")
@@ -204,9 +212,9 @@ def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Iterator
             raise RecordError(f"{path}, line {number}: {e}") from e
 
     with path.open("rb") as file:
-        for record in prefetch(_threads(), read, enumerate(file, start=1), ahead=PREFETCHED_RECORDS):
-            if record is not None:
-                yield record
+        lines = prefetch(_threads(), read, enumerate(file, start=1), ahead=PREFETCHED_RECORDS)
+        with closing(lines) as records:
+            yield from (record for record in records if record is not None)
 
 
 def _is_json(line: bytes) -> bool:
@@ -220,9 +228,11 @@ def _is_json(line: bytes) -> bool:
 # ----------------------------------------------------------------------------------------- one record
 
 
-def trajectory_to_json(trajectory: Trajectory) -> dict[str, Any]:
-    """A trajectory as JSON values, pictures by their digests."""
-    return _to_json(trajectory, lambda picture: None)
+def trajectory_to_json(
+    trajectory: Trajectory, put: Callable[[Picture], object] = lambda picture: None
+) -> dict[str, Any]:
+    """A trajectory as JSON values, pictures by their digests; each picture is given to `put`."""
+    return _to_json(trajectory, put)
 
 
 def trajectory_from_json(data: Mapping[str, Any], get_picture: GetPicture) -> Trajectory:
@@ -248,7 +258,7 @@ def task_from_json(data: Mapping[str, Any], get_picture: GetPicture) -> Task:
     return _from_json(data, Task, get_picture)
 
 
-def _to_json(record: Trajectory | Task, put: Callable[[Picture], None]) -> dict[str, Any]:
+def _to_json(record: Trajectory | Task, put: Callable[[Picture], object]) -> dict[str, Any]:
     return {"schema": f"{_NAMES[type(record)]}/{SCHEMA_VERSION}", **_encode(record, put)}
 
 
@@ -289,7 +299,7 @@ def _upgrade(body: dict[str, Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------- field by field
 
 
-def _encode(value: Any, put: Callable[[Picture], None]) -> Any:
+def _encode(value: Any, put: Callable[[Picture], object]) -> Any:
     if isinstance(value, Picture):
         put(value)
         return value.digest
@@ -302,8 +312,14 @@ def _encode(value: Any, put: Callable[[Picture], None]) -> Any:
     if isinstance(value, Mapping):
         return {key: _encode(item, put) for key, item in cast(Mapping[str, Any], value).items()}
     if isinstance(value, (list, tuple)):
-        return [_encode(item, put) for item in cast(tuple[Any, ...], value)]
-    return value
+        items = cast(tuple[Any, ...], value)
+        # Token ids and log-probabilities are most of a record; one look at their types is enough.
+        if {type(item) for item in items} <= {int, float}:
+            return list(items)
+        return [_encode(item, put) for item in items]
+    if isinstance(value, np.generic):  # a box of a user's source may hold numbers of numpy
+        return cast("np.generic[Any]", value).item()
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _is_default(f: Field[Any], value: Any) -> bool:

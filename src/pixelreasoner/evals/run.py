@@ -70,12 +70,15 @@ def load(config: EvalConfig) -> Evaluated:
         CheckpointError: it cannot be loaded.
     """
     # torch takes seconds to import, and an evaluation of another policy needs none.
+    from pixelreasoner.models.features import FeatureStore
     from pixelreasoner.models.loader import load_model
     from pixelreasoner.policy.group import GroupPolicy
 
     model = load_model(config.model, training=False)
     model.use_wording(config.interaction.wording)
-    return Evaluated(GroupPolicy(model), model.renderer)
+    features = FeatureStore(model, max_bytes=config.model.feature_bytes)
+    policy = GroupPolicy(model, features=features, kv_cache_bytes=config.model.kv_cache_bytes)
+    return Evaluated(policy, model.renderer)
 
 
 def run(

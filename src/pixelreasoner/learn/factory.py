@@ -53,5 +53,9 @@ class Factory:
     def policy(self, *, batch_size: int) -> GroupPolicy:
         """What samples from the model; at most `batch_size` sequences together."""
         return GroupPolicy(
-            self._model, features=self._features, batch_size=batch_size, precision=self._config.precision
+            self._model,
+            features=self._features,
+            batch_size=batch_size,
+            precision=self._config.precision,
+            kv_cache_bytes=self._config.kv_cache_bytes,
         )

@@ -1,30 +1,51 @@
-"""The state of a training run on disk: everything an exact resume needs, written atomically."""
+"""The state of a training run on disk: everything an exact resume needs, written atomically.
+
+It holds tensors, numbers and text. Groups are in it as JSON records (`core.records`), and name their pictures
+by digest; the pictures are files in `media/` beside it.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 
-from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.core.errors import CheckpointError, MediaError, RecordError
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.records import MediaFolder, trajectory_from_json, trajectory_to_json
+from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.objectives.scored_group import ScoredGroup
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 """Rises when a state written before can no longer be read."""
+
+_GROUP = "pixelreasoner.scored_group"
+_SCHEMA = "schema"
+"""The key that marks a record."""
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write the state so that a kill at any moment leaves the old one or the new one, never a torn one."""
+    """Write the state so that a kill at any moment leaves the old one or the new one, never a torn one.
+
+    Raises:
+        MediaError: a picture cannot be written, or its file is not there any more.
+    """
+    pictures: list[Picture] = []
+    plain = _encode({"format": STATE_FORMAT, **state}, pictures.append)
+    _media(path).put(*pictures)  # first: a state that can be read never names a picture that is not there
     part = path.with_suffix(".tmp")
-    torch.save({"format": STATE_FORMAT, **state}, part)
+    torch.save(plain, part)
     os.replace(part, path)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """Read a state that this project wrote; None where there is none.
+    """Read a state that this project wrote; None where there is none. It cannot run code.
 
     Raises:
         CheckpointError: it cannot be read, or another version of the package wrote it.
@@ -32,15 +53,75 @@ def load_state(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        # The state holds trajectories as well as tensors; it is our own file, as trusted as the code.
-        state = torch.load(path, weights_only=False)
-    except (AttributeError, ImportError) as e:
-        raise _of_another_version(path) from e  # it holds objects whose classes are gone
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as e:
-        raise CheckpointError(f"{path} cannot be read ({e}); delete it to start the run afresh") from e
+        state = torch.load(path, weights_only=True)
+    except UnpicklingError as e:
+        if _holds_objects(path):  # as those of earlier versions
+            raise _of_another_version(path) from e
+        raise _unreadable(path, e) from e
+    except (OSError, RuntimeError, EOFError, ValueError) as e:
+        raise _unreadable(path, e) from e
     if state.pop("format", 1) != STATE_FORMAT:
         raise _of_another_version(path)
-    return state
+    try:
+        return _decode(state, _media(path))
+    except (MediaError, RecordError) as e:
+        raise _unreadable(path, e) from e
+
+
+def _media(path: Path) -> MediaFolder:
+    return MediaFolder(path.parent / "media")
+
+
+def _encode(value: Any, put: Callable[[Picture], object]) -> Any:
+    """The value without objects that are not tensors, numbers, text, or containers of them."""
+    match value:
+        case np.generic():  # some are floats too
+            return value.item()
+        case None | bool() | int() | float() | str() | bytes() | torch.Tensor():
+            return value
+        case Trajectory():
+            return trajectory_to_json(value, put)
+        case ScoredGroup():
+            parts = {f.name: _encode(getattr(value, f.name), put) for f in fields(value)}
+            return {_SCHEMA: _GROUP, **parts}
+        case Mapping():
+            return {key: _encode(item, put) for key, item in cast(Mapping[Any, Any], value).items()}
+        case list():
+            return [_encode(item, put) for item in cast(list[Any], value)]
+        case tuple():
+            return tuple(_encode(item, put) for item in cast(tuple[Any, ...], value))
+        case _:
+            raise TypeError(f"a state holds no {type(value).__name__}; give it as numbers, text and tensors")
+
+
+def _decode(value: Any, media: MediaFolder) -> Any:
+    match value:
+        case {"schema": str(schema)} if schema == _GROUP:
+            parts = {key: _decode(item, media) for key, item in value.items() if key != _SCHEMA}
+            return ScoredGroup(**parts)
+        case {"schema": str()}:
+            return trajectory_from_json(value, media.get)
+        case dict():
+            return {key: _decode(item, media) for key, item in cast(dict[Any, Any], value).items()}
+        case list():
+            return [_decode(item, media) for item in cast(list[Any], value)]
+        case tuple():
+            return tuple(_decode(item, media) for item in cast(tuple[Any, ...], value))
+        case _:
+            return value
+
+
+def _holds_objects(path: Path) -> bool:
+    """Whether the file holds objects of classes that are loaded by no state of this version."""
+    try:
+        return bool(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError):
+        return False
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointError(f"{path} cannot be read ({reason}); delete it to start the run afresh")
 
 
 def _of_another_version(path: Path) -> CheckpointError:

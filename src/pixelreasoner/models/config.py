@@ -67,6 +67,10 @@ class ModelConfig(Config):
     """Adapters to train; all other weights are then fixed, whatever `train` says."""
     feature_bytes: int = Field(default=2 * 2**30, ge=0)
     """Memory for vision features that are kept while the tower is fixed."""
+    kv_cache_bytes: int = Field(default=8 * 2**30, ge=0)
+    """Memory for keys and values while rollouts are sampled; taken as they grow, and given back after."""
+    picture_bytes: int = Field(default=2**30, ge=0)
+    """Memory for decoded pictures, of the whole process; beyond it their files are decoded again."""
 
     @model_validator(mode="after")
     def _something_learns(self) -> ModelConfig:

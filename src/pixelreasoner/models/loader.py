@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.media import DECODED
 from pixelreasoner.models.adapters import (
     ADAPTER_FOLDER,
     add_adapters,
@@ -30,7 +31,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
-    """The model of a configuration, ready to use.
+    """The model of a configuration, ready to use; the cache of decoded pictures takes its budget.
 
     Args:
         config: which checkpoint, where, in which formats, and what of it learns.
@@ -41,6 +42,7 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
         ConfigError: there is no such device.
         MissingExtraError: `config.lora` without the package peft.
     """
+    DECODED.resize(config.picture_bytes)
     device = find_device(config.device)
     folder = checkpoint_folder(config.checkpoint)
     lora = config.lora if training else None

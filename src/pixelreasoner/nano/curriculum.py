@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
+from pixelreasoner.core.processes import worker_processes
 from pixelreasoner.nano.conversations import SyntheticConversation, synthetic_conversations
 from pixelreasoner.nano.question_answers import View, close_up, view_of
 from pixelreasoner.tasks.pixelworld import paint, scenes
@@ -38,12 +37,11 @@ class Curriculum:
     n_scenes: int
     n_layouts: int
 
-    def paint(self, workers: int) -> Iterator[tuple[list[SyntheticConversation], list[View]]]:
+    def paint(self, workers: int) -> Generator[tuple[list[SyntheticConversation], list[View]]]:
         """Yield chunks of conversations and layout views, in order, painted by `workers` processes."""
         total = max(self.n_scenes, self.n_layouts)
         ranges = [range(i, min(i + CHUNK, total)) for i in range(0, total, CHUNK)]
-        # Fork would copy the parent's threads' locks; spawn starts clean and costs a second.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with worker_processes(workers) as pool:
             yield from pool.map(partial(_paint, self), ranges)
 
 

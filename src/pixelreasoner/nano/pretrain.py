@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +172,11 @@ def paint_curriculum(config: PretrainConfig) -> tuple[list[SyntheticConversation
     )
     conversations: list[SyntheticConversation] = []
     layout_views: list[View] = []
-    chunks = curriculum.paint(config.workers or os.cpu_count() or 1)
     n_chunks = -(-max(config.n_scenes, config.n_layouts) // 50)
-    for more_conversations, more_views in track(chunks, "painting conversations", total=n_chunks):
-        conversations += more_conversations
-        layout_views += more_views
+    with closing(curriculum.paint(config.workers or os.cpu_count() or 1)) as chunks:
+        for more_conversations, more_views in track(chunks, "painting conversations", total=n_chunks):
+            conversations += more_conversations
+            layout_views += more_views
     return conversations, layout_views
 
 

@@ -15,18 +15,38 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pixelreasoner.core.footprint import n_bytes
 from pixelreasoner.objectives.scored_group import ScoredGroup
+
+MAX_BYTES = 2 * 2**30
+
+
+@dataclass
+class _Held:
+    """A group of the buffer."""
+
+    group: ScoredGroup
+    n_bytes: int
+    repeats: int = 0
+    """How often it was replayed."""
 
 
 class ReplayBuffer:
     """The informative groups of the current episode; whole groups, which can share a prompt in a row."""
 
     def __init__(
-        self, capacity: int, generator: np.random.Generator, *, power: float = 1.0, max_repeats: int = 4
+        self,
+        capacity: int,
+        generator: np.random.Generator,
+        *,
+        power: float = 1.0,
+        max_repeats: int = 4,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         """An empty buffer.
 
@@ -36,36 +56,34 @@ class ReplayBuffer:
             power: a group is sampled with probability proportional to (sum of |A| over its
                 trajectories)**power; 0 samples evenly.
             max_repeats: a group leaves once it was replayed so often.
+            max_bytes: of the groups held, about; pictures that came from files take next to nothing.
         """
-        self._groups: deque[ScoredGroup] = deque(maxlen=capacity)
-        self._repeats: deque[int] = deque(maxlen=capacity)
-        """How often each was replayed."""
-        self._max_repeats = max_repeats
+        self._held: deque[_Held] = deque(maxlen=capacity)
+        self._max_repeats, self._max_bytes = max_repeats, max_bytes
         self._generator = generator
         self._power = power
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self._held)
 
     def add(self, groups: Sequence[ScoredGroup]) -> None:
         """Keep the informative ones; a group whose advantages are all zero is never stored."""
-        for group in groups:
-            if group.informative:
-                self._groups.append(group)
-                self._repeats.append(0)
+        self._held.extend(_Held(group, n_bytes(group)) for group in groups if group.informative)
+        while sum(held.n_bytes for held in self._held) > self._max_bytes:
+            self._held.popleft()
 
     def sample(self, n: int) -> list[ScoredGroup]:
         """At most `n` different groups, sampled without replacement by their weight."""
-        n = min(n, len(self._groups))
+        n = min(n, len(self._held))
         if n <= 0:
             return []
-        weights = np.array([np.abs(group.advantages).sum() for group in self._groups]) ** self._power
+        weights = np.array([np.abs(held.group.advantages).sum() for held in self._held]) ** self._power
         chosen = self._generator.choice(len(weights), size=n, replace=False, p=weights / weights.sum())
-        replayed = [self._groups[i] for i in chosen]
+        replayed = [self._held[i].group for i in chosen]
         for i in sorted(chosen.tolist(), reverse=True):
-            self._repeats[i] += 1
-            if self._repeats[i] >= self._max_repeats:
-                del self._groups[i], self._repeats[i]
+            self._held[i].repeats += 1
+            if self._held[i].repeats >= self._max_repeats:
+                del self._held[i]
         return replayed
 
     def refill(self, fresh: Sequence[ScoredGroup], *, size: int) -> list[ScoredGroup]:
@@ -81,19 +99,18 @@ class ReplayBuffer:
 
     def clear(self) -> None:
         """Drop all groups: the episode is over."""
-        self._groups.clear()
-        self._repeats.clear()
+        self._held.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything an exact resume needs, the generator's state included; picklable."""
+        """Everything an exact resume needs, the generator's state included."""
         return {
-            "groups": list(self._groups),
-            "repeats": list(self._repeats),
+            "groups": [held.group for held in self._held],
+            "repeats": [held.repeats for held in self._held],
             "generator": self._generator.bit_generator.state,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.clear()
-        self._groups.extend(state["groups"])
-        self._repeats.extend(state["repeats"])
+        groups = zip(state["groups"], state["repeats"], strict=True)
+        self._held.extend(_Held(group, n_bytes(group), repeats) for group, repeats in groups)
         self._generator.bit_generator.state = state["generator"]

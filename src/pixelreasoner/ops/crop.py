@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
-
 from pixelreasoner.core.errors import OperationError
 from pixelreasoner.core.geometry import Box, Size, Unit
-from pixelreasoner.core.media import Picture
 from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.ops.operation import (
@@ -94,7 +91,7 @@ class CropImage:
         target = check_index(arguments["target_image"], "target_image", len(context.images))
         shown = context.images[target - 1]
         left, top, right, bottom = self._bounds(arguments["bbox_2d"], shown)
-        crop = Picture(np.ascontiguousarray(shown.picture.pixels[top:bottom, left:right]))
+        crop = shown.picture.crop(left, top, right, bottom)
         width, height = crop.size
         return Observation(
             self.reply.format(index=len(context.images) + 1, width=width, height=height, target=target),

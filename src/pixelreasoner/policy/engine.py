@@ -178,7 +178,7 @@ class GroupEngine:
         budget, tokens = self._policy.kv_cache_bytes, self._cache.max_tokens
         return ConfigError(
             f"the key-value cache of {budget:,} bytes holds {tokens:,} tokens, too few for one conversation; "
-            "give the policy a larger kv_cache_bytes, or limit the conversation"
+            "set a larger kv_cache_bytes under [model], or limit the conversation"
         )
 
     # What the model reads

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from functools import cached_property, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from pixelreasoner.chat.checkpoint_files import vision_spec
 from pixelreasoner.chat.families import Family, family_of
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.prefetch import prefetch
+from pixelreasoner.core.processes import worker_processes
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.core.run_status import running
@@ -83,14 +83,15 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         # Writing nothing drops a line that a killed writer left unfinished.
         write_trajectories(folder.trajectories, (), append=True)
         done = _count_lines(folder.trajectories)
-        bar = track(synthesize(config, start=done), "synth", total=config.n, completed=done, console=console)
-        write_trajectories(folder.trajectories, bar, append=True)
+        with closing(synthesize(config, start=done)) as made:
+            bar = track(made, "synth", total=config.n, completed=done, console=console)
+            write_trajectories(folder.trajectories, bar, append=True)
     counts = Counter(slot.template for slot in slots(config))
     console.print(_table(counts))
     return dict(counts)
 
 
-def synthesize(config: SynthConfig, *, start: int = 0) -> Iterator[Trajectory]:
+def synthesize(config: SynthConfig, *, start: int = 0) -> Generator[Trajectory]:
     """The trajectories of `config` in order, from number `start`; each depends on its number only."""
     composer = Composer(config)
     numbered = list(enumerate(slots(config)))[start:]
@@ -175,8 +176,7 @@ def _in_processes(
     composer: Composer, numbered: Sequence[tuple[int, Slot]], workers: int
 ) -> Iterator[Trajectory]:
     """The same trajectories, in the same order, a few ahead of whoever takes them."""
-    # Fresh processes: forking a process that holds torch's threads can hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with worker_processes(workers) as pool:
         yield from prefetch(pool, partial(_composed, composer), numbered, ahead=workers * AHEAD_PER_WORKER)
 
 

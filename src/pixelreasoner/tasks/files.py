@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from pixelreasoner.core.errors import MediaError, RecordError
-from pixelreasoner.core.media import Picture
-from pixelreasoner.core.media_io import N_FRAMES, encode_png
+from pixelreasoner.core.media import Picture, decode
+from pixelreasoner.core.media_io import N_FRAMES, encoded
 from pixelreasoner.core.records import MediaFolder, task_from_json
 from pixelreasoner.core.task import Task
 from pixelreasoner.tasks.rows import parse_row, row_of
@@ -79,7 +79,9 @@ class FileTasks:
                 raise data
             if is_record(data):
                 media = MediaFolder(self.path.parent / "media")
-                return task_from_json(cast(Mapping[str, Any], data), media.get)
+                task = task_from_json(cast(Mapping[str, Any], data), media.get)
+                decode(task.media)  # as the images of other rows are, whose readers see that they are whole
+                return task
             return parse_row(data, columns=self.columns).task(
                 default_id=f"{self.path.stem}-{number}",
                 split=self.split,
@@ -211,8 +213,8 @@ def _json(line: bytes) -> object:
 def write_task_file(path: str | Path, tasks: Iterable[Task]) -> int:
     """Write tasks to a file that `open_task_file` reads back equal; how many there were.
 
-    JSONL keeps pictures as PNG files in `media/` beside it, Parquet within. The file appears whole at the
-    end or not at all; tasks are taken one by one.
+    JSONL keeps pictures in `media/` beside it, Parquet within; those that came from PNG, JPEG or WebP files
+    as they are, others as PNG. The file appears whole at the end or not at all; tasks are taken one by one.
 
     Raises:
         RecordError: the path has another suffix or cannot be written to, or a task could not be read back:
@@ -245,7 +247,7 @@ def _write_lines(part: Path, tasks: Iterable[Task], folder: Path) -> int:
 
     def put(picture: Picture) -> str:
         media.put(picture)
-        return f"media/{picture.digest}.png"
+        return f"media/{media.file_name(picture)}"
 
     n = 0
     # Half of a surrogate pair is no character; JSON can hold one all the same.
@@ -267,4 +269,4 @@ def _written(tasks: Iterable[Task], put: Callable[[Picture], Any]) -> Iterator[d
 
 
 def _embedded(picture: Picture) -> dict[str, bytes]:
-    return {"bytes": encode_png(picture)}
+    return {"bytes": encoded(picture)}

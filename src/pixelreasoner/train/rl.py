@@ -64,6 +64,8 @@ class ReplayConfig(Config):
     enabled: bool = True
     capacity: int = 512
     """Groups held."""
+    max_bytes: int = Field(default=2 * 2**30, ge=0)
+    """Memory for them; the oldest leave first. Pictures from files take next to nothing."""
     power: float = 1.0
     """Groups are sampled with probability proportional to (sum of |A|)**power."""
     max_repeats: int = Field(default=4, ge=1)
@@ -235,6 +237,7 @@ class RLTrainer:
             np.random.default_rng(config.seed),
             power=config.replay.power,
             max_repeats=config.replay.max_repeats,
+            max_bytes=config.replay.max_bytes,
         )
         self.alarm = CollapseAlarm()
         self.warning: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -44,6 +44,9 @@ class SFTConfig(Config):
     """The operations and the wording of the prompts."""
     data: Path
     """Trajectories (JSONL) written by `synth` or by a rollout."""
+    data_bytes: int = Field(default=2**30, ge=0)
+    """Memory for trajectories and their pictures at the size the model sees; the others of the file are read
+    again for each batch."""
     steps: int | None = None
     """Optimiser steps; None takes `epochs` passes over the data."""
     epochs: float = 1.0
@@ -120,22 +123,33 @@ def build(config: SFTConfig) -> SFTTrainer:
     renderer = factory.renderer
     toolbox = config.interaction.toolbox(renderer.vision.unit, renderer.chat_format)
     tools = () if toolbox is None else toolbox.schemas
-    data = SftData(config.data, lambda y: encode_trajectory(y, renderer, tools), renderer.layout)
+    data = SftData(
+        config.data,
+        lambda y: encode_trajectory(y, renderer, tools),
+        renderer.layout,
+        max_bytes=config.data_bytes,
+    )
     steps = config.steps or max(1, round(config.epochs * len(data) / config.batch_size))
     learner = LearnerConfig(
         optim=config.optim,
         total_updates=steps,
         max_row_tokens=config.micro_batch_tokens,
     )
-    return SFTTrainer(
-        config, factory.learner(SftObjective(), learner, layout_of=data.layout_of), data.groups, steps
-    )
+    return SFTTrainer(config, factory.learner(SftObjective(), learner, layout_of=data.layout_of), data, steps)
+
+
+class Groups(Protocol):
+    """Groups by number, in memory or not."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ScoredGroup: ...
 
 
 class SFTTrainer:
     """The state of a tuning run: learner, order of the data, recent losses."""
 
-    def __init__(self, config: SFTConfig, learner: Learner, groups: list[ScoredGroup], steps: int) -> None:
+    def __init__(self, config: SFTConfig, learner: Learner, groups: Groups, steps: int) -> None:
         """A run of at most `steps` optimiser steps over `groups`, one per trajectory."""
         self.config, self.learner, self.groups, self.steps = config, learner, groups, steps
         self.step = 0

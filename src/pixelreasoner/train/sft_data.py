@@ -1,28 +1,34 @@
-"""The trajectories of a file, to be imitated: tokens of all in memory, layouts as far as a budget allows."""
+"""The trajectories of a file, to be imitated: as many in memory as a budget allows, the others read again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from array import array
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.footprint import n_bytes
+from pixelreasoner.core.media import decode
+from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.records import MediaFolder, read_trajectories, trajectory_from_json
-from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Segment, Trajectory, Turn
+from pixelreasoner.core.trajectory import Segment, Trajectory
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
 
-LAYOUT_BYTES = 4 * 2**30
-"""Layouts kept, in bytes. They hold each picture at the size the model sees."""
+DATA_BYTES = 2**30
+"""Trajectories kept in memory with their layouts, in bytes."""
+DECODED_AHEAD = 4
+"""Trajectories whose pictures are decoded ahead of their layouts."""
 
 
 class SftData:
-    """One group per trajectory of a file, and the layout of each.
+    """One group per trajectory of a file, in its order, and the layout of each.
 
-    The groups hold tokens and no pictures: the originals of a whole file would fill the memory. A layout that
-    is not kept is made again from the file.
+    A layout holds each picture at the size the model sees. What the budget has no room for is read from the
+    file whenever it is asked for.
     """
 
     def __init__(
@@ -31,76 +37,87 @@ class SftData:
         encode: Callable[[Trajectory], Trajectory],
         layout: Callable[[tuple[Segment, ...]], Layout],
         *,
-        max_bytes: int = LAYOUT_BYTES,
+        max_bytes: int = DATA_BYTES,
     ) -> None:
-        """Read the file once.
+        """Read the file once; of what is not kept, no picture is decoded.
 
         Args:
             path: trajectories (JSONL), written by synthesis or by a rollout.
             encode: gives a trajectory the model's tokens.
             layout: lays segments out for the model.
-            max_bytes: of the layouts kept.
+            max_bytes: of the trajectories and layouts kept.
 
         Raises:
             RecordError: it cannot be read, or holds no trajectory.
         """
         self._path, self._encode, self._layout = path, encode, layout
+        self._media = MediaFolder(path.parent / "media")
         self._offsets = _line_offsets(path)
-        self.groups: list[ScoredGroup] = []
-        self._index: dict[int, int] = {}
-        self._kept: dict[int, Layout] = {}
-        n_bytes = 0
-        for index, trajectory in enumerate(read_trajectories(path)):
+        # The first that fit stay: with a new order in every epoch, replacing them would gain nothing.
+        self._free = max_bytes
+        self._kept: list[ScoredGroup] = []
+        self._layouts: dict[int, Layout] = {}
+        """By the identity of a kept trajectory."""
+        for trajectory in self._read_all():
             encoded = encode(trajectory)
-            light = without_media(encoded)
-            self.groups.append(imitation(light))
-            self._index[id(light)] = index
-            # The first that fit stay: with a new order in every epoch, replacing them would gain nothing.
-            if n_bytes < max_bytes:
-                self._kept[index] = layout(encoded.segments)
-                n_bytes += _n_bytes(self._kept[index])
-        if not self.groups:
+            if self._free > 0:
+                self._keep(encoded)
+        if not self._offsets:
             raise RecordError(f"{path} holds no trajectories; write some with `pixelreasoner synth`")
 
     def __len__(self) -> int:
-        return len(self.groups)
+        return len(self._offsets)
+
+    def __getitem__(self, index: int, /) -> ScoredGroup:
+        """The group of trajectory number `index`, from 0."""
+        return self._kept[index] if index < len(self._kept) else imitation(self._encode(self._read(index)))
 
     def layout_of(self, trajectory: Trajectory) -> Layout:
-        """The layout of a trajectory of one of the groups."""
-        index = self._index[id(trajectory)]
-        kept = self._kept.get(index)
-        return self._layout(self._encode(self._read(index)).segments) if kept is None else kept
+        """The layout of a trajectory of one of the groups.
+
+        Raises:
+            MediaError: the file of a picture is damaged, or was changed or removed.
+        """
+        kept = self._layouts.get(id(trajectory))
+        return self._layout(trajectory.segments) if kept is None else kept
+
+    def _keep(self, trajectory: Trajectory) -> None:
+        layout = self._layout(trajectory.segments)
+        self._kept.append(imitation(trajectory))
+        self._layouts[id(trajectory)] = layout
+        self._free -= n_bytes(trajectory) + _layout_bytes(layout)
+
+    def _read_all(self) -> Iterator[Trajectory]:
+        """All trajectories, the pictures of those that may be kept decoded in a thread of its own."""
+
+        def decoded(numbered: tuple[int, Trajectory]) -> Trajectory:
+            number, trajectory = numbered
+            try:
+                if self._free > 0:
+                    decode(trajectory.task.media)
+                    for turn in trajectory.turns:
+                        decode(turn.observation.images if turn.observation is not None else ())
+            except MediaError as e:
+                raise RecordError(f"{self._path}, trajectory {number}: {e}") from e
+            return trajectory
+
+        with (
+            ThreadPoolExecutor(1) as pool,
+            closing(read_trajectories(self._path)) as read,
+            closing(prefetch(pool, decoded, enumerate(read, start=1), ahead=DECODED_AHEAD)) as trajectories,
+        ):
+            yield from trajectories
 
     def _read(self, index: int) -> Trajectory:
         with self._path.open("rb") as file:
             file.seek(self._offsets[index])
             line = file.readline()
-        return trajectory_from_json(json.loads(line), MediaFolder(self._path.parent / "media").get)
+        return trajectory_from_json(json.loads(line), self._media.get)
 
 
-def without_media(trajectory: Trajectory) -> Trajectory:
-    """What an objective reads of a trajectory: its tokens, and which of them are masked."""
-
-    def tokens(segment: Segment | None) -> Segment | None:
-        return None if segment is None else replace(segment, media=())
-
-    return Trajectory(
-        task=Task(trajectory.task.id, "", (), ()),
-        turns=tuple(
-            Turn("", sampled=tokens(turn.sampled), observed=tokens(turn.observed))
-            for turn in trajectory.turns
-        ),
-        stop=trajectory.stop,
-        prompt=tokens(trajectory.prompt),
-        fingerprint=trajectory.fingerprint,
-        coordinates=trajectory.coordinates,
-    )
-
-
-def _line_offsets(path: Path) -> list[int]:
+def _line_offsets(path: Path) -> array[int]:
     """Where each line that is not blank begins; empty for a file that is not there."""
-    offsets: list[int] = []
-    at = 0
+    offsets, at = array("q"), 0
     if path.is_file():
         with path.open("rb") as file:
             for line in file:
@@ -110,7 +127,7 @@ def _line_offsets(path: Path) -> list[int]:
     return offsets
 
 
-def _n_bytes(layout: Layout) -> int:
+def _layout_bytes(layout: Layout) -> int:
     arrays = (layout.ids_T, layout.kind_T, layout.owner_T, layout.position_3T)
     pictures = {block.key: block.frames.nbytes for block in layout.blocks}
     return sum(array.nbytes for array in arrays) + sum(pictures.values())
