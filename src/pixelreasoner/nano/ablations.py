@@ -39,9 +39,14 @@ ABLATIONS = {
     "no_curiosity": Ablation("no curiosity", rl=("rewards.curiosity.weight=0",)),
     "no_warm_start": Ablation("no warm start", warm_start=False),
     "no_self_correction": Ablation("no self-correction", synth=("mix.self_correction=false",)),
-    "message_mask": Ablation("the whole wrong message masked", synth=("error_mask=message",)),
+    "operation_mask": Ablation("only the wrong operation masked", synth=("error_mask=operation",)),
     "scale_std": Ablation("advantages over the std of the rewards", rl=("advantage_scale=std",)),
     "scale_none": Ablation("advantages not scaled", rl=("advantage_scale=none",)),
+    "scale_correctness": Ablation(
+        "advantages over the std of correctness", rl=("advantage_scale=correctness",)
+    ),
+    "truncated_turns": Ablation("messages cut off masked", rl=("mask_truncated=turns",)),
+    "truncated_all": Ablation("rollouts cut off masked", rl=("mask_truncated=all",)),
     "no_replay": Ablation("no replay", rl=("replay.enabled=false",)),
 }
 MEASURES: Mapping[str, tuple[str, ...]] = {
