@@ -96,9 +96,9 @@ def commands(bare: Path, tmp_path_factory, picture) -> Run:
         "model.precision='fp32'",
     ) / "model"  # fmt: skip
     rl = command(
-        "rl", f"model.checkpoint='{sft}'", "steps=1", "tasks_per_step=2", "group_size=2",
+        "rl", f"model.checkpoint='{sft}'", "steps=1", "tasks_per_step=2", "group_size=4",
         "updates_per_step=1", "interaction.sampling.max_tokens=12", "model.precision='fp32'",
-        "rewards.parity={use='test_bare_checkpoints:parity'}",
+        "optim.lr=1e-3", "model.train.vision=false", "rewards.parity={use='test_bare_checkpoints:parity'}",
     ) / "model"  # fmt: skip
     evaluated = command(
         "eval", f"model.checkpoint='{rl}'", "n=3", "interaction.sampling.max_tokens=40",
@@ -191,7 +191,7 @@ def test_training_changes_the_weights_it_is_to_change(commands, start, end):
     changed = {name for name in before if not before[name].equal(after[name])}
     assert any("layers" in name for name in changed)
     assert not any(".visual." in name for name in changed)
-    assert max(float((before[name] - after[name]).abs().max()) for name in changed) < 1e-3
+    assert max(float((before[name] - after[name]).abs().max()) for name in changed) < 0.01
 
 
 def test_ids_without_a_token_are_never_sampled(commands):

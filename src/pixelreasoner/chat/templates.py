@@ -16,6 +16,7 @@ from jinja2 import TemplateError
 from pixelreasoner.chat.families import read_json
 from pixelreasoner.core.errors import CheckpointError
 
+TOKENIZER_CONFIG = "tokenizer_config.json"
 _JSON_FILES = ("chat_template.json", "processor_config.json")
 
 
@@ -30,7 +31,7 @@ def find_template(folder: Path, tokenizer: Any, image_markup: str) -> str:
         tried.append(place)
         if _writes_images(tokenizer, template, image_markup):
             return template
-    places = f"those in {', '.join(tried)} do not" if tried else "there is none"
+    places = f"those in {', '.join(dict.fromkeys(tried))} do not" if tried else "there is none"
     raise CheckpointError(
         f"{folder}: no chat template writes images ({places}); put the checkpoint's multimodal template "
         f"beside it as chat_template.jinja"
@@ -49,9 +50,14 @@ def _templates(folder: Path, tokenizer: Any) -> Iterator[tuple[str, str]]:
             if isinstance(template, str):
                 yield name, template
     own = tokenizer.chat_template
-    for template in own.values() if isinstance(own, dict) else [own]:
+    named: list[Any] = list(own.values()) if isinstance(own, dict) else [own]
+    path = folder / TOKENIZER_CONFIG
+    if path.exists():
+        # Where chat_template.jinja lies beside it, the tokenizer does not read this one.
+        named.append(read_json(path).get("chat_template"))
+    for template in named:
         if isinstance(template, str):
-            yield "tokenizer_config.json", template
+            yield TOKENIZER_CONFIG, template
 
 
 def _writes_images(tokenizer: Any, template: str, image_markup: str) -> bool:

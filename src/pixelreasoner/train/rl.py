@@ -178,9 +178,9 @@ def train(trainer: RLTrainer, folder: RunFolder) -> None:
             for problem in gold_problems(tasks, trainer.scorer):
                 log.note(str(problem))
             metrics = trainer.train_step(tasks)
+            log.step(trainer.step, metrics | trainer.evaluate())
             if trainer.warning is not None:
                 log.note(trainer.warning)
-            log.step(trainer.step, metrics | trainer.evaluate())
             if trainer.step % config.save_every == 0 and trainer.step < config.steps:
                 save_progress(trainer, folder, keep=config.keep_checkpoints)
             elif interrupt.requested:
