@@ -85,7 +85,7 @@ def test_the_original_is_refused_with_the_command_that_helps(written, pixel_fold
 def test_the_rendered_file_is_accepted_and_means_the_same_regions(written, pixel_folder, options, capsys):
     path, _ = written
     out = render(path, pixel_folder, *options)
-    assert "3 trajectories, 3 messages that changed, 0 messages masked anew" in capsys.readouterr().out
+    assert "3 trajectories, 3 messages that changed, 0 messages newly masked" in capsys.readouterr().out
     assert len(data_of(out, pixel_folder)) == 3
     vision, syntax = load_vision_spec(pixel_folder), family_of(pixel_folder).syntax
     for old, new in zip(read_trajectories(path), read_trajectories(out), strict=True):

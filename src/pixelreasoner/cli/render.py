@@ -47,7 +47,7 @@ def render(
     renderer, syntax = renderer_of(folder), family_of(folder).syntax
     toolbox = Interaction().toolbox(renderer.vision.unit, renderer.chat_format)
     tools = () if toolbox is None else toolbox.schemas
-    counts = {"trajectories": 0, "messages that changed": 0, "messages masked anew": 0}
+    counts = {"trajectories": 0, "messages that changed": 0, "messages newly masked": 0}
 
     def rendered() -> Iterator[Trajectory]:
         for old in read_trajectories(file):
@@ -58,7 +58,8 @@ def render(
             pairs = list(zip(old.turns, new.turns, strict=True))
             counts["trajectories"] += 1
             counts["messages that changed"] += sum(a.text != b.text for a, b in pairs)
-            counts["messages masked anew"] += sum(a.masked is None and b.masked is not None for a, b in pairs)
+            masked = (a.masked is None and b.masked is not None for a, b in pairs)
+            counts["messages newly masked"] += sum(masked)
             yield new
         if not counts["trajectories"]:
             raise RecordError(f"{file} holds no trajectories")
