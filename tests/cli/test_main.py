@@ -61,6 +61,14 @@ def test_synth_and_eval_get_a_configuration(monkeypatch, recipe, command, name, 
     assert calls == [(FakeConfig(steps=3), False), (FakeConfig(steps=20), True)]
 
 
+def test_overrides_may_stand_after_the_options(monkeypatch, recipe, tmp_path):
+    calls = []
+    fake_trainer(monkeypatch, lambda c, *, resume: calls.append((c.steps, c.out, resume)))
+    assert main(["rl", "--resume", str(recipe), "--out", str(tmp_path / "o"), "steps=3"]) == 0
+    assert main(["rl", str(recipe), "steps=3", f"--out={tmp_path / 'o'}", "--resume"]) == 0
+    assert calls == [(3, tmp_path / "o", True)] * 2
+
+
 def test_demo_has_its_defaults(monkeypatch):
     calls = []
     module = ModuleType("pixelreasoner.nano.demo")

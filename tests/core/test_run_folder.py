@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pixelreasoner.core.config import Config
-from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.errors import CheckpointError, ConfigError
 from pixelreasoner.core.recipe import load_recipe
-from pixelreasoner.core.run_folder import CONFIG_FILE, open_run, write_text
+from pixelreasoner.core.run_folder import CONFIG_FILE, open_run, starting, write_text
 
 
 class Inner(Config):
@@ -20,6 +20,18 @@ class Example(Config):
     a: int = 1
     inner: Inner = Inner()
     workers: int = 1
+
+
+def test_a_recipe_that_turns_out_wrong_does_not_keep_the_folder(tmp_path):
+    folder = open_run(tmp_path / "run", Example(a=1), resume=False)
+    with pytest.raises(CheckpointError), starting(folder):
+        raise CheckpointError("no checkpoint there")
+    folder = open_run(tmp_path / "run", Example(a=2), resume=False)
+    folder.metrics.write_text("{}")
+    with pytest.raises(CheckpointError), starting(folder):
+        raise CheckpointError("a result is there: the folder stays taken")
+    with pytest.raises(ConfigError, match="already holds a run"):
+        open_run(tmp_path / "run", Example(a=2), resume=False)
 
 
 def test_a_new_folder_gets_the_resolved_configuration(tmp_path: Path):

@@ -18,7 +18,7 @@ from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.plot import plot
-from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, recipe_command
+from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, recipe_command
 from pixelreasoner.cli.render import render
 from pixelreasoner.cli.runs import runs
 from pixelreasoner.cli.show import show
@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _show_log()
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
+    if args and args[0] in RECIPE_COMMANDS:
+        args[1:] = overrides_first(args[1:])
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

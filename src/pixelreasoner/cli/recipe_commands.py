@@ -73,6 +73,18 @@ def recipe_command(command: RecipeCommand) -> Callable[..., None]:
     return run
 
 
+def overrides_first(args: Sequence[str]) -> list[str]:
+    """The arguments of a command with the recipe and its overrides before the options.
+
+    tyro takes overrides in one run only; people also write them after `--out DIR`.
+    """
+    first: list[str] = []
+    options: list[str] = []
+    for before, arg in zip(("", *args), args, strict=False):
+        (options if arg.startswith("-") or before == "--out" else first).append(arg)
+    return first + options
+
+
 def resolve(cls: type[C], recipe: Path, overrides: Sequence[str], out: Path | None) -> C:
     """The configuration a command line describes; `--out` is the override `out=...`.
 

@@ -18,14 +18,15 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
 
 from pixelreasoner.core.config import Config
-from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.errors import ConfigError, PixelReasonerError
 from pixelreasoner.core.recipe import load_recipe
 
 CONFIG_FILE = "config.toml"
@@ -105,6 +106,28 @@ def open_run(path: Path, config: Config, *, resume: bool, free: Collection[str] 
             f"resume with the same recipe, or choose another --out"
         )
     return RunFolder(path)
+
+
+@contextmanager
+def starting(folder: RunFolder) -> Generator[None]:
+    """Around a run: a recipe that turns out wrong before its first result does not keep the folder.
+
+    On a `PixelReasonerError` a folder without results is given free, so that the mended recipe can have it.
+    """
+    try:
+        yield
+    except PixelReasonerError:
+        results = (
+            folder.metrics,
+            folder.trajectories,
+            folder.state,
+            folder.summary,
+            folder.model,
+            folder.rollouts,
+        )
+        if not any(path.exists() for path in results):
+            (folder.path / CONFIG_FILE).unlink(missing_ok=True)
+        raise
 
 
 def step_name(step: int) -> str:

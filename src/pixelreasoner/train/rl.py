@@ -21,7 +21,7 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.rollout_log import RolloutLog, RolloutLogConfig
-from pixelreasoner.core.run_folder import RunFolder, open_run
+from pixelreasoner.core.run_folder import RunFolder, open_run, starting
 from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
@@ -147,7 +147,7 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
     """
     check_trackers(config.trackers)
     folder = open_run(config.out, config, resume=resume, free=("trackers", "keep_checkpoints", "rollout_log"))
-    with running(folder.path, "rl", config.steps):
+    with running(folder.path, "rl", config.steps), starting(folder):
         trainer = build(config)
         restore(trainer, folder)
         trainer.rollout_log.resume(trainer.step)

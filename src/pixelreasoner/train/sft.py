@@ -14,7 +14,7 @@ from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.records import read_trajectories
-from pixelreasoner.core.run_folder import RunFolder, open_run
+from pixelreasoner.core.run_folder import RunFolder, open_run, starting
 from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.factory import Factory
@@ -78,7 +78,8 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
     """
     check_trackers(config.trackers)
     folder = open_run(config.out, config, resume=resume, free=("trackers", "keep_checkpoints"))
-    trainer = build(config)
+    with starting(folder):
+        trainer = build(config)
     with running(folder.path, "sft", trainer.steps):
         restore(trainer, folder)
         train(trainer, folder)
