@@ -69,6 +69,12 @@ def test_the_question_comes_last_and_the_reasoning_is_streamed(reasoner, photo, 
     assert places == sorted(places)
 
 
+def test_a_question_may_be_longer_than_any_file_name(reasoner, photo):
+    question = "Which letter is on the card? " * 400
+    assert main(["ask", photo, question]) == 0
+    assert reasoner.asked[0][1] == question
+
+
 def test_json_prints_the_trajectory_and_nothing_else(reasoner, photo, capsys):
     assert main(["ask", photo, "Which letter?", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.plain import PlainRenderer
-from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.errors import CheckpointError, ConfigError
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.task import Task
@@ -155,6 +155,15 @@ def test_a_run_that_is_there_is_kept_and_another_recipe_cannot_go_on(tmp_path: P
         run(config(tmp_path), load=load)
     with pytest.raises(ConfigError, match="differs from the recipe given in n;"):
         run(config(tmp_path, n=4), resume=True, load=load)
+
+
+def test_a_checkpoint_that_is_not_there_does_not_keep_the_folder(tmp_path: Path):
+    def no_checkpoint(config):
+        raise CheckpointError("no checkpoint there")
+
+    with pytest.raises(CheckpointError):
+        run(config(tmp_path), load=no_checkpoint)
+    assert run(config(tmp_path, n=4), load=lambda config: Evaluated(oracle(6), RENDERER))["n"] == 4
 
 
 def test_tasks_without_end_need_a_number(tmp_path: Path):

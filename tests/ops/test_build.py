@@ -39,12 +39,21 @@ def test_one_of_ones_own_beside_the_others():
     assert build(OperationConfig(use=MIRROR, name="flip")).names == ("flip",)
 
 
+class WithoutSchema:
+    name, schema = "mine", {}
+
+    def __call__(self, arguments, context):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(("config", "message"), [
     (OperationConfig(use="crop"), "no operation 'crop'; the registered ones are crop_image, select_frames"),
     (OperationConfig(use="examples.operation:Nothing"), "has no 'Nothing'"),
     (OperationConfig(use="no_such_package:X"), "no module no_such_package"),
     (OperationConfig(use=MIRROR, options={"axis": 1}), "cannot be called with the options"),
     (OperationConfig(use="crop_image", options={"side": 1}), "cannot be called with the options"),
+    (OperationConfig(use="json:dumps"), "'json:dumps' is no operation: it needs a name"),
+    (OperationConfig(use=f"{__name__}:WithoutSchema"), r"its schema is \{\}; make one with"),
 ])  # fmt: skip
 def test_what_a_recipe_can_get_wrong(config, message):
     with pytest.raises(ConfigError, match=message):

@@ -247,8 +247,13 @@ def bad_scorer(answer, references, task):
     return float("nan")
 
 
-def test_a_score_outside_0_to_1_is_the_users_mistake():
-    scorer = build_scorer(ScoringConfig(default=f"{__name__}:bad_scorer"))
+def forgetful_scorer(answer, references, task):
+    """Without a return."""
+
+
+@pytest.mark.parametrize("name", ["bad_scorer", "forgetful_scorer"])
+def test_a_score_outside_0_to_1_is_the_users_mistake(name):
+    scorer = build_scorer(ScoringConfig(default=f"{__name__}:{name}"))
     with pytest.raises(ConfigError, match="a score is from 0 to 1"):
         scorer("K", ["K"], OPEN)
 

@@ -111,6 +111,14 @@ def wrong_length(group, scores):
     return [1.0]
 
 
+def nothing(group, scores):
+    """Without a return."""
+
+
+def words(group, scores):
+    return ["a"] * len(group)
+
+
 def not_finite(group, scores):
     return [float("inf")] * len(group)
 
@@ -124,6 +132,8 @@ def test_a_term_of_the_users_is_a_function_with_options():
     ("config", "message"),
     [
         (TermConfig(use=f"{__name__}:wrong_length"), r"gave \[1.0\] for 2 rollouts"),
+        (TermConfig(use=f"{__name__}:nothing"), "gave None for 2 rollouts; one finite number"),
+        (TermConfig(use=f"{__name__}:words"), "one finite number is needed for each"),
         (TermConfig(use=f"{__name__}:not_finite"), "one finite number is needed for each"),
         (TermConfig(use=f"{__name__}:TASK"), "neither a function nor a class"),
         (TermConfig(use="joy"), "no reward term 'joy'; the registered ones are correctness"),

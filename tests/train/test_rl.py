@@ -283,6 +283,12 @@ def test_sampling_whose_logprobs_are_not_the_trainers_is_refused(override, remed
         load_recipe(RLConfig, None, ["out=run", f"interaction.sampling.{override}"])
 
 
+@pytest.mark.parametrize("override", ["steps=0", "tasks_per_step=0", "group_size=1", "optim.lr=-1"])
+def test_a_run_that_could_not_learn_is_refused(override):
+    with pytest.raises(ConfigError, match=f"override '{override}'"):
+        load_recipe(RLConfig, None, ["out=run", override])
+
+
 def test_a_limit_above_the_models_positions_is_refused(tmp_path, checkpoint):
     long = config(tmp_path / "run", checkpoint, interaction={"limits": {"max_tokens": 8193}})
     with pytest.raises(ConfigError, match=r"8192 positions .* set max_tokens to 8192 or less"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -82,9 +83,9 @@ def _checked(inputs: tuple[str, ...], save: Path | None) -> tuple[list[Path], st
     *names, question = inputs
     files = [Path(name) for name in names]
     for file in files:
-        if not file.exists():
+        if not os.path.exists(file):
             raise MediaError(f"{file} does not exist (the question goes last, in quotes)")
-    if Path(question).is_file():
+    if os.path.isfile(question):
         raise PixelReasonerError(
             f"the last argument is a file ({question}); put the question after it, in quotes"
         )

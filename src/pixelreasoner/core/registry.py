@@ -91,4 +91,5 @@ def check_call(part: str, function: Any, *arguments: Any, **options: Any) -> Non
     try:
         signature.bind(*arguments, **options)
     except TypeError as e:
-        raise ConfigError(f"{part} cannot be called with the options {options}: {e}") from e
+        beside = f" beside its {len(arguments)} arguments" if arguments else ""
+        raise ConfigError(f"{part} cannot be called with the options {options}{beside}: {e}") from e

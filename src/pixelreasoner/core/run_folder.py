@@ -125,7 +125,7 @@ def starting(folder: RunFolder) -> Generator[None]:
             folder.model,
             folder.rollouts,
         )
-        if not any(path.exists() for path in results):
+        if not any(path.is_dir() or (path.exists() and path.stat().st_size) for path in results):
             (folder.path / CONFIG_FILE).unlink(missing_ok=True)
         raise
 

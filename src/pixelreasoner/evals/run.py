@@ -17,7 +17,7 @@ from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.records import read_trajectories, write_trajectories
-from pixelreasoner.core.run_folder import RunFolder, open_run, write_text
+from pixelreasoner.core.run_folder import RunFolder, open_run, starting, write_text
 from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
@@ -96,7 +96,7 @@ def run(
     config, tasks, scorer = _resolved(config)
     n = _count(config, tasks)
     folder = open_run(config.out, config, resume=resume)
-    with running(folder.path, "eval", n):
+    with running(folder.path, "eval", n), starting(folder):
         return _evaluate(config, folder, tasks, scorer, n, load)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from pixelreasoner.core.config import Config
@@ -13,7 +14,7 @@ from pixelreasoner.core.errors import NonFiniteError
 
 
 class OptimConfig(Config):
-    lr: float = 1e-6
+    lr: float = Field(default=1e-6, ge=0)
     """Peak learning rate."""
     warmup: float = 0.03
     """Share of the steps over which the rate rises from zero."""

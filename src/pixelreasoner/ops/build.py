@@ -13,12 +13,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.ops.crop import CropImage
@@ -85,7 +86,21 @@ def _operation(config: OperationConfig, unit: Unit, replies: Replies) -> Operati
     }
     if isinstance(found, type):
         options = built_in.get(found, {}) | options
-    if not isinstance(found, type) and not options:
-        return found
-    check_call(f"operation '{config.use}'", found, **options)
-    return cast(Operation, found(**options))
+    if isinstance(found, type) or options:
+        check_call(f"operation '{config.use}'", found, **options)
+        found = found(**options)
+    _check_operation(config.use, found)
+    return cast(Operation, found)
+
+
+def _check_operation(use: str, made: Any) -> None:
+    schema: Any = getattr(made, "schema", None)
+    if not isinstance(getattr(made, "name", None), str) or not callable(made):
+        raise ConfigError(
+            f"'{use}' is no operation: it needs a name, a schema, and a call with (arguments, context)"
+        )
+    if not isinstance(schema, Mapping) or "function" not in schema:
+        raise ConfigError(
+            f"operation '{use}': its schema is {schema!r}; "
+            f"make one with pixelreasoner.ops.operation.function_schema"
+        )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple, cast
 
 from pydantic import Field
@@ -127,7 +128,7 @@ class _Dispatch:
         name = task.scorer or self._config.by_kind.get(task.kind, self._config.default)
         value = self._find(name)(answer, references, task)
         # NaN compares as false, and is refused too.
-        if not 0.0 <= value <= 1.0:
+        if not isinstance(value, Real) or not 0.0 <= value <= 1.0:
             raise ConfigError(
                 f"scorer '{name}' gave {value!r} for the answer {answer!r}; a score is from 0 to 1"
             )

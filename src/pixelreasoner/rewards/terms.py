@@ -141,12 +141,20 @@ def _weighted(name: str, config: TermConfig, group: Group, scores: Sequence[floa
     if not config.weight:
         return (0.0,) * len(group)
     values = _find(name, config)(group, scores)
-    if len(values) != len(group) or not all(math.isfinite(value) for value in values):
+    if not _are_numbers(values, len(group)):
         raise ConfigError(
-            f"reward term '{name}' gave {list(values)!r} for {len(group)} rollouts; "
+            f"reward term '{name}' gave {values!r} for {len(group)} rollouts; "
             f"one finite number is needed for each"
         )
     return tuple(config.weight * value for value in values)
+
+
+def _are_numbers(values: Any, n: int) -> bool:
+    """Whether a term gave `n` finite numbers."""
+    try:
+        return len(values) == n and all(math.isfinite(value) for value in values)
+    except TypeError:
+        return False
 
 
 def _find(name: str, config: TermConfig) -> RewardTerm:

@@ -22,7 +22,7 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.processes import worker_processes
 from pixelreasoner.core.records import write_trajectories
-from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.core.run_folder import open_run, starting
 from pixelreasoner.core.run_status import running
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
@@ -79,7 +79,7 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
     """
     folder = open_run(config.out, config, resume=resume, free=("workers",))
     console = Console(stderr=True)
-    with running(folder.path, "synth", config.n):
+    with running(folder.path, "synth", config.n), starting(folder):
         # Writing nothing drops a line that a killed writer left unfinished.
         write_trajectories(folder.trajectories, (), append=True)
         done = _count_lines(folder.trajectories)

@@ -136,7 +136,8 @@ def _open(config: TasksConfig, base_dir: Path | None) -> TaskSource:
         if unknown := sorted(config.options.keys() - set(FILE_OPTIONS)):
             raise ConfigError(
                 f"tasks.options: '{unknown[0]}' is no option of a task file; "
-                f"they are {', '.join(FILE_OPTIONS)}"
+                f"they are {', '.join(FILE_OPTIONS)}. "
+                f"If the recipe has it for another source, give tasks.options={{}}"
             )
         return open_task_file(path, split=config.split, **_file_options(config.options))
     make = SOURCES.find(config.source)

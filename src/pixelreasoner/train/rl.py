@@ -86,11 +86,11 @@ class RLConfig(Config):
     scoring: ScoringConfig = ScoringConfig()
     rewards: Rewards = Field(default_factory=default_rewards)
     """The terms of the reward by name. RL without curiosity is `rewards.curiosity.weight=0`."""
-    steps: int = 480
-    tasks_per_step: int = 64
+    steps: int = Field(default=480, ge=1)
+    tasks_per_step: int = Field(default=64, ge=1)
     """Queries rolled out per step."""
-    group_size: int = 8
-    """G, rollouts per query."""
+    group_size: int = Field(default=8, ge=2)
+    """G, rollouts per query; an advantage compares at least two."""
     advantage_scale: AdvantageScale = "std"
     """What the centred rewards of a group are divided by: their std (GRPO), nothing (Dr. GRPO), or the std
     of the correctness term alone, beside which alpha and beta keep their size."""

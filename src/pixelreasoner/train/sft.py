@@ -47,7 +47,7 @@ class SFTConfig(Config):
     data_bytes: int = Field(default=2**30, ge=0)
     """Memory for trajectories and their pictures at the size the model sees; the others of the file are read
     again for each batch."""
-    steps: int | None = None
+    steps: int | None = Field(default=None, ge=1)
     """Optimiser steps; None takes `epochs` passes over the data."""
     epochs: float = 1.0
     stop_below: float | None = None
