@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Seed, Share
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.tasks.pixelworld import paint, questions, scenes
@@ -43,9 +43,9 @@ COMPOSERS: dict[str, Callable[[scenes.LayoutGenerator], Scene]] = {
 class WorldConfig(Config):
     """Which tasks to draw."""
 
-    seed: int = 0
+    seed: Seed = 0
     kinds: tuple[str, ...] = KINDS
-    needs_operation_share: float = 0.5
+    needs_operation_share: Share = 0.5
     """The share of tasks that the full image alone cannot answer."""
     photos: Path | None = None
     """A folder of the user's own photographs for backgrounds."""
