@@ -119,7 +119,7 @@ def test_every_number_of_a_recipe_is_bounded(command):
         ]
         for value in wrong:
             # That true is no number is found where the whole list is.
-            place = tuple(p for p in path if p is not ITEM) if value is True else path
+            place = path[:-1] if value is True and path[-1] is ITEM else path
             assert refused(cls, path, value, place), (path, value)
 
 

@@ -187,7 +187,7 @@ def test_a_question_the_model_cannot_read_is_named_and_the_others_are_asked(tmp_
     long = max(RENDERER.n_tokens(prompt_of(RENDERER, task, ()), prompt=True) for task in tasks)
     changes = {"interaction": {"operations": [], "limits": {"max_tokens": long}}}
     summary = run(config(tmp_path, **changes), load=lambda config: Evaluated(oracle(6), RENDERER))
-    error = capsys.readouterr().err.replace("\n", " ")
+    error = " ".join(capsys.readouterr().err.split())
     assert summary["n"] == 6
     assert f"scores 0: the question with its pictures takes {long} tokens" in error
     assert f"at most {long} (interaction.limits.max_tokens)" in error

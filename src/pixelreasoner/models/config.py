@@ -53,6 +53,9 @@ class ModelConfig(Config):
     """A torch device; "auto" takes CUDA where there is one, else the CPU."""
     dtype: Dtype = "auto"
     """Of the weights; "auto" is fp32 on a CPU and bf16 on an accelerator."""
+    threads: int | None = Field(default=None, ge=1, le=4096)
+    """Of the CPU, within an operation; None: as many as torch takes. With 1, a run on a CPU gives the same
+    bits each time: with more, some sums are rounded in another order."""
     precision: Precision = "fp32"
     """Of the matrix products where the weights are fp32 (autocast): bf16 is faster, the weights stay fp32."""
     attention: Literal["auto", "flash", "dense"] = "auto"

@@ -55,7 +55,7 @@ class PixelWorld:
     """An endless, indexable source of tasks.
 
     Raises:
-        ConfigError: an unknown kind, or a share outside 0 to 1.
+        ConfigError: an unknown kind.
     """
 
     def __init__(self, config: WorldConfig | None = None) -> None:
@@ -63,10 +63,6 @@ class PixelWorld:
         unknown = sorted(set(self.config.kinds) - set(KINDS))
         if unknown or not self.config.kinds:
             raise ConfigError(f"unknown PixelWorld kinds {unknown}; choose from {', '.join(KINDS)}")
-        if not 0 <= self.config.needs_operation_share <= 1:
-            raise ConfigError(
-                f"needs_operation_share is {self.config.needs_operation_share}; it must be from 0 to 1"
-            )
 
     def rng(self, split: Split, kind: str, index: int, *, tiny: bool) -> np.random.Generator:
         """The generator of one task; the key never collides between splits."""
