@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.media_io import load_media
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.events import OnEvent
 from pixelreasoner.env.interaction import Interaction
-from pixelreasoner.env.rollout import RolloutRequest, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
 from pixelreasoner.models.config import Dtype, ModelConfig
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.loader import load_model
@@ -49,7 +50,7 @@ def load(
 
     Raises:
         CheckpointError: there is none, or its architecture is not supported.
-        ConfigError: there is no such device, or an operation cannot be used.
+        ConfigError: there is no such device, an operation cannot be used, or an option is out of range.
     """
     model = ModelConfig(checkpoint=str(checkpoint), device=device, dtype=dtype)
     return load_config(AskConfig(model=model, interaction=interaction))
@@ -58,6 +59,7 @@ def load(
 def load_config(config: AskConfig) -> Reasoner:
     """What a recipe describes; raises as `load` does."""
     model = load_model(config.model, training=False)
+    config.interaction.check_lengths(model.renderer.max_tokens)
     model.use_wording(config.interaction.wording)
     features = FeatureStore(model, max_bytes=config.model.feature_bytes)
     policy = GroupPolicy(
@@ -105,14 +107,16 @@ class Reasoner:
 
         Raises:
             MediaError: a file cannot be used, or there is more than one video.
+            ConfigError: `max_operations` or `temperature` is out of range.
+            PixelReasonerError: the question, with its pictures, is longer than what the model can read.
         """
         sources = [media] if isinstance(media, str | Path | Picture | Video) else list(media)
         items = tuple(s if isinstance(s, Picture | Video) else load_media(Path(s)) for s in sources)
         sampling, limits = self.interaction.sampling, self.interaction.limits
         if temperature is not None:
-            sampling = sampling.model_copy(update={"temperature": temperature})
+            sampling = sampling.changed(temperature=temperature)
         if max_operations is not None:
-            limits = limits.model_copy(update={"max_operations": max_operations})
+            limits = limits.changed(max_operations=max_operations)
         [trajectory] = rollout(
             [RolloutRequest(Task("question", question, items, ()), seed)],
             policy=self.policy,
@@ -122,4 +126,6 @@ class Reasoner:
             limits=limits,
             on_event=on_event,
         )
+        if (problem := unasked(trajectory, self.model.renderer, limits)) is not None:
+            raise PixelReasonerError(problem)
         return trajectory

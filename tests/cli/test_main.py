@@ -1,6 +1,7 @@
 """Rules of the command line: exit codes, one-line errors, what each command hands over."""
 
 import logging
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +60,23 @@ def test_synth_and_eval_get_a_configuration(monkeypatch, recipe, command, name, 
     assert main([command, str(recipe), "steps=3"]) == 0
     assert main([command, str(recipe), "--resume"]) == 0
     assert calls == [(FakeConfig(steps=3), False), (FakeConfig(steps=20), True)]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--steps", "5"], "there is no option --steps; .* write steps=5"),
+        (["--steps=5"], "write steps=5"),
+        (["--optim.lr", "1e-5", "--out", "x"], "write optim.lr=1e-5"),
+        (["--save-every", "--resume"], "write save_every=VALUE"),
+        (["--step"], "write step=VALUE"),
+    ],
+)
+def test_a_key_with_dashes_is_told_how_it_is_written(args, words, capsys):
+    assert main(["rl", "nano/rl", *args]) == 2
+    error = capsys.readouterr().err
+    assert re.search(words, error)
+    assert error.count("\n") == 1
 
 
 def test_overrides_may_stand_after_the_options(monkeypatch, recipe, tmp_path):

@@ -98,6 +98,15 @@ def test_an_error_names_the_source_the_key_and_what_is_allowed(recipe: Path, ove
         assert word in str(e.value)
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path):
+    """Case C20, with its neighbour: a file of another encoding is named."""
+    (tmp_path / "bom.toml").write_bytes(b'\xef\xbb\xbfout = "b"\n')
+    assert load_recipe(Recipe, tmp_path / "bom.toml").out == Path("b")
+    (tmp_path / "wide.toml").write_bytes('out = "b"\n'.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"wide\.toml is not valid TOML"):
+        load_recipe(Recipe, tmp_path / "wide.toml")
+
+
 def test_an_error_in_the_file_names_the_file(recipe: Path):
     recipe.write_text("[optim]\nlearning_rate = 1\nwarmup = -1\n")
     with pytest.raises(ConfigError) as e:

@@ -1,25 +1,28 @@
 """One folder holds one run."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import MAY_CHANGE, Config
 from pixelreasoner.core.errors import CheckpointError, ConfigError
 from pixelreasoner.core.recipe import load_recipe
-from pixelreasoner.core.run_folder import CONFIG_FILE, open_run, starting, write_text
+from pixelreasoner.core.run_folder import CONFIG_FILE, keep_config, open_run, starting, write_text
 
 
 class Inner(Config):
     b: tuple[int, ...] = (1, 2)
     c: float | None = None
+    every: Annotated[int, MAY_CHANGE] = 5
 
 
 class Example(Config):
-    out: Path = Path("x")
+    out: Annotated[Path, MAY_CHANGE] = Path("x")
     a: int = 1
     inner: Inner = Inner()
-    workers: int = 1
+    log: Annotated[Inner, MAY_CHANGE] = Inner()
+    workers: Annotated[int, MAY_CHANGE] = 1
 
 
 def test_a_recipe_that_turns_out_wrong_does_not_keep_the_folder(tmp_path):
@@ -53,13 +56,25 @@ def test_a_second_run_is_refused(tmp_path: Path):
 
 def test_another_configuration_is_refused_and_named(tmp_path: Path):
     open_run(tmp_path, Example(), resume=False)
-    with pytest.raises(ConfigError, match=r"differs from the recipe given in a, inner;"):
-        open_run(tmp_path, Example(a=2, inner=Inner(c=0.5)), resume=True)
+    with pytest.raises(ConfigError) as e:
+        open_run(tmp_path, Example(a=2, inner=Inner(b=(3,), c=0.5, every=9)), resume=True)
+    assert "differs from the recipe given in a (it was 1, and is now 2)" in str(e.value)
+    assert "inner.b (it was [1, 2], and is now [3])" in str(e.value)
+    assert "inner.c (it was not set, and is now 0.5)" in str(e.value)
+    assert "every" not in str(e.value), "what may change is not in the way"
+    assert load_recipe(Example, tmp_path / CONFIG_FILE) == Example()
 
 
-def test_what_changes_no_result_may_differ(tmp_path: Path):
+def test_what_is_marked_may_differ_and_is_kept(tmp_path: Path):
+    """A field, a field of a section, a whole section, the place of a folder that was moved."""
     open_run(tmp_path, Example(), resume=False)
-    open_run(tmp_path, Example(workers=8), resume=True, free=("workers",))
+    other = Example(out=tmp_path, workers=8, inner=Inner(every=9), log=Inner(b=(7,), c=1.0))
+    folder = open_run(tmp_path, other, resume=True)
+    assert load_recipe(Example, tmp_path / CONFIG_FILE) == Example(), (
+        "the run may yet turn out unable to go on"
+    )
+    keep_config(folder, other)
+    assert load_recipe(Example, tmp_path / CONFIG_FILE) == other
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):

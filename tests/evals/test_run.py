@@ -14,6 +14,7 @@ from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.plain import PlainRenderer
 from pixelreasoner.core.errors import CheckpointError, ConfigError
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
@@ -26,6 +27,7 @@ from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken, Po
 from pixelreasoner.policy.scripted import ScriptedPolicy, per_prompt, turn_of
 from pixelreasoner.rewards.scorers import exact
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from prompting import prompt_of
 
 RENDERER = PlainRenderer()
 WORLD = WorldConfig(kinds=("attribute", "count"))
@@ -153,8 +155,42 @@ def test_a_run_that_is_there_is_kept_and_another_recipe_cannot_go_on(tmp_path: P
     run(config(tmp_path), load=load)
     with pytest.raises(ConfigError, match="already holds a run"):
         run(config(tmp_path), load=load)
-    with pytest.raises(ConfigError, match="differs from the recipe given in n;"):
+    with pytest.raises(
+        ConfigError, match=r"differs from the recipe given in seed \(it was 0, and is now 1\);"
+    ):
+        run(config(tmp_path, seed=1), resume=True, load=load)
+    with pytest.raises(ConfigError, match=r"holds 6 rollouts: n = 4 is fewer"):
         run(config(tmp_path, n=4), resume=True, load=load)
+    assert load_recipe(EvalConfig, tmp_path / "config.toml").n == 6
+
+
+def test_a_finished_evaluation_can_be_lengthened(tmp_path: Path):
+    """The same bytes as of one that had so many tasks from the start."""
+    run(config(tmp_path / "a", n=3), load=lambda config: Evaluated(oracle(6), RENDERER))
+    longer = run(config(tmp_path / "a"), resume=True, load=lambda config: Evaluated(oracle(6), RENDERER))
+    whole = run(config(tmp_path / "b"), load=lambda config: Evaluated(oracle(6), RENDERER))
+    assert longer == whole
+    a, b = ((tmp_path / name / "trajectories.jsonl").read_bytes() for name in ("a", "b"))
+    assert a == b
+
+
+def test_more_tasks_than_there_are_is_said(tmp_path: Path, capsys):
+    changes = {"tasks": TASKS | {"limit": 4}, "n": 300}
+    summary = run(config(tmp_path, **changes), load=lambda config: Evaluated(oracle(6), RENDERER))
+    assert summary["n"] == 4
+    assert "eval: n = 300, and the tasks are 4: all of them" in capsys.readouterr().err
+
+
+def test_a_question_the_model_cannot_read_is_named_and_the_others_are_asked(tmp_path: Path, capsys):
+    """Case C29: the limit is longer than one of the prompts."""
+    tasks = list(PixelWorld(WORLD).tasks("test", 6))
+    long = max(RENDERER.n_tokens(prompt_of(RENDERER, task, ()), prompt=True) for task in tasks)
+    changes = {"interaction": {"operations": [], "limits": {"max_tokens": long}}}
+    summary = run(config(tmp_path, **changes), load=lambda config: Evaluated(oracle(6), RENDERER))
+    error = " ".join(capsys.readouterr().err.split())
+    assert summary["n"] == 6
+    assert f"scores 0: the question with its pictures takes {long} tokens" in error
+    assert f"at most {long} (interaction.limits.max_tokens)" in error
 
 
 def test_a_checkpoint_that_is_not_there_does_not_keep_the_folder(tmp_path: Path):

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from pydantic import ValidationError
 
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.policy.sampling import nucleus, sample_tokens
 
@@ -72,5 +72,5 @@ def test_forbidden_tokens_have_no_probability(temperature):
 
 def test_samplings_that_cannot_be_are_refused():
     for wrong in ({"max_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ConfigError):
             Sampling(**wrong)

@@ -139,8 +139,11 @@ def test_a_term_of_the_users_is_a_function_with_options():
         (TermConfig(use="joy"), "no reward term 'joy'; the registered ones are correctness"),
         (TermConfig(use="curiosity", options={"K": 1}), "cannot be called with the options"),
         (TermConfig(use=f"{__name__}:turns_used", options={"K": 1}), "cannot be called with the options"),
-        (TermConfig(use="curiosity", options={"H": 2}), "H is 2; it must be from 0 to 1"),
-        (TermConfig(use="efficiency", options={"N": -1}), "N is -1"),
+        (TermConfig(use="curiosity", options={"H": 2}), "option 'H' cannot be 2: .* less than or equal to 1"),
+        (
+            TermConfig(use="efficiency", options={"N": -1}),
+            "option 'N' cannot be -1: .* or equal to 0",
+        ),
     ],
 )
 def test_mistakes_name_the_term(config, message):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
 from pixelreasoner.synth.mix import ImageMix, Mix, Slot, Template, VideoMix, apportion, plan
@@ -105,11 +105,11 @@ def test_apportioned_counts_are_exact(n: int, weights: list[float]):
 
 
 def test_shares_must_sum_to_one():
-    with pytest.raises(ValidationError, match=r"image templates sum to 1\.1"):
+    with pytest.raises(ConfigError, match=r"image templates sum to 1\.1"):
         ImageMix(single_pass=0.4)
-    with pytest.raises(ValidationError, match=r"video templates sum to 0\.5"):
+    with pytest.raises(ConfigError, match=r"video templates sum to 0\.5"):
         VideoMix(single_pass=0.4)
-    with pytest.raises(ValidationError, match=r"only 0\.3 of the trajectories are single-pass"):
+    with pytest.raises(ConfigError, match=r"only 0\.3 of the trajectories are single-pass"):
         Mix(full_image_share=0.4)
 
 

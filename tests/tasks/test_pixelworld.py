@@ -264,5 +264,5 @@ def test_clips_show_their_cards_in_whole_pairs_of_two_or_four_of_sixteen_frames(
 def test_a_world_that_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="unknown PixelWorld kinds"):
         PixelWorld(WorldConfig(kinds=("chess",)))
-    with pytest.raises(ConfigError, match="must be from 0 to 1"):
+    with pytest.raises(ConfigError, match="less than or equal to 1"):
         PixelWorld(WorldConfig(needs_operation_share=1.5))

@@ -7,12 +7,14 @@ use a released checkpoint, put the wording it was trained with.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, explain
+from pixelreasoner.core.damage import damage_of
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.ops.operation import check_template
@@ -22,13 +24,15 @@ MARK_FILE = "pixelreasoner.json"
 """In every checkpoint folder that this package writes."""
 OLD_FILE = "dialect.json"
 """What the first release called it."""
+REMEDY = "copy the file from where the folder came from"
+MOST_PIXELS = 2**40
 
 
 class PixelBudget(Config):
     """The least and the most pixels an image is shown with; its aspect ratio is kept."""
 
-    min_pixels: int = Field(ge=1)
-    max_pixels: int = Field(ge=1)
+    min_pixels: int = Field(ge=1, le=MOST_PIXELS)
+    max_pixels: int = Field(ge=1, le=MOST_PIXELS)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -126,12 +130,19 @@ class ChatFormat(Config):
             if (folder / MARK_FILE).exists():
                 raise CheckpointError(
                     f"{folder} was written by pixelreasoner and lacks its {CHAT_FORMAT_FILE}: with another "
-                    f"wording the model would lose its skill. Copy the file from where the folder came from"
+                    f"wording the model would lose its skill; {REMEDY}"
                 )
             return cls()
         try:
             # The name of the unit before it was called relative.
-            text = path.read_text(encoding="utf-8").replace('"unit": "permille"', '"unit": "relative"')
-            return cls.model_validate_json(text)
-        except (ValidationError, OSError) as e:
-            raise CheckpointError(f"{path} is not a chat format file: {e}") from e
+            text = path.read_text(encoding="utf-8-sig").replace('"unit": "permille"', '"unit": "relative"')
+            table = json.loads(text)
+        except OSError as e:
+            raise CheckpointError(f"{path} cannot be read: {e.strerror}") from e
+        except (ValueError, RecursionError) as e:
+            raise CheckpointError(f"{path} cannot be read ({damage_of(path)}); {REMEDY}") from e
+        try:
+            return cls.model_validate(table)
+        except ValidationError as e:
+            problems = "; ".join(explain(error) for error in e.errors())
+            raise CheckpointError(f"{path} is not a chat format file ({problems}); {REMEDY}") from e

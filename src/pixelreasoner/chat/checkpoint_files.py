@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
+from pixelreasoner.chat.chat_format import MOST_PIXELS, ChatFormat, PixelBudget
 from pixelreasoner.chat.families import Family, family_of, read_config, read_json
 from pixelreasoner.chat.pixels import Normalization
 from pixelreasoner.chat.vision_spec import VisionSpec
@@ -99,8 +99,12 @@ class _Settings:
             self.values.get(f"{name}_pixels") or size.get(edge) or size.get(f"{name}_pixels")
             for name, edge in (("min", "shortest_edge"), ("max", "longest_edge"))
         )
-        if not all(limit is None or (type(limit) is int and limit > 0) for limit in (low, high)):
-            raise CheckpointError(f"{self.path}: the least and the most pixels have to be whole numbers")
+        if not all(
+            limit is None or (type(limit) is int and 0 < limit <= MOST_PIXELS) for limit in (low, high)
+        ):
+            raise CheckpointError(
+                f"{self.path}: the least and the most pixels have to be whole numbers from 1 to 2**40"
+            )
         if low is None:
             low = min(default.min_pixels, high or default.min_pixels)
         if high is None:

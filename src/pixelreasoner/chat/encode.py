@@ -35,6 +35,22 @@ def encode_trajectory(trajectory: Trajectory, renderer: Renderer, tools: Sequenc
     )
 
 
+def check_length(trajectory: Trajectory, renderer: Renderer) -> Trajectory:
+    """The trajectory itself, which has tokens.
+
+    Raises:
+        RecordError: there are more than the model has positions for.
+    """
+    n = sum(renderer.n_tokens(segment, prompt=i == 0) for i, segment in enumerate(trajectory.segments))
+    if renderer.max_tokens is not None and n > renderer.max_tokens:
+        raise RecordError(
+            f"the trajectory of task {trajectory.task.id!r} takes {n} tokens, and the model reads "
+            f"{renderer.max_tokens} (max_position_embeddings in its config.json); leave it out of the file, "
+            f"or set a smaller pixel budget"
+        )
+    return trajectory
+
+
 def check_written_for(trajectory: Trajectory, renderer: Renderer) -> None:
     """Refuse a trajectory whose tokens or coordinates are another model's.
 

@@ -16,6 +16,7 @@ from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.chat.pixels import Normalization
 from pixelreasoner.chat.videos import BLOCK_PER_PATCH, ONE_BLOCK, VideoLayout
+from pixelreasoner.core.damage import damage_of
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.messages import Parsed, ToolCall
@@ -113,9 +114,11 @@ def read_json(path: Path) -> Mapping[str, Any]:
         CheckpointError: the file cannot be read, or holds something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise CheckpointError(f"{path} cannot be read: {e}") from e
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as e:
+        raise CheckpointError(f"{path} cannot be read: {e.strerror}") from e
+    except (ValueError, RecursionError) as e:
+        raise CheckpointError(f"{path} cannot be read ({damage_of(path)}: {e}); download it again") from e
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} cannot be read: it holds no JSON object")
+        raise CheckpointError(f"{path} cannot be read (it holds no JSON object); download it again")
     return found

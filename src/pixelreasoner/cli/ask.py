@@ -49,7 +49,12 @@ def ask(
     from pixelreasoner.core.recipe import find_recipe, load_recipe
     from pixelreasoner.viewer.save import save as save_trajectory
 
-    given = {"model.checkpoint": model, "model.device": device, "model.dtype": dtype}
+    given = {
+        "model.checkpoint": model,
+        "model.device": device,
+        "model.dtype": dtype,
+        "interaction.limits.max_operations": max_operations,
+    }
     overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     config = load_recipe(AskConfig, find_recipe(recipe) if recipe is not None else None, overrides)
     console = Console(quiet=as_json, highlight=False)
@@ -57,7 +62,7 @@ def ask(
     with console.status(f"loading {config.model.checkpoint}"):
         reasoner = load_config(config)
     console.print(f"[bold]{', '.join(f.name for f in files)}[/]")
-    trajectory = reasoner.ask(files, question, max_operations=max_operations, on_event=stream)
+    trajectory = reasoner.ask(files, question, on_event=stream)
     if save is not None:
         save_trajectory(trajectory, save)
         console.print(f"[dim]{save}[/]")

@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _show_log()
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
-    if args and args[0] in RECIPE_COMMANDS:
-        args[1:] = overrides_first(args[1:])
     try:
+        if args and args[0] in RECIPE_COMMANDS:
+            args[1:] = overrides_first(args[1:])
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="pixelreasoner",

@@ -12,11 +12,14 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.recipe import find_recipe, load_recipe
 
 Recipe = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RECIPE.toml")]
 Overrides = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[KEY=VALUE ...]")]
 Out = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+OPTIONS = ("--out", "--resume", "--help")
+"""Of every command with a recipe."""
 C = TypeVar("C", bound=Config)
 
 
@@ -77,12 +80,30 @@ def overrides_first(args: Sequence[str]) -> list[str]:
     """The arguments of a command with the recipe and its overrides before the options.
 
     tyro takes overrides in one run only; people also write them after `--out DIR`.
+
+    Raises:
+        ConfigError: an option that there is not, such as a key of the recipe with dashes before it.
     """
     first: list[str] = []
     options: list[str] = []
+    for arg, after in zip(args, (*args[1:], ""), strict=True):
+        _check_option(arg, after)
     for before, arg in zip(("", *args), args, strict=False):
         (options if arg.startswith("-") or before == "--out" else first).append(arg)
     return first + options
+
+
+def _check_option(arg: str, after: str) -> None:
+    """Refuse `--steps 5` and `--steps=5`, which are `steps=5`."""
+    option, equals, value = arg.partition("=")
+    if not option.startswith("--") or option in OPTIONS:
+        return
+    if not equals:
+        value = "VALUE" if not after or after.startswith("--") or "=" in after else after
+    key = option.lstrip("-").replace("-", "_")
+    raise ConfigError(
+        f"there is no option {option}; a key of the recipe is given without dashes: write {key}={value}"
+    )
 
 
 def resolve(cls: type[C], recipe: Path, overrides: Sequence[str], out: Path | None) -> C:

@@ -32,7 +32,7 @@ class CheckpointError(PixelReasonerError):
 
 
 class NonFiniteError(PixelReasonerError):
-    """A loss, a gradient norm or a weight became NaN or infinite: the training run stops."""
+    """A loss, a gradient norm, a weight or a model's score is NaN or infinite: the run stops."""
 
 
 class MissingExtraError(PixelReasonerError):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 import tomli_w
 from pydantic import ValidationError
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, explain
 from pixelreasoner.core.errors import ConfigError
 
 C = TypeVar("C", bound=Config)
@@ -92,7 +92,7 @@ def shipped_recipes() -> Path:
 
 def _read(path: Path) -> Table:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as e:
         near = _near(path.name, [p.name for p in path.parent.glob("*.toml")])
         raise ConfigError(f"{path}: no such recipe.{near}") from e
@@ -134,12 +134,7 @@ def _explain(
         elsewhere = " or ".join(f"'{found}'" for found in _paths_to(cls, name))
         near = f" Did you mean {elsewhere}?" if elsewhere else _near(name, _keys_at(cls, loc[:-1]))
         return f"{where}: unknown key '{key}'.{near}"
-    if error["type"] == "missing":
-        return f"{where}: '{key}' is required and not set"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if not loc:
-        return f"{where}: {message}"
-    return f"{where}: '{key}' cannot be {error['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{where}: {explain(error)}"
 
 
 def _allowed(cls: type[Config], section: Loc) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.media import Picture
-from pixelreasoner.core.records import MediaFolder, trajectory_from_json
+from pixelreasoner.core.records import MediaFolder, not_json, trajectory_from_json
 from pixelreasoner.core.rollout_log import STEP_METRIC, step_files
 from pixelreasoner.core.run_folder import ROLLOUTS_FOLDER, TRAJECTORIES_FILE
 from pixelreasoner.core.trajectory import Trajectory
@@ -45,6 +45,8 @@ class _Line:
     """A record whose pictures have not been read."""
 
     file: Path
+    number: int
+    """From 1."""
     data: dict[str, Any]
 
     @property
@@ -52,8 +54,16 @@ class _Line:
         return self.data.get("metrics", {})
 
     def trajectory(self, *, pictures: bool = True) -> Trajectory:
+        """The record.
+
+        Raises:
+            RecordError: it is no trajectory, or a picture cannot be read; file and line are named.
+        """
         get = MediaFolder(self.file.parent / "media").get if pictures else _blank
-        return trajectory_from_json(self.data, get)
+        try:
+            return trajectory_from_json(self.data, get)
+        except (RecordError, MediaError) as e:
+            raise RecordError(f"{self.file}, line {self.number}: {e}") from e
 
 
 def _blank(digest: str) -> Picture:
@@ -65,8 +75,7 @@ def find_trajectories(source: Path, query: RecordQuery) -> list[Trajectory]:
     """The trajectories of a file or of a run's folder that a query asks for, at most `query.limit`.
 
     Raises:
-        RecordError: there are no records, the metric is not in them, or one cannot be read.
-        MediaError: a picture is missing.
+        RecordError: there are no records, the metric is not in them, or one or a picture cannot be read.
     """
     lines = _matching(source, query)
     name = query.lowest or query.highest
@@ -136,10 +145,10 @@ def _lines(path: Path) -> Iterator[_Line]:
             except ValueError as e:
                 if not line.endswith(b"\n"):
                     return  # a run that is still being written may end in half a line
-                raise RecordError(f"{path}, line {number}: not JSON ({e})") from e
+                raise RecordError(f"{path}, line {number}: {not_json(e)}") from e
             if not isinstance(data, dict):
                 raise RecordError(f"{path}, line {number}: a record is a JSON object")
-            yield _Line(path, data)  # pyright: ignore[reportUnknownArgumentType] - JSON
+            yield _Line(path, number, data)  # pyright: ignore[reportUnknownArgumentType] - JSON
 
 
 def _value(line: _Line, name: str) -> float:

@@ -207,7 +207,7 @@ def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Generato
         try:
             return _from_json(json.loads(line), kind, media.get)
         except (json.JSONDecodeError, UnicodeDecodeError) as e:
-            raise RecordError(f"{path}, line {number}: not JSON ({e})") from e
+            raise RecordError(f"{path}, line {number}: {not_json(e)}") from e
         except (RecordError, MediaError) as e:
             raise RecordError(f"{path}, line {number}: {e}") from e
 
@@ -215,6 +215,13 @@ def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Generato
         lines = prefetch(_threads(), read, enumerate(file, start=1), ahead=PREFETCHED_RECORDS)
         with closing(lines) as records:
             yield from (record for record in records if record is not None)
+
+
+def not_json(error: ValueError) -> str:
+    """Why a line is not JSON. The line number within the line, which is always 1, is left out."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON ({error.msg} at character {error.pos + 1})"
+    return f"not JSON ({error})"
 
 
 def _is_json(line: bytes) -> bool:

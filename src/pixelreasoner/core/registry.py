@@ -16,7 +16,10 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pixelreasoner.core.errors import ConfigError
 
@@ -80,7 +83,8 @@ def check_call(part: str, function: Any, *arguments: Any, **options: Any) -> Non
         **options: what a recipe gives it.
 
     Raises:
-        ConfigError: it is no function or class, or takes other arguments.
+        ConfigError: it is no function or class, takes other arguments, or an option is not of the type, or
+            not within the bounds, that the parameter's annotation says.
     """
     if not callable(function):
         raise ConfigError(f"{part} is neither a function nor a class")
@@ -93,3 +97,40 @@ def check_call(part: str, function: Any, *arguments: Any, **options: Any) -> Non
     except TypeError as e:
         beside = f" beside its {len(arguments)} arguments" if arguments else ""
         raise ConfigError(f"{part} cannot be called with the options {options}{beside}: {e}") from e
+    hints = _hints(function) if options else {}
+    for name in options.keys() & hints.keys():
+        _check_option(part, name, options[name], hints[name])
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """The types of a part's parameters by name, with their bounds, as far as they are known."""
+    called = [function, function.__init__] if isinstance(function, type) else [function]
+    hints: dict[str, Any] = {}
+    for each in called:
+        try:
+            hints |= get_type_hints(each, include_extras=True)
+        except (NameError, TypeError, AttributeError):
+            continue  # names that are there for type checkers only
+    return hints
+
+
+def _check_option(part: str, name: str, value: Any, hint: Any) -> None:
+    """Check an option against the type of its parameter, where that is a number, a text, true or false."""
+    if not _is_scalar(hint):
+        return
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
+        adapter.validate_python(value, strict=True)
+    except ValidationError as e:
+        message = e.errors()[-1]["msg"]
+        raise ConfigError(
+            f"{part}: the option '{name}' cannot be {value!r}: {message[0].lower()}{message[1:]}"
+        ) from e
+
+
+def _is_scalar(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return _is_scalar(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return all(_is_scalar(inner) for inner in get_args(hint))
+    return hint in (int, float, bool, str, NoneType)

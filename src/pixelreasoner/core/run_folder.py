@@ -18,14 +18,14 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, differences
 from pixelreasoner.core.errors import ConfigError, PixelReasonerError
 from pixelreasoner.core.recipe import load_recipe
 
@@ -78,14 +78,14 @@ class RunFolder:
         return numbered(self.path / CHECKPOINTS_FOLDER, suffix="")
 
 
-def open_run(path: Path, config: Config, *, resume: bool, free: Collection[str] = ()) -> RunFolder:
+def open_run(path: Path, config: Config, *, resume: bool) -> RunFolder:
     """The folder of a run, its configuration saved in it.
 
     Args:
         path: made when missing.
         config: the run's; a folder that holds another one is refused.
-        resume: go on with the run that the folder holds; a folder without one starts afresh.
-        free: fields that may differ when a run goes on, since they do not change its results.
+        resume: go on with the run that the folder holds; a folder without one starts afresh. Fields that are
+            marked `MAY_CHANGE` may differ then (`keep_config` writes the new ones down).
 
     Raises:
         ConfigError: the folder holds a run and `resume` is off, or holds one with another configuration, or
@@ -97,15 +97,20 @@ def open_run(path: Path, config: Config, *, resume: bool, free: Collection[str] 
         return RunFolder(path)
     if not resume:
         raise ConfigError(f"{path} already holds a run; go on with --resume, or choose another --out")
-    before = load_recipe(type(config), saved)
-    names = [name for name in type(config).model_fields if name not in free]
-    changed = [name for name in names if getattr(before, name) != getattr(config, name)]
-    if changed:
+    found = differences(load_recipe(type(config), saved), config)
+    if fixed := [str(difference) for difference in found if not difference.may_change]:
         raise ConfigError(
-            f"{saved} differs from the recipe given in {', '.join(changed)}; "
+            f"{saved} differs from the recipe given in {', '.join(fixed)}; "
             f"resume with the same recipe, or choose another --out"
         )
     return RunFolder(path)
+
+
+def keep_config(folder: RunFolder, config: Config) -> None:
+    """Write a configuration with which a run goes on in the place of the one it began with."""
+    saved = folder.path / CONFIG_FILE
+    if load_recipe(type(config), saved) != config:
+        _save(config, saved)
 
 
 @contextmanager

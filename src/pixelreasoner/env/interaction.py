@@ -24,6 +24,15 @@ class Interaction(Config):
     wording: Wording = Wording()
     """Words in place of those that the checkpoint was saved with."""
 
+    def check_lengths(self, positions: int | None) -> None:
+        """Check both limits of tokens against a model of so many positions (None: not known).
+
+        Raises:
+            ConfigError: one of them is above what the model can read.
+        """
+        self.limits.conversation_tokens(positions)
+        self.sampling.check_length(positions)
+
     def toolbox(self, unit: Unit, chat_format: ChatFormat) -> Toolbox | None:
         """The operations in the words of a chat format; None where there are none.
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Count, CountOrZero
 from pixelreasoner.core.errors import ConfigError
 
 
 class Limits(Config):
     """The defaults of images and operations are those of the authors' released code."""
 
-    max_turns: int = Field(default=8, ge=1)
+    max_turns: Count = 8
     """Model messages. The last one may only answer: an operation it asks for is not carried out."""
-    max_operations: int = Field(default=4, ge=0)
+    max_operations: CountOrZero = 4
     """Operations carried out. Broken calls are not counted; they cost a turn."""
-    max_images: int = Field(default=16, ge=1)
+    max_images: Count = 16
     """Images in the conversation: the question's and those that operations return; the frames of a video
     that the prompt shows are not counted."""
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: Count | None = None
     """Tokens of the whole conversation as the model reads it: prompt, messages and results, each image or
     video with all the tokens it takes. None: as many as the model has positions for."""
 

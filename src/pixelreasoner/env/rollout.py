@@ -38,11 +38,11 @@ from pixelreasoner.core.trajectory import Observation, Trajectory, Turn
 from pixelreasoner.env.events import OnEvent, TextStream
 from pixelreasoner.env.executor import ToolExecutor
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.env.state import RolloutContext, RolloutRequest, RolloutState, execute, turn_seed
+from pixelreasoner.env.state import RolloutContext, RolloutRequest, RolloutState, execute, turn_seed, unasked
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Completion, Policy, Sampling
 
-__all__ = ["RolloutContext", "RolloutRequest", "RolloutState", "Rollouts", "rollout", "turn_seed"]
+__all__ = ["RolloutContext", "RolloutRequest", "RolloutState", "Rollouts", "rollout", "turn_seed", "unasked"]
 
 TOOL_LATENCY_STEPS = 4
 """Steps of the engine that an operation has in lockstep. One that needs more is waited for."""

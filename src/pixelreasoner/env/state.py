@@ -177,6 +177,21 @@ class RolloutState:
         self.context.emit(Finished(self.id, self.trajectory))
 
 
+def unasked(trajectory: Trajectory, renderer: Renderer, limits: Limits) -> str | None:
+    """Why a rollout has no turns: its prompt left no room for a message. None where it has turns."""
+    if trajectory.turns or trajectory.prompt is None:
+        return None
+    n = renderer.n_tokens(trajectory.prompt, prompt=True)
+    what = (
+        "interaction.limits.max_tokens" if limits.max_tokens else "its config.json, max_position_embeddings"
+    )
+    return (
+        f"the question with its pictures takes {n} tokens, and the model reads a conversation of at most "
+        f"{limits.conversation_tokens(renderer.max_tokens)} ({what}); ask a shorter one, or show fewer or "
+        f"smaller pictures"
+    )
+
+
 def turn_seed(seed: int, turn: int) -> int:
     """The seed of one message: 63 bits of a hash of the rollout's seed and the turn, counted from 0."""
     digest = hashlib.blake2b(f"{seed}/{turn}".encode(), digest_size=8).digest()

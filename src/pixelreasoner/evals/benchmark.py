@@ -12,7 +12,7 @@ from typing import Any
 
 from pixelreasoner.chat.chat_format import Wording
 from pixelreasoner.core.errors import ConfigError, RecordError
-from pixelreasoner.core.registry import Registry
+from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.rewards.scorers import Scorer, exact
 from pixelreasoner.tasks.source import TaskSource
 
@@ -40,7 +40,11 @@ def load_benchmark(name: str, options: Mapping[str, Any]) -> Benchmark:
         RecordError: its table does not hold the rows it should.
     """
     found: Benchmark | Callable[..., Benchmark] = BENCHMARKS.find(name)
-    benchmark = found if isinstance(found, Benchmark) else found(**options)
+    if isinstance(found, Benchmark):
+        benchmark = found
+    else:
+        check_call(f"benchmark '{name}'", found, **options)
+        benchmark = found(**options)
     if not isinstance(benchmark, Benchmark):
         raise ConfigError(f"benchmark '{name}' is no pixelreasoner.evals.benchmark.Benchmark")
     for kind, expected in benchmark.expected_rows.items():

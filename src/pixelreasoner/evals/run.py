@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 from rich.console import Console
 
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.records import read_trajectories, write_trajectories
-from pixelreasoner.core.run_folder import RunFolder, open_run, starting, write_text
+from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting, write_text
 from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
-from pixelreasoner.env.rollout import RolloutRequest, rollout
+from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
 from pixelreasoner.evals.benchmark import load_benchmark
 from pixelreasoner.evals.metrics import Summary, score, summarize_scores
 from pixelreasoner.evals.progress import EvalProgress
@@ -37,7 +37,7 @@ from pixelreasoner.tasks.source import TaskSource
 class EvalConfig(Config):
     """What to evaluate, and on what."""
 
-    out: Path
+    out: Annotated[Path, MAY_CHANGE]
     """The folder of the results: `trajectories.jsonl` and its pictures, `summary.json`, this recipe."""
     model: ModelConfig = ModelConfig()
     interaction: Interaction = Interaction(sampling=Sampling(temperature=0.0))
@@ -46,12 +46,12 @@ class EvalConfig(Config):
     scoring: ScoringConfig = ScoringConfig()
     benchmark: str | None = None
     """Takes the place of `tasks` and `scoring`: a registered name, or package.module:object."""
-    benchmark_options: dict[str, Any] = Field(default_factory=dict[str, Any])
-    n: int | None = Field(default=None, ge=1)
+    benchmark_options: Options = Field(default_factory=dict[str, Any])
+    n: Annotated[Count | None, MAY_CHANGE] = None
     """Tasks; None takes all of them."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: Count = 32
     """Rollouts under way together."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the draws, where sampling is not greedy."""
 
 
@@ -89,12 +89,16 @@ def run(
     `resume` keeps the rollouts that an interrupted run has written and makes those that are missing.
 
     Raises:
-        ConfigError: the folder holds a run and `resume` is off, or one of another recipe; or the tasks never
-            end and `n` is not set.
+        ConfigError: the folder holds a run and `resume` is off, or one of another recipe, or more rollouts
+            than `n`; or the tasks never end and `n` is not set.
         CheckpointError: the checkpoint cannot be loaded.
     """
     config, tasks, scorer = _resolved(config)
     n = _count(config, tasks)
+    if config.n is not None and n < config.n:
+        Console(stderr=True).print(
+            f"eval: n = {config.n}, and the tasks are {n}: all of them", highlight=False
+        )
     folder = open_run(config.out, config, resume=resume)
     with running(folder.path, "eval", n), starting(folder):
         return _evaluate(config, folder, tasks, scorer, n, load)
@@ -111,9 +115,15 @@ def _evaluate(
     # Writing nothing drops a line that a killed writer left unfinished.
     write_trajectories(folder.trajectories, (), append=True)
     scores = [score(t) for t in read_trajectories(folder.trajectories)]
+    if len(scores) > n:
+        raise ConfigError(
+            f"{folder.path} holds {len(scores)} rollouts: n = {n} is fewer; choose another --out"
+        )
+    keep_config(folder, config)
     console = Console(stderr=True)
     if len(scores) < n:
         evaluated = load(config)
+        config.interaction.check_lengths(evaluated.renderer.max_tokens)
         made = rollouts(
             evaluated,
             config.interaction,
@@ -122,6 +132,7 @@ def _evaluate(
             batch_size=config.batch_size,
             seed=config.seed,
         )
+        made = asked(made, evaluated.renderer, config.interaction, console)
         with EvalProgress(console, total=n, scores=scores) as progress:
             write_trajectories(folder.trajectories, progress.watch(made), append=True)
     summary = summarize_scores(scores)
@@ -136,6 +147,18 @@ def reported(tasks: Iterator[Task], scorer: Scorer, console: Console) -> Iterato
         for problem in gold_problems([task], scorer):
             console.print(f"eval: {problem}", markup=False, highlight=False)
         yield task
+
+
+def asked(
+    made: Iterator[Trajectory], renderer: Renderer, interaction: Interaction, console: Console
+) -> Iterator[Trajectory]:
+    """The rollouts; those whose question the model could not read are named as they pass: they score 0."""
+    for trajectory in made:
+        if (problem := unasked(trajectory, renderer, interaction.limits)) is not None:
+            console.print(
+                f"eval: task {trajectory.task.id} scores 0: {problem}", markup=False, highlight=False
+            )
+        yield trajectory
 
 
 def rollouts(

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import Field
 from torch import Tensor
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Count
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.objectives.scored_group import ScoredGroup
 
@@ -18,11 +17,11 @@ class LearnerConfig(Config):
     """What every learner is told; the objective is an argument of its own."""
 
     optim: OptimConfig
-    total_updates: int = Field(ge=1)
+    total_updates: Count
     """Updates of the whole run: the learning rate's schedule ends with the last."""
-    steps_per_update: int = Field(default=1, ge=1)
+    steps_per_update: Count = 1
     """Optimiser steps per update; the groups are shared out evenly."""
-    max_row_tokens: int = 16_384
+    max_row_tokens: Count = 16_384
     """The most tokens of a packed row: what is in memory at one time."""
 
 

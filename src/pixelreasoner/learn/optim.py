@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Share
 from pixelreasoner.core.errors import NonFiniteError
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimConfig(Config):
-    lr: float = Field(default=1e-6, ge=0)
+    lr: float = Field(default=1e-6, gt=0, le=1)
     """Peak learning rate."""
-    warmup: float = 0.03
+    warmup: Share = 0.03
     """Share of the steps over which the rate rises from zero."""
-    final: float = 0.1
+    final: Share = 0.1
     """The rate at the last step, as a share of the peak."""
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.99)
-    max_grad_norm: float = 1.0
+    weight_decay: Share = 0.0
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    max_grad_norm: float = Field(default=1.0, gt=0, le=1e9)
+    """A gradient with a larger norm is scaled down to it."""
 
 
 def adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.core.run_folder import CONFIG_FILE as RUN_CONFIG
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+LORA_REMEDY = "give the checkpoint they belong to, and this folder as model.lora.start"
 HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched from the hub: no second copy of the weights in another format."""
 
@@ -44,12 +46,17 @@ def _shipped() -> str:
 def _meant(folder: Path) -> str:
     """What a folder without a configuration is, as far as its files tell."""
     if (folder / "adapter_config.json").is_file():
-        return "it holds LoRA adapters: give the checkpoint they belong to, and this folder as lora.start"
-    # By length first: checkpoint-1000 comes after checkpoint-200.
-    inner = sorted((p.parent.name for p in folder.glob("*/config.json")), key=lambda n: (len(n), n))
-    if inner:
-        chosen = "model" if "model" in inner else inner[-1]
-        return f"did you mean {folder / chosen}?"
+        return f"it holds LoRA adapters: {LORA_REMEDY}"
+    if (folder / "model" / "config.json").is_file():
+        return f"did you mean {folder / 'model'}?"
+    for pattern in ("*/config.json", "checkpoints/*/config.json"):
+        # By length first: checkpoint-1000 comes after checkpoint-200.
+        if inner := sorted((p.parent for p in folder.glob(pattern)), key=lambda p: (len(p.name), p.name)):
+            return f"did you mean {inner[-1]}?"
+    if adapters := sorted(folder.glob("*/adapter_config.json")):
+        return f"{adapters[-1].parent} holds LoRA adapters: {LORA_REMEDY}"
+    if (folder / RUN_CONFIG).is_file():
+        return "it holds a run that has saved no checkpoint yet: go on with it (--resume)"
     return f"give the folder that holds one, or one of: {_shipped()}"
 
 

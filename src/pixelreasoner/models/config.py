@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import MAY_CHANGE, Bytes, Config, Count, Seed
 
 Precision = Literal["fp32", "bf16"]
 Dtype = Literal["auto", "fp32", "bf16"]
@@ -27,15 +27,15 @@ class TrainableParts(Config):
 class LoraConfig(Config):
     """Low-rank adapters in the place of trained matrices (arXiv 2106.09685); needs the extra `lora`."""
 
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
+    rank: int = Field(default=16, ge=1, le=2**16)
+    alpha: float = Field(default=32.0, gt=0, le=2**17)
     """The adapters' product is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Names of linear layers in the decoder."""
     vision: bool = False
     """Adapters in the vision tower's linear layers too."""
-    seed: int = 0
+    seed: Seed = 0
     """Of what new adapters start from."""
     start: Path | None = None
     """A folder with adapters in peft's format to go on from."""
@@ -53,23 +53,26 @@ class ModelConfig(Config):
     """A torch device; "auto" takes CUDA where there is one, else the CPU."""
     dtype: Dtype = "auto"
     """Of the weights; "auto" is fp32 on a CPU and bf16 on an accelerator."""
+    threads: int | None = Field(default=None, ge=1, le=4096)
+    """Of the CPU, within an operation; None: as many as torch takes. With 1, a run on a CPU gives the same
+    bits each time: with more, some sums are rounded in another order."""
     precision: Precision = "fp32"
     """Of the matrix products where the weights are fp32 (autocast): bf16 is faster, the weights stay fp32."""
     attention: Literal["auto", "flash", "dense"] = "auto"
     """The kernel for packed rows. auto: flash where there is one, else exact chunks of matrix products.
     flash: that kernel, or an error. dense: a mask over the whole row, for comparison."""
-    max_dense_tokens: int = Field(default=8192, ge=1)
+    max_dense_tokens: Count = 8192
     """The longest row for which `attention = "dense"` may build its mask."""
     gradient_checkpointing: bool = False
     """Recompute the activations of each layer in the backward pass: far less memory, more time."""
     train: TrainableParts = TrainableParts()
     lora: LoraConfig | None = None
     """Adapters to train; all other weights are then fixed, whatever `train` says."""
-    feature_bytes: int = Field(default=2 * 2**30, ge=0)
+    feature_bytes: Annotated[Bytes, MAY_CHANGE] = 2 * 2**30
     """Memory for vision features that are kept while the tower is fixed."""
-    kv_cache_bytes: int = Field(default=8 * 2**30, ge=0)
+    kv_cache_bytes: Annotated[Bytes, MAY_CHANGE] = 8 * 2**30
     """Memory for keys and values while rollouts are sampled; taken as they grow, and given back after."""
-    picture_bytes: int = Field(default=2**30, ge=0)
+    picture_bytes: Annotated[Bytes, MAY_CHANGE] = 2**30
     """Memory for decoded pictures, of the whole process; beyond it their files are decoded again."""
 
     @model_validator(mode="after")

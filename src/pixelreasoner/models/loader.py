@@ -31,7 +31,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
-    """The model of a configuration, ready to use; the cache of decoded pictures takes its budget.
+    """The model of a configuration, ready to use; the process gets its threads and its cache of pictures.
 
     Args:
         config: which checkpoint, where, in which formats, and what of it learns.
@@ -43,6 +43,8 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
         MissingExtraError: `config.lora` without the package peft.
     """
     DECODED.resize(config.picture_bytes)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     device = find_device(config.device)
     folder = checkpoint_folder(config.checkpoint)
     lora = config.lora if training else None

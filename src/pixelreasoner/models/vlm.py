@@ -16,13 +16,19 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel
 
 from pixelreasoner.chat.chat_format import Wording
-from pixelreasoner.chat.families import family_of
+from pixelreasoner.chat.families import family_of, read_json
 from pixelreasoner.chat.layout import Layout, VisualBlock
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.models.attention.dispatch import PLANS, knows_plans
 from pixelreasoner.models.attention.shared_prefix import DEFAULT_RULE, AttentionRule
 from pixelreasoner.models.patches import by_size, patch_rows
+
+JSON_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "generation_config.json",
+)  # fmt: skip
+"""Files of a checkpoint that transformers reads, beside config.json, as objects of JSON."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,10 +199,17 @@ def renderer_of(folder: Path) -> QwenVLRenderer:
         CheckpointError: no such folder, not a checkpoint, or an architecture without a renderer.
     """
     family_of(folder)  # before a tokenizer is loaded that may not exist
+    for path in (folder / name for name in JSON_FILES):
+        if path.exists():
+            read_json(path)  # transformers would name neither the file nor the reason
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as e:
-        raise CheckpointError(f"{folder} is not a complete checkpoint folder: {e}") from e
+    except Exception as e:  # tokenizers raises nothing more special for JSON that is no tokenizer
+        reason = str(e).strip().partition("\n")[0]
+        raise CheckpointError(
+            f"{folder} has no tokenizer that can be read ({reason}); download tokenizer.json and "
+            f"tokenizer_config.json again"
+        ) from e
     return QwenVLRenderer.load(folder, tokenizer)
 
 

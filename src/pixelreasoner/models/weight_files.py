@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from pixelreasoner.chat.families import read_json
+from pixelreasoner.core.damage import damage_of
 from pixelreasoner.core.errors import CheckpointError
 
 INDEX_FILE = "model.safetensors.index.json"
@@ -56,6 +57,8 @@ def _check_files(folder: Path) -> None:
     paths = sorted(folder.glob("*.safetensors"))
     if index.is_file():
         paths = [folder / name for name in _indexed(index)]
+    elif not paths and not any(folder.glob("*.bin")):
+        raise CheckpointError(f"{folder} holds no weights (*.safetensors); download the checkpoint again")
     for path in paths:
         try:
             with safe_open(path, framework="pt"):
@@ -65,22 +68,14 @@ def _check_files(folder: Path) -> None:
                 f"{path} is missing, and {index.name} names it; download the checkpoint again"
             ) from e
         except (SafetensorError, OSError) as e:
-            raise CheckpointError(f"{path} cannot be read ({_damage(path)}); download it again") from e
+            raise CheckpointError(f"{path} cannot be read ({damage_of(path)}); download it again") from e
 
 
 def _indexed(index: Path) -> list[str]:
-    try:
-        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as e:
-        raise CheckpointError(f"{index} cannot be read: {e}") from e
-
-
-def _damage(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the file itself"
-    return "it is empty" if not start else "it is cut short or damaged"
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(n, str) for n in names.values()):
+        raise CheckpointError(f"{index} cannot be read (it has no weight_map); download it again")
+    return sorted(set(names.values()))
 
 
 def _check_report(folder: Path, report: dict[str, Any]) -> None:

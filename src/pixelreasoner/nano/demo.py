@@ -17,6 +17,7 @@ from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.nano.pipeline import Pipeline
+from pixelreasoner.tasks.pixelworld.paint import photographs
 from pixelreasoner.viewer.report import write_report
 
 CURVES = ("rapr", "reward", "accuracy")
@@ -29,9 +30,11 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
 
     Raises:
         ConfigError: `out` holds a demo with another seed or other photographs.
+        MediaError: the folder of photographs cannot be read, or holds none.
     """
     began = time.time()
     console = Console(stderr=True)
+    photographs(photos)  # what is wrong with them is said before anything is written
     out.mkdir(parents=True, exist_ok=True)
     spent = _claim(out, {"seed": seed, "photos": str(photos) if photos else None})
     demo = Pipeline(out, seed=seed, photos=photos, console=console)

@@ -15,21 +15,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich import print_json
 from rich.progress import track
 
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import MAY_CHANGE, Config, Count, CountOrZero, Seed, Share
 from pixelreasoner.core.messages import ToolCall
-from pixelreasoner.core.run_folder import open_run
+from pixelreasoner.core.run_folder import keep_config, open_run
 from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
@@ -67,48 +67,54 @@ FEATURE_BYTES = 8 * 2**30
 
 
 class VisionStage(Config):
-    steps: int = 2500
-    batch_size: int = 64
+    steps: Count = 2500
+    batch_size: Count = 64
     """Pictures per step, half of them layouts."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.05, weight_decay=0.02, betas=(0.9, 0.98))
-    feature_std: float = 0.7
+    feature_std: float = Field(default=0.7, gt=0, le=100)
     """Standard deviation of the tower's output after the stage, on the scale of the text embeddings."""
 
 
 class LanguageStage(Config):
-    steps: int = 3000
-    batch_size: int = 64
+    steps: Count = 3000
+    batch_size: Count = 64
     """Conversations per step."""
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: Count = 4096
     """Padded tokens of one micro-batch; small enough for a processor's cache."""
-    attention_supervision: float = 1.0
+    attention_supervision: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the attention losses (`nano.attention_supervision`)."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
-    joint_steps: int = 500
+    joint_steps: CountOrZero = 500
     """The last steps, in which the tower is trained too."""
-    tower_lr: float = 0.3
+    tower_lr: Share = 0.3
     """The tower's learning rate in those, as a share of the decoder's."""
-    auxiliary: float = 0.3
+    auxiliary: float = Field(default=0.3, ge=0, le=1000)
     """Weight of the auxiliary loss in those; it keeps labels that are rarely asked about."""
+
+    @model_validator(mode="after")
+    def _last_steps(self) -> LanguageStage:
+        if self.joint_steps > self.steps:
+            raise ValueError(f"joint_steps = {self.joint_steps} are the last of steps = {self.steps}")
+        return self
 
 
 class PretrainConfig(Config):
-    out: Path
+    out: Annotated[Path, MAY_CHANGE]
     """The folder of the run; the base checkpoint is written to `out/model`."""
     architecture: Architecture = Architecture()
     chat_format: ChatFormat = ChatFormat()
     world: WorldConfig = WorldConfig()
     vocabulary: tuple[str, ...] = ()
     """Sentences whose words become tokens, in addition to those of the conversations."""
-    n_scenes: int = 12_000
-    n_layouts: int = 4_000
+    n_scenes: Count = 12_000
+    n_layouts: Count = 4_000
     vision: VisionStage = VisionStage()
     language: LanguageStage = LanguageStage()
     precision: Precision = "bf16"
-    seed: int = 0
-    workers: int = Field(default=0, ge=0)
+    seed: Seed = 0
+    workers: Annotated[int, Field(ge=0, le=1024), MAY_CHANGE] = 0
     """Processes that paint the conversations; 0 takes one per core."""
-    save_every: int = Field(default=200, ge=1)
+    save_every: Annotated[Count, MAY_CHANGE] = 200
     """Steps between saved states."""
 
 
@@ -144,6 +150,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
         Interruptible() as interrupt,
         RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
     ):
+        keep_config(folder, config)
         while trainer.step < total:
             began = time.perf_counter()
             metrics = trainer.train_step()

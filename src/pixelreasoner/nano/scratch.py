@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field, model_validator
 from tokenizers import AddedToken as Added
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
@@ -20,7 +22,7 @@ from pixelreasoner.chat.checkpoint_files import with_format
 from pixelreasoner.chat.families import QWEN3_VL
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.chat.vision_spec import VisionSpec
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, CountOrZero
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.models.processor_config import write_processor_config
 
@@ -72,23 +74,44 @@ CHAT_TEMPLATE = """\
 """
 
 
+Size = Annotated[int, Field(ge=1, le=2**20)]
+
+
 class Architecture(Config):
     """Sizes of a small Qwen3-VL."""
 
-    vocab_size: int = 2048
-    hidden_size: int = 192
-    layers: int = 4
-    heads: int = 6
-    kv_heads: int = 6
-    intermediate_size: int = 512
-    vision_hidden_size: int = 128
-    vision_depth: int = 4
-    vision_heads: int = 2
-    vision_intermediate_size: int = 384
-    patch_size: int = 8
-    position_grid: int = 16
+    vocab_size: Size = 2048
+    hidden_size: Size = 192
+    layers: Size = 4
+    heads: Size = 6
+    kv_heads: Size = 6
+    intermediate_size: Size = 512
+    vision_hidden_size: Size = 128
+    vision_depth: Size = 4
+    vision_heads: Size = 2
+    vision_intermediate_size: Size = 384
+    patch_size: int = Field(default=8, ge=1, le=256)
+    position_grid: int = Field(default=16, ge=1, le=1024)
     """Side of the learned position grid of the vision tower, in patches."""
-    deepstack_layers: tuple[int, ...] = ()
+    deepstack_layers: tuple[CountOrZero, ...] = ()
+    """Layers of the tower, from 0, whose output goes to the first layers of the decoder too."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Architecture:
+        """Rotary positions turn pairs of a head's numbers; those of a patch are a row and a column."""
+        parts = ("hidden_size", self.hidden_size, "heads", self.heads, 2), (
+            "vision_hidden_size", self.vision_hidden_size, "vision_heads", self.vision_heads, 4
+        )  # fmt: skip
+        for size_name, size, heads_name, heads, least in parts:
+            if size % (heads * least):
+                raise ValueError(
+                    f"{size_name} = {size} is not a multiple of {least} * {heads_name} = {heads * least}"
+                )
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads = {self.heads} is not a multiple of kv_heads = {self.kv_heads}")
+        if any(layer >= self.vision_depth for layer in self.deepstack_layers):
+            raise ValueError(f"deepstack_layers are from 0 to {self.vision_depth - 1} (vision_depth - 1)")
+        return self
 
     def vision(self, chat_format: ChatFormat) -> VisionSpec:
         """Return the vision spec of a model of these sizes, with the pixel budgets of a chat format."""

@@ -36,7 +36,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Count
 from pixelreasoner.models.logprobs import TokenScores
 from pixelreasoner.objectives.objective import LossOutputs
 from pixelreasoner.objectives.packing import PackedRow
@@ -48,21 +48,21 @@ class GrpoConfig(Config):
 
     clip_low: float = Field(default=0.2, ge=0, lt=1)
     """eps_low."""
-    clip_high: float = Field(default=0.2, ge=0)
+    clip_high: float = Field(default=0.2, ge=0, le=100)
     """eps_high; above eps_low it lets rare tokens grow faster (DAPO's clip-higher)."""
-    dual_clip: float | None = 2.0
+    dual_clip: float | None = Field(default=2.0, gt=1, le=1000)
     """C; None leaves the ratio unbounded where the advantage is negative, as plain PPO does. Above
     1 + clip_high."""
     tis: TisLevel | None = None
     """Truncated importance sampling, of each token or of whole trajectories, in the place of both clips; None
     clips."""
-    tis_cap: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    tis_cap: float = Field(default=2.0, gt=0, le=1000)
     """C of truncated importance sampling; only read with `tis`."""
     normalization: Literal["token", "sequence", "constant"] = "token"
     """Mean over all tokens of the batch; mean over trajectories of each one's token mean (the GRPO paper); or
     mean over trajectories of each one's token sum over `constant_length` (Dr. GRPO; the released code
     uses 200)."""
-    constant_length: int = Field(default=200, ge=1)
+    constant_length: Count = 200
     """Tokens; only read with normalization = "constant"."""
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Options
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.registry import Registry, check_call
@@ -45,7 +45,7 @@ class OperationConfig(Config):
     """What the model calls it; None keeps its own name."""
     description: str | None = None
     """How it is described to the model; None keeps its own description."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Further arguments of its class."""
 
 

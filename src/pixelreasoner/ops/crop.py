@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import Field
 
 from pixelreasoner.core.errors import OperationError
 from pixelreasoner.core.geometry import Box, Size, Unit
@@ -49,7 +51,7 @@ class CropImage:
     reply: str
     """The line before the crop. Fields: index (the number the crop gets), width, height (its original
     pixels), target."""
-    min_side_px: int = MIN_SIDE_PX
+    min_side_px: Annotated[int, Field(ge=1, le=100_000)] = MIN_SIDE_PX
     """Crops with a shorter side are refused, in original pixels."""
     name: str = "crop_image"
     description: str = "Cut a region out of an image and show it at a higher resolution."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import Field
 
 from pixelreasoner.core.errors import OperationError
 from pixelreasoner.core.media import Video
@@ -32,7 +34,7 @@ class SelectFrames:
     reply: str
     """The line before the frames. Fields: first, last (the numbers the images get), frames (1-based numbers
     of the frames, separated by commas)."""
-    max_frames: int = MAX_FRAMES
+    max_frames: Annotated[int, Field(ge=1, le=10_000)] = MAX_FRAMES
     """The most frames one call may ask for."""
     name: str = "select_frames"
     description: str = "Show some frames of the video as images, at a higher resolution."

@@ -7,24 +7,49 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Count
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.trajectory import Segment
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+COLDEST = 0.01
+"""The lowest temperature above 0. Scores are divided by it, and have to stay finite in float32."""
+
+
 class Sampling(Config):
     """How tokens are sampled."""
 
-    temperature: float = Field(default=1.0, ge=0)
-    """0 means greedy; not in RL."""
+    temperature: float = Field(default=1.0, ge=0, le=100)
+    """0 means greedy (not in RL); otherwise from 0.01 on."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Sample from the smallest set of tokens of this probability; below 1 not in RL."""
-    max_tokens: int = Field(default=1024, ge=1)
-    """New tokens per message."""
+    max_tokens: Count = 1024
+    """New tokens per message; at most as many as the model reads in one conversation."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _greedy_or_warm(cls, temperature: float) -> float:
+        if 0 < temperature < COLDEST:
+            raise ValueError(f"give 0 for greedy sampling, or at least {COLDEST}")
+        return temperature
+
+    def check_length(self, positions: int | None) -> None:
+        """Check `max_tokens` against a model of so many positions (None: not known).
+
+        Raises:
+            ConfigError: a message could be longer than all that the model can read.
+        """
+        if positions is not None and self.max_tokens > positions:
+            raise ConfigError(
+                f"sampling.max_tokens = {self.max_tokens} is more than the model can read: its config.json "
+                f"gives it {positions} positions (max_position_embeddings); set max_tokens to {positions} or "
+                f"less"
+            )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Shape legend: B running sequences, N tokens of a pass, D hidden width, V vocabul
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.errors import ConfigError, NonFiniteError
 from pixelreasoner.core.trajectory import Segment
 from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 PREFILL_BATCHING_THRESHOLD = 8
 """New requests start when they are an eighth as many as those that are running: a pass of the vision tower
 and of the prefill kernels costs about as much for one as for a few."""
+
+NOT_FINITE = (
+    "the model's scores are not finite: training has diverged, or the checkpoint is damaged; "
+    "use an earlier checkpoint, or download it again"
+)
 
 
 @dataclass(eq=False)
@@ -96,6 +102,7 @@ class GroupEngine:
 
         Raises:
             ConfigError: the cache is too small for a single conversation.
+            NonFiniteError: the model's scores are.
         """
         self._reserve_next_tokens()
         prompts, sequences = self._cache.prompts, self._cache.sequences
@@ -112,6 +119,8 @@ class GroupEngine:
         done: list[tuple[int, Completion]] = []
         running = list(zip(sequences.running, messages, strict=True))
         for (sequence, message), token, logp in zip(running, token_B.tolist(), logp_B.tolist(), strict=True):
+            if not math.isfinite(logp):
+                raise NonFiniteError(NOT_FINITE)
             message.ids.append(token)
             message.logps.append(logp)
             if self._on_token is not None:

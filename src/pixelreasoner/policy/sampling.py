@@ -19,7 +19,8 @@ def sample_tokens(
 ) -> tuple[Tensor, Tensor]:
     """One token per row by inverse transform sampling, and its log-probability.
 
-    A row's token depends on its own scores, number and sampling only.
+    A row's token depends on its own scores, number and sampling only. Of scores that are not finite the
+    log-probability is not finite either, and the token means nothing.
 
     Args:
         logits_BV: scores, float32; those of `forbidden_F` are overwritten.
@@ -60,7 +61,9 @@ def _inverse_transform(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
     """The first token whose cumulative weight exceeds the row's number, [B]; weights need not sum to 1."""
     cumulative_BV = weight_BV.cumsum(-1)
     target_B1 = (uniform_B.to(weight_BV.device) * cumulative_BV[:, -1])[:, None]
-    return torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
+    # Of weights that are not finite the place is one past the last; their log-probability tells the caller.
+    last = weight_BV.shape[-1] - 1
+    return torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0].clamp_(max=last)
 
 
 def nucleus(p_BV: Tensor, top_p: float | Tensor) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pixelreasoner.core.config import Share
 from pixelreasoner.core.task import Task
 
 
-def anls(answer: str | None, references: Sequence[str], task: Task, *, threshold: float = 0.5) -> float:
+def anls(answer: str | None, references: Sequence[str], task: Task, *, threshold: Share = 0.5) -> float:
     """The best similarity to a reference, 1 - distance / length; 0 below `threshold`.
 
     The variants of the field differ; this is that of lmms-eval and VLMEvalKit, which the published numbers

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pixelreasoner.core.config import CountOrZero, Share
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.trajectory import Group, rapr
 
@@ -36,7 +37,7 @@ class Curiosity:
         ConfigError: H is outside 0 to 1.
     """
 
-    H: float = 0.3
+    H: Share = 0.3
     """The rate of pixel-space reasoning, per query, at which the bonus ends (App. C.3)."""
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Efficiency:
         ConfigError: N is negative.
     """
 
-    N: int = 1
+    N: CountOrZero = 1
     """Operations per rollout that cost nothing (App. C.3)."""
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Options, Share
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.core.task import Task
@@ -52,7 +52,7 @@ class ScoringConfig(Config):
     """A registered scorer, or package.module:function."""
     by_kind: dict[str, str] = Field(default_factory=dict)
     """Scorers of single kinds of task, in place of the default."""
-    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    options: dict[str, Options] = Field(default_factory=dict)
     """Keyword arguments of a scorer, by its name: `{ numeric = { tolerance = 0.01 } }`."""
 
 
@@ -83,7 +83,7 @@ def integer(answer: str | None, references: Sequence[str], task: Task) -> float:
     return float(given is not None and given in {integer_of(r) for r in references})
 
 
-def numeric(answer: str | None, references: Sequence[str], task: Task, *, tolerance: float = 0.05) -> float:
+def numeric(answer: str | None, references: Sequence[str], task: Task, *, tolerance: Share = 0.05) -> float:
     """1 for a number at most `tolerance` * |reference| away from a reference.
 
     The default is that of ChartQA's relaxed accuracy; "45%" is 0.45, as there. Unlike there, "1,000" is a

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Protocol, cast
 
 from pydantic import BeforeValidator, Field
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Options
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.core.trajectory import Group
@@ -58,9 +58,9 @@ class TermConfig(Config):
 
     use: str | None = None
     """A registered term, or package.module:object; the term's own name when left out."""
-    weight: float = Field(default=1.0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=-1000, le=1000)
     """What its numbers are multiplied by; 0 switches it off."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Arguments of the term: fields of a class, keyword arguments of a function."""
 
 

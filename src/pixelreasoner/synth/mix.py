@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Share
 from pixelreasoner.core.media import Video
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.tasks.source import TaskSource
@@ -45,10 +45,10 @@ def _check_sum(shares: Mapping[Template, float], what: str) -> None:
 class ImageMix(Config):
     """Shares of the templates among the trajectories that operate on a picture (Table 2)."""
 
-    single_pass: float = Field(default=0.3, ge=0)
-    recrop_once: float = Field(default=0.2, ge=0)
-    recrop_twice: float = Field(default=0.2, ge=0)
-    further_zoom: float = Field(default=0.3, ge=0)
+    single_pass: Share = 0.3
+    recrop_once: Share = 0.2
+    recrop_twice: Share = 0.2
+    further_zoom: Share = 0.3
 
     @property
     def shares(self) -> dict[Template, float]:
@@ -68,8 +68,8 @@ class ImageMix(Config):
 class VideoMix(Config):
     """Shares of the templates among the trajectories that operate on a video (Table 2)."""
 
-    single_pass: float = Field(default=0.9, ge=0)
-    reselect: float = Field(default=0.1, ge=0)
+    single_pass: Share = 0.9
+    reselect: Share = 0.1
 
     @property
     def shares(self) -> dict[Template, float]:
@@ -84,14 +84,14 @@ class VideoMix(Config):
 class Mix(Config):
     """What a synthesised set is made of. The defaults are the paper's."""
 
-    text_only: float = Field(default=2000 / 7500, ge=0, le=1)
+    text_only: Share = 2000 / 7500
     """Share of the whole set that answers without an operation."""
-    guess_share: float = Field(default=0.0, ge=0, le=1)
+    guess_share: Share = 0.0
     """Share of those whose task needs the operation. The paper draws its text-only trajectories from the base
     model and keeps the correct ones (rejection sampling), lucky guesses included."""
     image: ImageMix = ImageMix()
     video: VideoMix = VideoMix()
-    full_image_share: float = Field(default=0.1, ge=0, le=1)
+    full_image_share: Share = 0.1
     """Share of the trajectories with an operation whose task needs none. They are single-pass ones, so it is
     at most the share of those."""
     self_correction: bool = True

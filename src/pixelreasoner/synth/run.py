@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -18,11 +19,11 @@ from rich.table import Table
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.checkpoint_files import vision_spec
 from pixelreasoner.chat.families import Family, family_of
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Seed
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.processes import worker_processes
 from pixelreasoner.core.records import write_trajectories
-from pixelreasoner.core.run_folder import open_run, starting
+from pixelreasoner.core.run_folder import keep_config, open_run, starting
 from pixelreasoner.core.run_status import running
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
@@ -43,7 +44,7 @@ AHEAD_PER_WORKER = 8
 class SynthConfig(Config):
     """What to synthesise. The defaults are the paper's."""
 
-    out: Path
+    out: Annotated[Path, MAY_CHANGE]
     """The folder of the results: `trajectories.jsonl`, its pictures, and this configuration."""
     checkpoint: str = "nano"
     """The model to be taught: a folder, a shipped checkpoint's name, or a hub id. How it sees, points and
@@ -53,16 +54,16 @@ class SynthConfig(Config):
     """Where the tasks come from. The mix decides how many need the operation, not the source."""
     scoring: ScoringConfig = ScoringConfig()
     teacher: TeacherConfig = TeacherConfig()
-    n: int = Field(default=7500, ge=1)
+    n: Count = 7500
     """Trajectories."""
     mix: Mix = Mix()
     error_mask: ErrorMask = "operation"
     """What is not learned of a message with a deliberately wrong operation: the call (the paper's), or the
     whole message (an ablation)."""
-    coordinate_step: float = Field(default=20, gt=0)
+    coordinate_step: float = Field(default=20, gt=0, le=1000)
     """Coordinates are multiples of it, in the unit of the model's family."""
-    seed: int = 0
-    workers: int = Field(default=1, ge=1)
+    seed: Seed = 0
+    workers: Annotated[int, Field(ge=1, le=1024), MAY_CHANGE] = 1
     """Processes that compose; the result does not depend on it."""
 
 
@@ -77,9 +78,10 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         CheckpointError: the checkpoint cannot be read.
         SynthesisError: a task cannot be used, or there are too few of a kind.
     """
-    folder = open_run(config.out, config, resume=resume, free=("workers",))
+    folder = open_run(config.out, config, resume=resume)
     console = Console(stderr=True)
     with running(folder.path, "synth", config.n), starting(folder):
+        keep_config(folder, config)
         # Writing nothing drops a line that a killed writer left unfinished.
         write_trajectories(folder.trajectories, (), append=True)
         done = _count_lines(folder.trajectories)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import Field
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Options
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media import Video
 from pixelreasoner.core.registry import Registry, check_call
@@ -48,7 +48,7 @@ class TeacherConfig(Config):
 
     use: str = "oracle"
     """A registered name, or package.module:object."""
-    options: dict[str, Any] = Field(default_factory=dict[str, Any])
+    options: Options = Field(default_factory=dict[str, Any])
 
 
 def build_teacher(config: TeacherConfig) -> Teacher:

@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import MOST, Config, Count, Options, Seed
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.tasks.files import SUFFIXES, open_task_file
@@ -35,6 +35,7 @@ from pixelreasoner.tasks.mixture import Mixture
 from pixelreasoner.tasks.source import FirstTasks, TaskSource, cycled, epoch_order, indexed
 
 SOURCES = Registry("task source", {"pixelworld": "pixelreasoner.tasks.pixelworld.source:pixelworld"})
+MOST_FRAMES = 10_000
 FILE_OPTIONS = ("columns", "n_frames")
 """Options of a task file: arguments of `open_task_file`."""
 
@@ -46,16 +47,16 @@ class TasksConfig(Config):
     """A registered name, a file that ends in .jsonl or .parquet, or package.module:function."""
     split: str = "train"
     """Handed to the source; of a file, the rows of this split and those that name none."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Arguments of the source. pixelworld: seed, kinds, needs_operation_share, photos. A file: columns (our
     field -> its column), n_frames (taken from each video file)."""
     kinds: tuple[str, ...] = ()
     """Only these kinds of task; empty is all."""
     needs_operation: bool | None = None
     """Only tasks that need an operation, or only tasks that need none."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Count | None = None
     """At most so many of the tasks that the filters leave: the first, or, with `shuffle`, a random choice."""
-    shuffle: int | None = Field(default=None, ge=0)
+    shuffle: Seed | None = None
     """The seed of a random order, another one in each epoch; None is the source's own order."""
     mixture: tuple[WeightedTasks, ...] = ()
     """Parts in given proportions, in place of `source`, `options` and `shuffle`; each names its own
@@ -77,7 +78,7 @@ class TasksConfig(Config):
 class WeightedTasks(Config):
     """A part of a mixture."""
 
-    weight: float = Field(gt=0, allow_inf_nan=False)
+    weight: float = Field(gt=0, le=MOST)
     """Its share, relative to the other parts' weights."""
     tasks: TasksConfig
 
@@ -150,6 +151,6 @@ def _file_options(options: Mapping[str, Any]) -> dict[str, Any]:
     columns, n_frames = options.get("columns", {}), options.get("n_frames", 1)
     if not isinstance(columns, Mapping) or not all(isinstance(c, str) for c in columns.values()):
         raise ConfigError("tasks.options.columns: give a table of our fields and the file's columns")
-    if not isinstance(n_frames, int) or n_frames < 1:
-        raise ConfigError(f"tasks.options.n_frames: {n_frames!r} where a number from 1 is needed")
+    if type(n_frames) is not int or not 1 <= n_frames <= MOST_FRAMES:
+        raise ConfigError(f"tasks.options.n_frames: {n_frames!r} where 1 to {MOST_FRAMES} is needed")
     return dict(options)

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.media import Picture, decode
 from pixelreasoner.core.media_io import N_FRAMES, encoded
-from pixelreasoner.core.records import MediaFolder, task_from_json
+from pixelreasoner.core.records import MediaFolder, not_json, task_from_json
 from pixelreasoner.core.task import Task
 from pixelreasoner.tasks.rows import parse_row, row_of
 from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
@@ -204,7 +204,7 @@ def _json(line: bytes) -> object:
     try:
         return json.loads(line)
     except ValueError as e:
-        return RecordError(f"not JSON ({e})")
+        return RecordError(not_json(e))
 
 
 # --------------------------------------------------------------------------------------------- writing

@@ -29,7 +29,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Count
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.media import Media, Picture, Video
@@ -60,8 +60,8 @@ class CueRow(Config):
 
     box: tuple[float, float, float, float] | None = None
     unit: Unit = Unit.PIXEL
-    frames: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    target: int = Field(default=1, ge=1)
+    frames: tuple[Count, ...] = ()
+    target: Count = 1
 
 
 class MediaRow(Config):

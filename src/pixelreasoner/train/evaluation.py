@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pydantic import Field
-
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Count, Seed
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.localisation import Localisation, localise
 from pixelreasoner.core.trajectory import Trajectory
@@ -28,11 +26,11 @@ class InRunEvalConfig(Config):
     """
 
     tasks: TasksConfig = TasksConfig(split="test")
-    n: int = Field(default=100, ge=1)
+    n: Count = 100
     """Tasks, the first of the source; one rollout each."""
     sampling: Sampling | None = None
     """None: greedy, with messages as long as in training."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the draws, where sampling is not greedy."""
 
 
@@ -53,13 +51,14 @@ class InRunEvaluator:
         """An evaluation by the parts of a trainer, `batch_size` rollouts together.
 
         Raises:
-            ConfigError: the tasks cannot be used.
+            ConfigError: the tasks cannot be used, or messages may be longer than what the model can read.
             RecordError: a task file cannot be read.
         """
         self._config, self._policy, self._scorer = config, policy, scorer
         self._renderer, self._toolbox, self._limits = renderer, toolbox, interaction.limits
-        greedy = interaction.sampling.model_copy(update={"temperature": 0.0})
+        greedy = interaction.sampling.changed(temperature=0.0)
         self._sampling = config.sampling or greedy
+        self._sampling.check_length(renderer.max_tokens)
         self._batch_size = batch_size
         self._source = build_tasks(config.tasks)
         if self._source.size is not None and self._source.size < config.n:

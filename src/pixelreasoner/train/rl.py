@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import MAY_CHANGE, MOST, Bytes, Config, Count, CountOrZero, Seed
 from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.rollout_log import RolloutLog, RolloutLogConfig
-from pixelreasoner.core.run_folder import RunFolder, open_run, starting
+from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
@@ -62,22 +62,22 @@ class ReplayConfig(Config):
     """Selective sample replay."""
 
     enabled: bool = True
-    capacity: int = 512
+    capacity: Count = 512
     """Groups held."""
-    max_bytes: int = Field(default=2 * 2**30, ge=0)
+    max_bytes: Bytes = 2 * 2**30
     """Memory for them; the oldest leave first. Pictures from files take next to nothing."""
-    power: float = 1.0
+    power: float = Field(default=1.0, ge=0, le=10)
     """Groups are sampled with probability proportional to (sum of |A|)**power."""
-    max_repeats: int = Field(default=4, ge=1)
+    max_repeats: Count = 4
     """A group leaves the buffer once it was replayed so often."""
-    episode_steps: int = Field(default=8, ge=1)
+    episode_steps: Count = 8
     """Rollout steps per episode; the buffer is cleared after each (the paper: every 512 queries)."""
 
 
 class RLConfig(Config):
     """The defaults are the paper's where it states them."""
 
-    out: Path
+    out: Annotated[Path, MAY_CHANGE]
     """The folder of the run; the trained checkpoint is written to `out/model`."""
     model: ModelConfig = ModelConfig(dtype="fp32", precision="bf16")
     """The policy to start from, and what of it learns."""
@@ -86,10 +86,11 @@ class RLConfig(Config):
     scoring: ScoringConfig = ScoringConfig()
     rewards: Rewards = Field(default_factory=default_rewards)
     """The terms of the reward by name. RL without curiosity is `rewards.curiosity.weight=0`."""
-    steps: int = Field(default=480, ge=1)
-    tasks_per_step: int = Field(default=64, ge=1)
+    steps: Annotated[Count, MAY_CHANGE] = 480
+    """Rollout steps. The learning rate falls over all of them."""
+    tasks_per_step: Count = 64
     """Queries rolled out per step."""
-    group_size: int = Field(default=8, ge=2)
+    group_size: int = Field(default=8, ge=2, le=MOST)
     """G, rollouts per query; an advantage compares at least two."""
     advantage_scale: AdvantageScale = "std"
     """What the centred rewards of a group are divided by: their std (GRPO), nothing (Dr. GRPO), or the std
@@ -100,23 +101,23 @@ class RLConfig(Config):
     replay: ReplayConfig = ReplayConfig()
     grpo: GrpoConfig = GrpoConfig()
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.03, final=0.5)
-    updates_per_step: int = Field(default=2, ge=1)
+    updates_per_step: Count = 2
     """Optimiser steps per rollout step; the groups are shared out evenly."""
-    micro_batch_tokens: int = 16_384
+    micro_batch_tokens: Count = 16_384
     """Tokens of a packed row: what is in memory at one time."""
-    rollout_batch: int = Field(default=128, ge=1)
+    rollout_batch: Count = 128
     """Sequences sampled together."""
-    seed: int = 0
-    save_every: int = Field(default=50, ge=1)
+    seed: Seed = 0
+    save_every: Annotated[Count, MAY_CHANGE] = 50
     """Steps between saved states, each with a checkpoint in `checkpoints/`."""
-    keep_checkpoints: int = Field(default=2, ge=0)
+    keep_checkpoints: Annotated[CountOrZero, MAY_CHANGE] = 2
     """The last so many checkpoints are kept, besides `model/`; 0 writes none."""
-    eval_every: int = Field(default=0, ge=0)
+    eval_every: Annotated[CountOrZero, MAY_CHANGE] = 0
     """Steps between two evaluations (`eval`); 0 for none. The last step has one, too."""
-    eval: InRunEvalConfig = InRunEvalConfig()
-    rollout_log: RolloutLogConfig = RolloutLogConfig()
+    eval: Annotated[InRunEvalConfig, MAY_CHANGE] = InRunEvalConfig()
+    rollout_log: Annotated[RolloutLogConfig, MAY_CHANGE] = RolloutLogConfig()
     """The scored rollouts of every step, in `rollouts/`."""
-    trackers: tuple[str, ...] = ()
+    trackers: Annotated[tuple[str, ...], MAY_CHANGE] = ()
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
 
     @model_validator(mode="after")
@@ -146,10 +147,11 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
     check_trackers(config.trackers)
-    folder = open_run(config.out, config, resume=resume, free=("trackers", "keep_checkpoints", "rollout_log"))
+    folder = open_run(config.out, config, resume=resume)
     with running(folder.path, "rl", config.steps), starting(folder):
         trainer = build(config)
         restore(trainer, folder)
+        keep_config(folder, config)
         trainer.rollout_log.resume(trainer.step)
         train(trainer, folder)
         save_state(folder.state, trainer.state_dict())
@@ -200,7 +202,7 @@ def build(config: RLConfig) -> RLTrainer:
     check_term_names(config.rewards)
     factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
-    config.interaction.limits.conversation_tokens(renderer.max_tokens)
+    config.interaction.check_lengths(renderer.max_tokens)
     learner = LearnerConfig(
         optim=config.optim,
         total_updates=config.steps,
@@ -231,6 +233,7 @@ class RLTrainer:
         scorer: Scorer,
     ) -> None:
         self.config, self.learner, self.policy = config, learner, policy
+        self.steps = config.steps
         self.renderer, self.toolbox, self.scorer = renderer, toolbox, scorer
         self.replay = ReplayBuffer(
             config.replay.capacity,

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.core.errors import ConfigError, NonFiniteError
 from pixelreasoner.core.rollout_log import save_batch
 from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.trajectory import Trajectory
@@ -18,6 +18,8 @@ class Trainer(Protocol):
     """What can be saved."""
 
     step: int
+    steps: int
+    """Of the whole run."""
     learner: Learner
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -30,9 +32,15 @@ def restore(trainer: Trainer, folder: RunFolder) -> None:
 
     Raises:
         CheckpointError: the state cannot be used.
+        ConfigError: more steps were done than the run is to have.
     """
     if (state := load_state(folder.state)) is not None:
         trainer.load_state_dict(state)
+    if trainer.step > trainer.steps:
+        raise ConfigError(
+            f"{folder.path} has done {trainer.step} steps, and {trainer.steps} are fewer; "
+            f"resume with more, or start another run from one of its checkpoints"
+        )
     for step, path in folder.checkpoints().items():
         if step > trainer.step:
             shutil.rmtree(path)

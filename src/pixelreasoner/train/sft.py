@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from pixelreasoner.chat.encode import encode_trajectory
-from pixelreasoner.core.config import Config
+from pixelreasoner.chat.encode import check_length, encode_trajectory
+from pixelreasoner.core.config import MAY_CHANGE, MOST, Bytes, Config, Count, CountOrZero, Seed
 from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.records import read_trajectories
-from pixelreasoner.core.run_folder import RunFolder, open_run, starting
+from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.factory import Factory
@@ -36,7 +36,7 @@ SMOOTHED = 10
 class SFTConfig(Config):
     """The defaults of batch, rate and warm-up are the paper's (App. C.3)."""
 
-    out: Path
+    out: Annotated[Path, MAY_CHANGE]
     """The folder of the run; the tuned checkpoint is written to `out/model`."""
     model: ModelConfig = ModelConfig(dtype="fp32", precision="bf16", train=TrainableParts(vision=False))
     """The model to start from, and what of it learns."""
@@ -44,26 +44,26 @@ class SFTConfig(Config):
     """The operations and the wording of the prompts."""
     data: Path
     """Trajectories (JSONL) written by `synth` or by a rollout."""
-    data_bytes: int = Field(default=2**30, ge=0)
+    data_bytes: Annotated[Bytes, MAY_CHANGE] = 2**30
     """Memory for trajectories and their pictures at the size the model sees; the others of the file are read
     again for each batch."""
-    steps: int | None = Field(default=None, ge=1)
+    steps: Annotated[Count | None, MAY_CHANGE] = None
     """Optimiser steps; None takes `epochs` passes over the data."""
-    epochs: float = 1.0
-    stop_below: float | None = None
+    epochs: Annotated[float, Field(gt=0, le=MOST), MAY_CHANGE] = 1.0
+    stop_below: Annotated[float | None, Field(gt=0, le=1e6), MAY_CHANGE] = None
     """Stop before that, as soon as the mean loss of the last `SMOOTHED` steps is below this. How many steps
     it takes until the model uses operations, but fails many of its calls, differs from seed to seed."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Trajectories per optimiser step."""
-    micro_batch_tokens: int = 16_384
+    micro_batch_tokens: Count = 16_384
     """Tokens of a packed row: what is in memory at one time."""
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.1)
-    seed: int = 0
-    save_every: int = Field(default=100, ge=1)
+    seed: Seed = 0
+    save_every: Annotated[Count, MAY_CHANGE] = 100
     """Steps between saved states, each with a checkpoint in `checkpoints/`."""
-    keep_checkpoints: int = Field(default=2, ge=0)
+    keep_checkpoints: Annotated[CountOrZero, MAY_CHANGE] = 2
     """The last so many checkpoints are kept, besides `model/`; 0 writes none."""
-    trackers: tuple[str, ...] = ()
+    trackers: Annotated[tuple[str, ...], MAY_CHANGE] = ()
     """Where metrics go besides metrics.jsonl: trackio, wandb, tensorboard, or package.module:object."""
 
 
@@ -77,11 +77,12 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
     check_trackers(config.trackers)
-    folder = open_run(config.out, config, resume=resume, free=("trackers", "keep_checkpoints"))
+    folder = open_run(config.out, config, resume=resume)
     with starting(folder):
         trainer = build(config)
     with running(folder.path, "sft", trainer.steps):
         restore(trainer, folder)
+        keep_config(folder, config)
         train(trainer, folder)
         save_state(folder.state, trainer.state_dict())
         trainer.learner.save(folder.model)
@@ -118,7 +119,7 @@ def build(config: SFTConfig) -> SFTTrainer:
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        RecordError: the data are empty or unreadable.
+        RecordError: the data are empty or unreadable, or longer than what the model can read.
     """
     factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
@@ -126,7 +127,7 @@ def build(config: SFTConfig) -> SFTTrainer:
     tools = () if toolbox is None else toolbox.schemas
     data = SftData(
         config.data,
-        lambda y: encode_trajectory(y, renderer, tools),
+        lambda y: check_length(encode_trajectory(y, renderer, tools), renderer),
         renderer.layout,
         max_bytes=config.data_bytes,
     )

@@ -53,7 +53,7 @@ def photographs(folder: Path | None) -> tuple[Image.Image, ...]:
     """The background photographs: the user's own, or those bundled with scikit-image.
 
     Raises:
-        MediaError: `folder` holds no image.
+        MediaError: `folder` is no folder, or holds no image.
     """
     if folder is None:
         try:
@@ -62,7 +62,10 @@ def photographs(folder: Path | None) -> tuple[Image.Image, ...]:
             raise MissingExtraError("scikit-image", "world", "PixelWorld's photographs") from e
         paths = [Path(skimage.__file__).parent / "data" / name for name in BUNDLED_PHOTOS]
     else:
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+        try:
+            paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+        except OSError as e:
+            raise MediaError(f"the folder of photographs {folder} cannot be read: {e.strerror}") from e
         if not paths:
             raise MediaError(f"no images in {folder}: give --photos a folder that holds some")
     photos = [Image.fromarray(load_image(p).pixels) for p in paths]

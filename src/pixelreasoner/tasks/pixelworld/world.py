@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from pixelreasoner.core.config import Config
+from pixelreasoner.core.config import Config, Seed, Share
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.tasks.pixelworld import paint, questions, scenes
@@ -43,9 +43,9 @@ COMPOSERS: dict[str, Callable[[scenes.LayoutGenerator], Scene]] = {
 class WorldConfig(Config):
     """Which tasks to draw."""
 
-    seed: int = 0
+    seed: Seed = 0
     kinds: tuple[str, ...] = KINDS
-    needs_operation_share: float = 0.5
+    needs_operation_share: Share = 0.5
     """The share of tasks that the full image alone cannot answer."""
     photos: Path | None = None
     """A folder of the user's own photographs for backgrounds."""
@@ -55,7 +55,7 @@ class PixelWorld:
     """An endless, indexable source of tasks.
 
     Raises:
-        ConfigError: an unknown kind, or a share outside 0 to 1.
+        ConfigError: an unknown kind.
     """
 
     def __init__(self, config: WorldConfig | None = None) -> None:
@@ -63,10 +63,6 @@ class PixelWorld:
         unknown = sorted(set(self.config.kinds) - set(KINDS))
         if unknown or not self.config.kinds:
             raise ConfigError(f"unknown PixelWorld kinds {unknown}; choose from {', '.join(KINDS)}")
-        if not 0 <= self.config.needs_operation_share <= 1:
-            raise ConfigError(
-                f"needs_operation_share is {self.config.needs_operation_share}; it must be from 0 to 1"
-            )
 
     def rng(self, split: Split, kind: str, index: int, *, tiny: bool) -> np.random.Generator:
         """The generator of one task; the key never collides between splits."""
