@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -85,7 +85,7 @@ def opened(file: Path | bytes, name: str, watch: Watch) -> Generator[Image.Image
                 check_cost(image, name, n_bytes)
                 # Small blocks: a few bytes of a progressive JPEG can ask for much work.
                 if image.format in ("JPEG", "MPO"):
-                    image.decodermaxblock = 4096
+                    cast(Any, image).decodermaxblock = 4096
                 yield image
     except (MediaError, MissingExtraError):
         raise

@@ -83,26 +83,12 @@ def check_frame_bytes(name: str, size: tuple[int, int], n_frames: int) -> None:
     if 3 * size[0] * size[1] * n_frames > FRAME_BYTES:
         raise MediaError(
             f"{name} has frames of {size[0]}x{size[1]}, and {n_frames} of them are too large together; the "
-            f"limit is {FRAME_BYTES / 3e6 / n_frames:.1f} megapixels each. Scale the video down, or take fewer "
-            f"frames"
+            f"limit is {FRAME_BYTES / 3e6 / n_frames:.1f} megapixels each. Scale the video down"
         )
 
 
-class _Watched:
-    """A file that is read under a watch."""
-
-    _watch: Watch
-    _size: int
-    """In bytes; 0 where the position is no progress."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        done = self.tell() / self._size if self._size else 0.0  # type: ignore[attr-defined]
-        self._watch.check(min(done, 1.0))
-        return super().read(size)  # type: ignore[misc]
-
-
-class WatchedPath(_Watched, io.BufferedReader):
-    """A file on disk, open for reading."""
+class WatchedPath(io.BufferedReader):
+    """A file on disk, read under a watch."""
 
     def __init__(self, path: Path, watch: Watch, *, by_position: bool = True) -> None:
         """Opens the file; `by_position` says that what was read is what is done.
@@ -113,11 +99,24 @@ class WatchedPath(_Watched, io.BufferedReader):
         super().__init__(io.FileIO(path))
         self._watch, self._size = watch, os.fstat(self.fileno()).st_size if by_position else 0
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._watch.check(_share(self.tell(), self._size))
+        return super().read(size)
 
-class WatchedBytes(_Watched, io.BytesIO):
-    """The bytes of a file."""
+
+class WatchedBytes(io.BytesIO):
+    """The bytes of a file, read under a watch."""
 
     def __init__(self, content: bytes, watch: Watch) -> None:
         """Holds the bytes without a copy."""
         super().__init__(content)
         self._watch, self._size = watch, len(content)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._watch.check(_share(self.tell(), self._size))
+        return super().read(size)
+
+
+def _share(position: int, size: int) -> float:
+    """How much of a file is read, 0 to 1; 0 where the size is 0, for one that does not count."""
+    return min(position / size, 1.0) if size else 0.0

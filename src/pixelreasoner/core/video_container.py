@@ -52,6 +52,7 @@ def opened_video(path: Path, n_frames: int, watch: Watch) -> Generator[tuple[Inp
         WatchedPath(path, watch, by_position=False) as file,
         av.open(
             cast(IO[bytes], file),
+            "r",
             metadata_errors="ignore",
             options=options | {"max_pixels": str(_max_pixels(n_frames, 1.0))},
             io_open=_refuse_to_open,
@@ -101,10 +102,11 @@ def _displayed(pixels: Pixels, frame: VideoFrame) -> Pixels:
     """Pixels [H, W, 3] under a frame's display matrix, x' = ax + cy and y' = bx + dy, to a quarter turn."""
     from av.sidedata.sidedata import Type
 
-    found = [data for data in frame.side_data if data.type == Type.DISPLAYMATRIX]
-    if not found or found[0].buffer_size < 36:
+    # A mapping by type, whatever PyAV's annotations say.
+    matrix = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)
+    if matrix is None or len(bytes(matrix)) < 36:
         return pixels
-    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(found[0]), np.int32)[:5])
+    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
     upright = abs(a) + abs(d) >= abs(b) + abs(c)
     x, y = (a, d) if upright else (c, b)
     if not upright:
