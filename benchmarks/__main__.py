@@ -131,6 +131,35 @@ def bench_memory(
     _finish(records, out, "memory", quick=quick, rows=rows, read=read, groups=groups, steps=steps)
 
 
+def bench_hostile_media(*, changed: int = 16, seed: int = 0, only: str = "", out: Out = None) -> None:
+    """Load over a thousand damaged, disguised and far too large files, each in a process with budgets.
+
+    Args:
+        changed: How many changed files are made of each seed file, of which there are some sixty.
+        seed: Of the changes.
+        only: Only files whose group and name contain this, such as bombs or .png.
+        out: Where the outcomes go, a JSON object per line.
+    """
+    from rich.console import Console
+
+    from benchmarks import hostile
+    from pixelreasoner.core.errors import ConfigError
+
+    outcomes: list[hostile.Outcome] = []
+    console = Console(stderr=True)
+    with console.status("loading") as status:
+        for outcome in hostile.run(changed, seed, only):
+            outcomes.append(outcome)
+            status.update(f"{len(outcomes)} files, {outcome.group}")
+            if outcome.faults:
+                console.print(f"{', '.join(outcome.faults)}: {outcome}", markup=False)
+            if out is not None:
+                hostile.write(outcomes, out)
+    if not outcomes:
+        raise ConfigError(f"no file's name contains {only!r}")
+    sys.stdout.write(f"{hostile.table(outcomes)}\n")
+
+
 def bench_report(
     files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE.jsonl ...")],
     *,
@@ -208,6 +237,7 @@ COMMANDS = {
     "step": bench_step,
     "gpu": bench_gpu,
     "memory": bench_memory,
+    "hostile-media": bench_hostile_media,
     "report": bench_report,
 }
 
@@ -221,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="python -m benchmarks",
-            description="Speed, memory and exactness against straightforward ways and against TRL.",
+            description="Speed, memory and exactness against plain transformers and TRL; hostile media.",
             args=args or ["--help"],
             config=(tyro.conf.FlagCreatePairsOff,),
         )

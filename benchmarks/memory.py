@@ -14,9 +14,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -25,6 +26,9 @@ def peak_of(step: Callable[[], object], device: torch.device) -> int:
     """Bytes that `step` holds at its highest beyond those before it; run it once first, to load libraries."""
     gc.collect()
     if device.type == "cuda":
+        # Late: who measures a small process has no use for torch.
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         step()

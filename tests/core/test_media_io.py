@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelreasoner.core import image_files
+from pixelreasoner.core import image_formats
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import (
@@ -154,7 +154,7 @@ def test_the_limit_holds_where_pillows_own_is_switched_off(tmp_path: Path, monke
     (tmp_path / "bomb.png").write_bytes(png_header(60_000, 60_000))
     with pytest.raises(MediaError, match="too large"):
         load_image(tmp_path / "bomb.png")
-    monkeypatch.setattr(image_files, "MAX_IMAGE_PIXELS", 99)
+    monkeypatch.setattr(image_formats, "DECODING_BYTES", 99)
     Image.new("RGB", (10, 10)).save(tmp_path / "small.png")
     with pytest.raises(MediaError, match="too large"):
         load_image(tmp_path / "small.png")

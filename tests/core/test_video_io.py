@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pixelreasoner.core import media, media_io, video_io
 from pixelreasoner.core.byte_cache import ByteCache
 from pixelreasoner.core.errors import MediaError, MissingExtraError
+from pixelreasoner.core.frame_sampling import spread
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_io import (
     load_image,
@@ -25,7 +26,6 @@ from pixelreasoner.core.media_io import (
     load_video,
     save_image,
 )
-from pixelreasoner.core.video_io import spread
 
 STRIPE, HEIGHT = 16, 32
 

@@ -16,7 +16,14 @@ class PixelReasonerError(ValueError):
 
 
 class MediaError(PixelReasonerError):
-    """An image or a video that cannot be used (missing, corrupt, empty, too large)."""
+    """An image or a video that cannot be used (missing, corrupt, empty, too large).
+
+    Names of files and texts of decoders may hold anything: control characters become spaces, so that the
+    message is one line and nothing of it reaches a terminal as a command.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
 
 
 class ConfigError(PixelReasonerError):

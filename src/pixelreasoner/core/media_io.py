@@ -17,10 +17,13 @@ from typing import IO
 
 from PIL import Image
 
+from pixelreasoner.core.animations import is_animation, read_animation
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.geometry import Size
-from pixelreasoner.core.image_files import MAX_IMAGE_PIXELS, EncodedImage, check_file, open_image
+from pixelreasoner.core.image_files import EncodedImage, check_file, kind_of, open_image
+from pixelreasoner.core.image_formats import read_suffixes
 from pixelreasoner.core.media import DECODED, Decoded, Media, Picture, Video
+from pixelreasoner.core.media_limits import check_frame_bytes
 
 N_FRAMES = 16
 """How many frames stand for a video (paper, appendix C.1)."""
@@ -56,16 +59,22 @@ class VideoFrame:
 
 
 def _read_frames(path: Path, n_frames: int) -> tuple[tuple[Picture, ...], tuple[float, ...]]:
-    """The frames of a video file and their times; the frames are in the cache too.
+    """The frames of a video or an animation and their times; the frames are in the cache too.
 
     Raises:
         MediaError, MissingExtraError: as `load_video`.
     """
     check_file(path)
-    # Late, like the import of PyAV itself: programs that only read pictures never pay for it.
-    from pixelreasoner.core.video_io import read_video
+    video = read_animation(path, n_frames)
+    if video is None:
+        if open_image(path, str(path)) is not None:
+            raise MediaError(f"{path} is a still picture, not a video; give it as an image")
+        if (kind := kind_of(path)) is not None:
+            raise MediaError(f"{path} is {kind.what}, not a video or a picture; {kind.remedy}")
+        # Late, like the import of PyAV itself: programs that only read pictures never pay for it.
+        from pixelreasoner.core.video_io import read_video
 
-    video = read_video(path, n_frames=n_frames, max_pixels=MAX_IMAGE_PIXELS)
+        video = read_video(path, n_frames=n_frames)
     for frame in video.frames:
         DECODED.put(frame.digest, frame.pixels)
     return video.frames, video.times_s
@@ -74,13 +83,15 @@ def _read_frames(path: Path, n_frames: int) -> tuple[tuple[Picture, ...], tuple[
 def load_image(path: str | Path) -> Picture:
     """The picture in a file, upright, in RGB, at its original resolution.
 
-    Anything Pillow opens. EXIF orientation is applied, transparency is laid on white, 16-bit and float
-    samples are scaled to 8 bits, and of an animation the first frame is taken. The file is decoded once, to
-    see that it is whole; of PNG, JPEG and WebP the picture then keeps the path, and the pixels are in the
-    cache of decoded pictures. The file has to stay as it is.
+    The formats of `core.image_formats`. EXIF orientation is applied, transparency is laid on white, 16-bit
+    and float samples are scaled to 8 bits, and of an animation the first frame is taken. The file is decoded
+    once, to see that it is whole; of PNG, JPEG and WebP the picture then keeps the path, and the pixels are
+    in the cache of decoded pictures. The file has to stay as it is.
 
     Raises:
-        MediaError: the file is missing, empty, damaged, no image, or larger than `MAX_IMAGE_PIXELS`.
+        MediaError: the file is missing, empty, damaged, no image, or takes more memory or time than
+            `core.media_limits` allows.
+        MissingExtraError: it is HEIC or HEIF, and pillow-heif is not installed.
     """
     picture = peek_image(path)
     _ = picture.pixels
@@ -97,8 +108,10 @@ def peek_image(path: str | Path, digest: str | None = None) -> Picture:
     """
     picture = open_image(Path(path), str(path), digest)
     if picture is None:
+        if (kind := kind_of(Path(path))) is not None:
+            raise MediaError(f"{path} is {kind.what}, not an image; {kind.remedy}")
         raise MediaError(
-            f"{path} is not an image that Pillow can read. If it is a video, load it as one; "
+            f"{path} is not an image of a format that is read. If it is a video, load it as one; "
             f"otherwise convert it to PNG or JPEG"
         )
     return picture
@@ -110,11 +123,14 @@ def decode_image(content: bytes, name: str) -> Picture:
     `name` is what messages call it.
 
     Raises:
-        MediaError: the bytes are damaged, no image, or hold more than `MAX_IMAGE_PIXELS`.
+        MediaError: the bytes are damaged, no image, or take more than `core.media_limits` allows.
+        MissingExtraError: they are HEIC or HEIF, and pillow-heif is not installed.
     """
     picture = open_image(content, name)
     if picture is None:
-        raise MediaError(f"{name} ({len(content)} bytes) is no image that Pillow can read; store PNG or JPEG")
+        kind = kind_of(content)
+        what = "no image of a format that is read" if kind is None else f"{kind.what}, not an image"
+        raise MediaError(f"{name} ({len(content)} bytes) is {what}; store PNG or JPEG")
     _ = picture.pixels
     return picture
 
@@ -122,13 +138,16 @@ def decode_image(content: bytes, name: str) -> Picture:
 def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
     """`n_frames` frames of a video, from the middles of as many equal stretches of its duration.
 
-    A frame is never given twice: a video with fewer frames gives those it has. Rotation metadata is applied,
-    times are seconds since the first frame. The file is decoded once; the frames then keep its path, and the
-    pixels are in the cache of decoded pictures. The file has to stay as it is. `path` may also be a folder of
-    images, taken in natural order (frame2 before frame10) at one frame per second.
+    A frame is never given twice: a video with fewer frames gives those it has. Rotation, mirroring and the
+    shape of pixels are applied, times are seconds since the first frame. Of a damaged video what can be
+    decoded is taken, and the log says how much was lost. The file is decoded once; the frames then keep its
+    path, and the pixels are in the cache of decoded pictures. The file has to stay as it is. `path` may also
+    be an animated GIF, WebP, PNG or AVIF, or a folder of images, taken in natural order (frame2 before
+    frame10) at one frame per second.
 
     Raises:
-        MediaError: the file is missing, empty, damaged, or holds no video.
+        MediaError: the file is missing, empty, holds no video, is damaged by more than a tenth, or takes
+            more memory or time than `core.media_limits` allows.
         MissingExtraError: PyAV is not installed.
     """
     path = Path(path)
@@ -146,17 +165,17 @@ def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
 def load_media(path: str | Path, *, n_frames: int = N_FRAMES) -> Media:
     """The picture or the video at `path`, told apart by content: the file's name is not looked at.
 
-    A folder of images is a video. What Pillow knows as an image (an animated GIF too) is a picture.
+    A folder of images is a video, and so is an animated GIF, WebP, PNG or AVIF.
 
     Raises:
         MediaError: as `load_image` and `load_video`.
-        MissingExtraError: it is not an image, and PyAV is not installed.
+        MissingExtraError: what reads it is not installed: PyAV for videos, pillow-heif for HEIC photos.
     """
     path = Path(path)
     if path.is_dir():
         return load_video(path, n_frames=n_frames)
     picture = open_image(path, str(path))
-    if picture is None:
+    if picture is None or is_animation(path):
         return load_video(path, n_frames=n_frames)
     _ = picture.pixels
     return picture
@@ -231,16 +250,20 @@ def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def _read_frame_folder(folder: Path, n_frames: int) -> Video:
-    # Looks for every suffix Pillow can read, so that a stray text file in the folder is no frame.
-    suffixes = Image.registered_extensions()
-    files = sorted(
-        (f for f in folder.iterdir() if f.suffix.lower() in suffixes and not f.name.startswith(".")),
-        key=_natural_order,
-    )
+    # Looks for the suffixes of images that are read, so that a stray file in the folder is no frame.
+    suffixes = read_suffixes()
+    try:
+        files = sorted(
+            (f for f in folder.iterdir() if f.suffix.lower() in suffixes and not f.name.startswith(".")),
+            key=_natural_order,
+        )
+    except OSError as e:
+        raise MediaError(f"the folder {folder} cannot be read ({e.strerror}); check its permissions") from e
     if not files:
         raise MediaError(f"the folder {folder} holds no images; give a folder of frames, or a video file")
     count = min(n_frames, len(files))
     chosen = [(2 * i + 1) * len(files) // (2 * count) for i in range(count)]
+    check_frame_bytes(str(folder), load_image(files[chosen[0]]).size, count)
     frames = tuple(load_image(files[i]) for i in chosen)
     try:
         return Video(frames, times_s=tuple(float(i) for i in chosen))

@@ -2,29 +2,43 @@
 
 The packets of a file tell the time of every frame without decoding one. From those times the wanted frames
 are chosen; then each is reached from the last keyframe before it, and checked by its own time. Files whose
-packets carry no times, or that cannot be sought in, are decoded from the start instead.
+packets carry no times, whose clock runs backward or jumps, that are damaged or cannot be sought in, are
+decoded from the start instead.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
+from statistics import median_low
+from typing import TYPE_CHECKING
 
 from pixelreasoner.core.errors import MediaError, MissingExtraError
+from pixelreasoner.core.frame_sampling import spread
 from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.core.media_limits import MAX_FRAMES, MAX_LOST, VIDEO_SECONDS, Watch
+from pixelreasoner.core.video_container import NO_VIDEO, opened_video, packets, picture_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+LOG = logging.getLogger("pixelreasoner")
+
+LONGEST_GAP_S = 10
+"""In containers whose clock may start again (MPEG), a longer gap is a jump of the clock; as ffmpeg has it."""
+LONGEST_STILL_S = 30 * 3600
+"""In the others, as ffmpeg has it."""
+MAX_ERRORS = 100
+"""Reading goes on behind so many damaged places."""
+_TS_DISCONT, _NO_TIMESTAMPS = 0x0200, 0x0080
+"""FFmpeg's flags of containers whose clock may start again, and of streams that have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +53,34 @@ class _Index:
     """The length of one tick."""
 
 
-def read_video(path: Path, *, n_frames: int, max_pixels: int) -> Video:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Which frames are wanted of which file."""
+
+    path: Path
+    n_frames: int
+    watch: Watch
+
+
+def read_video(path: Path, *, n_frames: int) -> Video:
     """`n_frames` frames from the middles of as many equal stretches of the duration.
 
+    Damaged stretches are left out, and told in the log.
+
     Raises:
-        MediaError: the file is damaged, holds no video, or has frames of more than `max_pixels`.
+        MediaError: the file holds no video, more than `MAX_LOST` of it is damaged, or it takes more memory
+            or time than `core.media_limits` allows.
         MissingExtraError: PyAV is not installed.
     """
     try:
         from av.error import FFmpegError
     except ImportError as e:
         raise MissingExtraError("av", "video", f"{path} is not an image; reading it as a video") from e
+    request = _Request(path, n_frames, Watch(str(path), VIDEO_SECONDS))
     try:
-        found = _seek_frames(path, n_frames, max_pixels) or _decode_frames(path, n_frames, max_pixels)
-    except FFmpegError as e:
-        raise MediaError(
-            f"{path} is not a readable video or image ({e.strerror}); fetch it again, or convert it to mp4"
-        ) from e
+        found = _seek_frames(request) or _decode_frames(request)
+    except (FFmpegError, OSError) as e:
+        raise MediaError(f"{path} {NO_VIDEO}") from e
     times_s, frames = found
     if not frames:
         raise MediaError(f"{path} holds no video frame; it may be cut short. Fetch or export it again")
@@ -65,70 +90,91 @@ def read_video(path: Path, *, n_frames: int, max_pixels: int) -> Video:
         raise MediaError(f"{path} cannot be used: {e}. Convert it to mp4 with a fixed size") from e
 
 
-def spread(times: Sequence[int], n: int) -> list[int]:
-    """The indices of the frames on screen at the middles of `n` equal stretches of a video.
+def mend_clock(times: Sequence[int], longest: int) -> list[int] | None:
+    """Times that ascend, of frames in their order, in ticks: steps back and jumps are made usual steps.
 
-    `times` are the moments at which its frames appear, strictly ascending; the last frame is taken to stay
-    for the mean of the gaps. At most `n` indices, ascending, none twice.
+    A step is wrong that does not go forward, or goes further than `longest`; the median of the others
+    takes its place. The first time stays. None where more than a tenth of the steps are wrong: such a clock
+    tells nothing.
     """
-    count = len(times)
-    if count <= n:
-        return list(range(count))
-    # Whole numbers throughout: a middle that falls on a frame's very start must not depend on rounding.
-    span = (times[-1] - times[0]) * count
-    middles = (times[0] + (2 * i + 1) * span // (2 * n * (count - 1)) for i in range(n))
-    return list(dict.fromkeys(bisect_right(times, t) - 1 for t in middles))
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    right = [step for step in steps if 0 < step <= longest]
+    if len(steps) - len(right) > len(steps) / 10:
+        return None
+    usual = median_low(right or [1])
+    mended = list(times[:1])
+    for step in steps:
+        mended.append(mended[-1] + (step if 0 < step <= longest else usual))
+    return mended
 
 
-def _seek_frames(path: Path, n: int, max_pixels: int) -> tuple[list[float], list[Picture]] | None:
+def _seek_frames(request: _Request) -> tuple[list[float], list[Picture]] | None:
     """The chosen frames with their times, each decoded from the keyframe before it; None where that fails."""
-    index = _index_packets(path, max_pixels)
+    from av.error import FFmpegError
+
+    index = _index_packets(request)
     if index is None:
         return None
-    wanted = [index.shown[i] for i in spread(index.shown, n)]
+    wanted = [index.shown[i] for i in spread(index.shown, request.n_frames)]
+    count = _Count(request.watch, _frames_to_decode(index, wanted))
     frames: list[Picture] = []
-    with _opened(path, max_pixels) as (container, stream):
+    with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
         decoded = _decoded(container, stream)
         at = index.keys[0]
         for time in wanted:
-            key = index.keys[max(bisect_right(index.keys, time) - 1, 0)]
+            key = _key_before(index, time)
             # Decoding on is the shorter way for as long as no keyframe lies ahead.
-            if key > at:
-                container.seek(key, stream=stream)
-                decoded = _decoded(container, stream)
-            frame = _advance(decoded, time)
+            try:
+                if key > at:
+                    container.seek(key, stream=stream)
+                    decoded = _decoded(container, stream)
+                frame = _advance(decoded, time, count)
+            except FFmpegError:
+                return None
             if frame is None:
                 return None
-            frames.append(_upright(frame))
+            frames.append(picture_of(frame, stream))
             at = time
     return [float((t - index.shown[0]) * index.tick_s) for t in wanted], frames
 
 
-def _index_packets(path: Path, max_pixels: int) -> _Index | None:
-    """The times of all frames as the packets give them; None when they do not."""
+def _index_packets(request: _Request) -> _Index | None:
+    """The times of all frames as the packets give them; None when they do not, or cannot be trusted."""
     shown: set[int] = set()
     keys: set[int] = set()
-    with _opened(path, max_pixels) as (container, stream):
-        tick_s = stream.time_base
-        for packet in _packets(container, stream):
+    decoded_at = None
+    n_bytes = request.path.stat().st_size
+    with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
+        tick_s, n_packets = stream.time_base, 0
+        for packet in packets(container, stream):
+            request.watch.check((packet.pos or 0) / n_bytes)
             # The demuxer ends with an empty packet; edit lists mark packets that are decoded but never shown.
+            n_packets += packet.size > 0
             if packet.size == 0 or packet.is_discard:
                 continue
-            if packet.pts is None:
+            # A clock that runs backward: two frames of one time, or a packet due before the last one.
+            back = decoded_at is not None and packet.dts is not None and packet.dts < decoded_at
+            if packet.pts is None or packet.pts in shown or back or packet.is_corrupt:
                 return None
+            decoded_at = packet.dts
             shown.add(packet.pts)
             if packet.is_keyframe:
                 keys.add(packet.pts)
-    if not keys or tick_s is None:
-        return None
-    return _Index(tuple(sorted(shown)), tuple(sorted(keys)), tick_s)
+            _check_count(request.path, len(shown))
+        if not keys or tick_s is None or n_packets < _declared_packets(container, stream):
+            return None
+        times = sorted(shown)
+        if any(later - earlier > _longest_gap(container, tick_s) for earlier, later in pairwise(times)):
+            return None
+    return _Index(tuple(times), tuple(sorted(keys)), tick_s)
 
 
-def _advance(decoded: Iterator[VideoFrame], time: int) -> VideoFrame | None:
+def _advance(decoded: Iterator[VideoFrame], time: int, count: _Count) -> VideoFrame | None:
     """The frame shown from `time` on, or None when the decoder passes it by or its clock runs backward."""
     before = None
     for frame in decoded:
-        if frame.pts is None or (before is not None and frame.pts <= before):
+        count.add()
+        if frame.pts is None or frame.is_corrupt or (before is not None and frame.pts <= before):
             return None
         if frame.pts >= time:
             return frame if frame.pts == time else None
@@ -136,60 +182,144 @@ def _advance(decoded: Iterator[VideoFrame], time: int) -> VideoFrame | None:
     return None
 
 
-def _decode_frames(path: Path, n: int, max_pixels: int) -> tuple[list[float], list[Picture]]:
-    """The chosen frames with their times, by decoding twice from the start: to count, and to take."""
-    with _opened(path, max_pixels) as (container, stream):
-        times = [frame.pts for frame in _decoded(container, stream)]
-        tick_s, rate = stream.time_base, stream.average_rate
-    clock = [t for t in times if t is not None]
-    ascending = all(earlier < later for earlier, later in pairwise(clock))
-    if tick_s is None or len(clock) < len(times) or not ascending:
-        clock, tick_s = list(range(len(times))), 1 / (rate or Fraction(1))
-    wanted = spread(clock, n)
-    with _opened(path, max_pixels) as (container, stream):
-        chosen = set(wanted)
-        frames = [_upright(f) for i, f in enumerate(_decoded(container, stream)) if i in chosen]
+def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
+    """The chosen frames with their times, by decoding twice from the start: to count, and to take.
+
+    Raises:
+        MediaError: more than `MAX_LOST` of the packets cannot be decoded.
+    """
+    request.watch.next_phase()
+    times: list[int | None] = []
+    with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
+        whole = _Whole(container, stream)
+        for frame in whole.frames(request.watch):
+            times.append(frame.pts)
+            _check_count(request.path, len(times))
+        _check_lost(request.path, whole)
+        clock, tick_s = _clock(container, stream, times)
+    wanted = spread(clock, request.n_frames)
+    chosen = set(wanted)
+    count = _Count(request.watch, len(times))
+    frames: list[Picture] = []
+    with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
+        for i, frame in enumerate(_Whole(container, stream).frames(None)):
+            count.add()
+            if i in chosen:
+                frames.append(picture_of(frame, stream))
+    if len(frames) < len(wanted):
+        raise MediaError(f"{request.path} is a damaged video; fetch it again")
     return [float((clock[i] - clock[0]) * tick_s) for i in wanted], frames
 
 
-@contextmanager
-def _opened(path: Path, max_pixels: int) -> Generator[tuple[InputContainer, VideoStream]]:
-    """The file and its video stream, ready to decode."""
-    import av
-    from av.stream import Disposition
-
-    # Playlists are files too, and may name other places to read from: only local files are followed.
-    with av.open(
-        str(path.resolve()), metadata_errors="ignore", options={"protocol_whitelist": "file"}
-    ) as container:
-        # The cover of an audio file poses as a video stream; FFmpeg's "tty" turns any text file into one.
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams or container.format.name == "tty":
-            raise MediaError(f"{path} holds no video stream; give a video file (mp4, webm, ...) or an image")
-        stream = streams[0]
-        # Where the codec is unknown PyAV leaves this out, whatever its annotations say.
-        if cast(object, stream.codec_context) is None:
-            raise MediaError(f"{path} is in a video format that FFmpeg cannot decode; convert it to mp4")
-        if stream.width * stream.height > max_pixels:
-            raise MediaError(f"{path} has frames of {stream.width}x{stream.height}; scale the video down")
-        stream.thread_type = "AUTO"
-        yield container, stream
+def _clock(
+    container: InputContainer, stream: VideoStream, times: Sequence[int | None]
+) -> tuple[list[int], Fraction]:
+    """When each frame is shown, and the length of a tick; counted where no clock tells it."""
+    tick_s = stream.time_base
+    known = [t for t in times if t is not None]
+    if tick_s is not None and len(known) == len(times) and not container.format.flags & _NO_TIMESTAMPS:
+        mended = mend_clock(known, _longest_gap(container, tick_s))
+        if mended is not None:
+            return mended, tick_s
+    return list(range(len(times))), 1 / (stream.guessed_rate or stream.average_rate or Fraction(1))
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    try:
-        yield from container.demux(stream)
-    except IndexError as e:
-        # A damaged file can announce new streams half-way, which PyAV looks up in the list it made before.
-        raise MediaError(f"{container.name} is a damaged video; fetch it again") from e
+class _Count:
+    """Frames decoded of those that have to be; stops what takes too long."""
+
+    def __init__(self, watch: Watch, total: int) -> None:
+        self._watch, self._total, self._done = watch, max(total, 1), 0
+        watch.next_phase()
+
+    def add(self) -> None:
+        self._done += 1
+        self._watch.check(min(self._done / self._total, 1.0))
+
+
+class _Whole:
+    """All frames of a stream that can be decoded, and how many packets were lost."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self._container, self._stream = container, stream
+        self._n_bytes = max(container.size, 1)
+        self.n_packets = self.n_lost = 0
+
+    def frames(self, watch: Watch | None) -> Iterator[VideoFrame]:
+        """The frames, in order; `watch` follows the place in the file, None where the caller counts."""
+        from av.error import FFmpegError
+
+        for packet in self._packets():
+            if watch is not None:
+                watch.check(min((packet.pos or 0) / self._n_bytes, 1.0))
+            self.n_packets += packet.size > 0
+            try:
+                decoded = packet.decode()
+            except FFmpegError:
+                self.n_lost += packet.size > 0
+                continue
+            for frame in decoded:
+                if frame.is_corrupt:
+                    self.n_lost += 1
+                else:
+                    yield frame
+        self.n_lost += max(_declared_packets(self._container, self._stream) - self.n_packets, 0)
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """The packets, also those behind a place that cannot be read."""
+        from av.error import EOFError as EndOfFile
+        from av.error import FFmpegError
+
+        for _ in range(MAX_ERRORS):
+            try:
+                yield from packets(self._container, self._stream)
+                return
+            except EndOfFile:
+                return
+            except FFmpegError:
+                continue
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    for packet in _packets(container, stream):
+    for packet in packets(container, stream):
         yield from packet.decode()
 
 
-def _upright(frame: VideoFrame) -> Picture:
-    """The frame in RGB, turned as its metadata asks (counter-clockwise degrees)."""
-    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    return Picture(np.ascontiguousarray(np.rot90(pixels, k=round(frame.rotation / 90))))
+def _key_before(index: _Index, time: int) -> int:
+    return index.keys[max(bisect_right(index.keys, time) - 1, 0)]
+
+
+def _frames_to_decode(index: _Index, wanted: Sequence[int]) -> int:
+    """How many frames have to be decoded to reach all the wanted ones."""
+    total, reached = 0, -1
+    for time in wanted:
+        at, key = bisect_left(index.shown, time), bisect_left(index.shown, _key_before(index, time))
+        total += at - max(key - 1, reached)
+        reached = at
+    return total
+
+
+def _declared_packets(container: InputContainer, stream: VideoStream) -> int:
+    """How many packets the file says that it holds; 0 where only mp4's table would tell."""
+    return stream.frames if container.format.name.startswith("mov") else 0
+
+
+def _longest_gap(container: InputContainer, tick_s: Fraction) -> int:
+    """The longest time, in ticks, that one frame may be shown."""
+    seconds = LONGEST_GAP_S if container.format.flags & _TS_DISCONT else LONGEST_STILL_S
+    return int(seconds / tick_s)
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > MAX_FRAMES:
+        raise MediaError(f"{path} has more than {MAX_FRAMES} frames; cut it into parts")
+
+
+def _check_lost(path: Path, whole: _Whole) -> None:
+    total = whole.n_packets + max(whole.n_lost - whole.n_packets, 0)
+    if whole.n_lost > MAX_LOST * total:
+        raise MediaError(
+            f"{path} is damaged: {whole.n_lost} of {total} packets of its video are lost; fetch or export it "
+            f"again"
+        )
+    if whole.n_lost:
+        LOG.warning("%s: %d of %d packets are damaged and are left out", path, whole.n_lost, total)

@@ -1,0 +1,102 @@
+"""Moving pictures that are image files: GIF, WebP, APNG and AVIF, sampled like a video."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.frame_sampling import spread
+from pixelreasoner.core.image_formats import ANIMATED, DAMAGED, opened
+from pixelreasoner.core.image_pixels import orientation, rgb, turned
+from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.core.media_limits import (
+    MAX_FRAMES,
+    MAX_LOST,
+    PICTURE_SECONDS,
+    Watch,
+    check_frame_bytes,
+)
+
+LOG = logging.getLogger("pixelreasoner")
+
+SHORTEST_MS = 11
+"""A frame that is to stay for less stays for USUAL_MS, as in browsers."""
+USUAL_MS = 100
+
+
+def is_animation(path: Path) -> bool:
+    """Whether an image file holds several moments.
+
+    Raises:
+        MediaError, MissingExtraError: as `core.image_files.open_image`.
+    """
+    with opened(path, str(path), Watch(str(path), PICTURE_SECONDS)) as image:
+        return image is not None and _is_animated(image)
+
+
+def read_animation(path: Path, n_frames: int) -> Video | None:
+    """`n_frames` frames of an animation, as those of a video; None where the file is no animation.
+
+    A damaged end is left out, and told in the log. Times are seconds since the first frame.
+
+    Raises:
+        MediaError: more than `MAX_LOST` of it is damaged, or its frames are too large or too many.
+    """
+    name = str(path)
+    watch = Watch(name, PICTURE_SECONDS)
+    with opened(path, name, watch) as image:
+        if image is None or not _is_animated(image):
+            return None
+        check_frame_bytes(name, image.size, 1)
+        # The first picture of an APNG may be one for programs that show no animation.
+        first = 1 if image.info.get("default_image") else 0
+        times = _times_ms(image, range(first, _count(image)), name, watch)
+        chosen = spread(times, n_frames)
+        check_frame_bytes(name, image.size, len(chosen))
+        watch.next_phase()
+        frames: list[Picture] = []
+        for at in chosen:
+            watch.check(at / len(times))
+            image.seek(first + at)
+            image.load()
+            frames.append(Picture(turned(rgb(image), orientation(image))))
+    return Video(tuple(frames), tuple((times[i] - times[0]) / 1000 for i in chosen))
+
+
+def _is_animated(image: Image.Image) -> bool:
+    return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+
+
+def _count(image: Any) -> int:
+    count = int(image.n_frames)
+    if count > MAX_FRAMES:
+        raise MediaError(f"the animation has {count} frames; the limit is {MAX_FRAMES}. Cut it into parts")
+    return count
+
+
+def _times_ms(image: Any, indices: range, name: str, watch: Watch) -> list[int]:
+    """When each frame appears, in milliseconds; all frames are decoded once, up to a damaged one."""
+    times: list[int] = []
+    now = 0
+    for done, i in enumerate(indices):
+        watch.check(done / len(indices))
+        try:
+            image.seek(i)
+            image.load()
+        except MediaError:
+            raise
+        except DAMAGED:
+            break
+        times.append(now)
+        duration = round(float(image.info.get("duration", 0) or 0))
+        now += duration if duration >= SHORTEST_MS else USUAL_MS
+    lost = len(indices) - len(times)
+    if lost > MAX_LOST * len(indices):
+        raise MediaError(f"{name} is damaged: {lost} of {len(indices)} frames are lost; fetch it again")
+    if lost:
+        LOG.warning("%s: %d of %d frames are damaged and are left out", name, lost, len(indices))
+    return times
