@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pixelreasoner.core.config import Share
 from pixelreasoner.core.task import Task
+from pixelreasoner.rewards.answers import scorable
 
 
 def anls(answer: str | None, references: Sequence[str], task: Task, *, threshold: Share = 0.5) -> float:
@@ -17,13 +18,15 @@ def anls(answer: str | None, references: Sequence[str], task: Task, *, threshold
     exactly the threshold is kept. Characters are code points: "é" in two code points differs from "é" in
     one.
 
-    Our one deviation: an answer with nothing in it scores 0, whatever the reference.
+    Our deviations: an answer with nothing in it scores 0, whatever the reference, and so does one of more
+    than `answers.MAX_CHARACTERS`.
 
     Source: A. F. Biten et al., "Scene Text Visual Question Answering", ICCV 2019.
     """
-    if not (answer or "").strip():
+    given = scorable(answer)
+    if not given.strip():
         return 0.0
-    return max((_similarity(answer or "", reference, threshold) for reference in references), default=0.0)
+    return max((_similarity(given, reference, threshold) for reference in references), default=0.0)
 
 
 def _similarity(answer: str, reference: str, threshold: float) -> float:
@@ -37,12 +40,27 @@ def _similarity(answer: str, reference: str, threshold: float) -> float:
 
 
 def _distance(a: str, b: str) -> int:
-    """The Levenshtein distance: the fewest insertions, deletions and replacements."""
-    if len(a) < len(b):
-        a, b = b, a
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, start=1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
+    """The Levenshtein distance: the fewest insertions, deletions and replacements.
+
+    A column of the table is two integers of len(a) bits, which say where it rises and where it falls by one,
+    so that a column costs a few operations on integers: ten thousand characters against ten thousand take
+    less than a tenth of a second.
+
+    Source: H. Hyyrö, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances", 2003.
+    """
+    if not a or not b:
+        return max(len(a), len(b))
+    places: dict[str, int] = {}
+    for i, char in enumerate(a):
+        places[char] = places.get(char, 0) | 1 << i
+    every, last = (1 << len(a)) - 1, 1 << (len(a) - 1)
+    rises, falls, distance = every, 0, len(a)
+    for char in b:
+        equal = places.get(char, 0)
+        diagonal = (((equal & rises) + rises) ^ rises) | equal | falls
+        right_rises, right_falls = falls | ~(diagonal | rises) & every, rises & diagonal
+        distance += bool(right_rises & last) - bool(right_falls & last)
+        right_rises = right_rises << 1 | 1
+        rises = (right_falls << 1 | ~(diagonal | right_rises)) & every
+        falls = right_rises & diagonal & every
+    return distance

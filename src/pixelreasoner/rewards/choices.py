@@ -10,7 +10,7 @@ from pixelreasoner.rewards.answers import normalize
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _LETTER_FIRST = re.compile(r"(?:option )?(?:\(([a-z])\)|([a-z])(?:[.:)]|$)) *(.*)", re.DOTALL)
-_OPTION_LINE = re.compile(r"^[ \t]*\(?([A-Z])[).:][ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
+_OPTION_LINE = re.compile(r"^[ \t]*+\(?([A-Z])[).:][ \t]++(\S.*)$", re.MULTILINE)
 
 
 def written_options(options: Sequence[str]) -> str:
@@ -25,7 +25,7 @@ def listed_options(question: str) -> tuple[str, ...]:
     """
     found = _OPTION_LINE.findall(question)
     in_order = len(found) >= 2 and [letter for letter, _ in found] == list(LETTERS[: len(found)])
-    return tuple(text for _, text in found) if in_order else ()
+    return tuple(text.rstrip(" \t") for _, text in found) if in_order else ()
 
 
 def chosen_letter(answer: str, options: Sequence[str]) -> str | None:
