@@ -16,6 +16,7 @@ from rich.console import Console
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.run_folder import RunFolder, open_run, starting, write_text
 from pixelreasoner.core.run_status import running
@@ -113,7 +114,8 @@ def _evaluate(
     scores = [score(t) for t in read_trajectories(folder.trajectories)]
     console = Console(stderr=True)
     if len(scores) < n:
-        evaluated = load(config)
+        with loading(config.model.checkpoint, console):
+            evaluated = load(config)
         made = rollouts(
             evaluated,
             config.interaction,

@@ -22,13 +22,13 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from rich import print_json
-from rich.progress import track
 
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.run_folder import open_run
 from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
@@ -174,7 +174,7 @@ def paint_curriculum(config: PretrainConfig) -> tuple[list[SyntheticConversation
     layout_views: list[View] = []
     n_chunks = -(-max(config.n_scenes, config.n_layouts) // 50)
     with closing(curriculum.paint(config.workers or os.cpu_count() or 1)) as chunks:
-        for more_conversations, more_views in track(chunks, "painting conversations", total=n_chunks):
+        for more_conversations, more_views in tracked(chunks, "painting conversations", total=n_chunks):
             conversations += more_conversations
             layout_views += more_views
     return conversations, layout_views

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from pixelreasoner.chat.chat_format import ChatFormat
@@ -21,6 +20,7 @@ from pixelreasoner.chat.families import Family, family_of
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.processes import worker_processes
+from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import open_run, starting
 from pixelreasoner.core.run_status import running
@@ -84,8 +84,8 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         write_trajectories(folder.trajectories, (), append=True)
         done = _count_lines(folder.trajectories)
         with closing(synthesize(config, start=done)) as made:
-            bar = track(made, "synth", total=config.n, completed=done, console=console)
-            write_trajectories(folder.trajectories, bar, append=True)
+            passing = tracked(made, "synth", total=config.n, done=done, console=console)
+            write_trajectories(folder.trajectories, passing, append=True)
     counts = Counter(slot.template for slot in slots(config))
     console.print(_table(counts))
     return dict(counts)

@@ -20,6 +20,7 @@ from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.prefetch import prefetch
+from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.rollout_log import RolloutLog, RolloutLogConfig
 from pixelreasoner.core.run_folder import RunFolder, open_run, starting
 from pixelreasoner.core.run_status import running
@@ -198,7 +199,8 @@ def build(config: RLConfig) -> RLTrainer:
     """
     check_rewards(config.rewards)
     check_term_names(config.rewards)
-    factory = Factory(config.model, config.interaction.wording)
+    with loading(config.model.checkpoint):
+        factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
     config.interaction.limits.conversation_tokens(renderer.max_tokens)
     learner = LearnerConfig(

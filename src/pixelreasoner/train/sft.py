@@ -13,6 +13,7 @@ from pydantic import Field
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import RunFolder, open_run, starting
 from pixelreasoner.core.run_status import running
@@ -120,7 +121,8 @@ def build(config: SFTConfig) -> SFTTrainer:
         CheckpointError: the checkpoint cannot be used.
         RecordError: the data are empty or unreadable.
     """
-    factory = Factory(config.model, config.interaction.wording)
+    with loading(config.model.checkpoint):
+        factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
     toolbox = config.interaction.toolbox(renderer.vision.unit, renderer.chat_format)
     tools = () if toolbox is None else toolbox.schemas
@@ -129,6 +131,7 @@ def build(config: SFTConfig) -> SFTTrainer:
         lambda y: encode_trajectory(y, renderer, tools),
         renderer.layout,
         max_bytes=config.data_bytes,
+        label="reading data",
     )
     steps = config.steps or max(1, round(config.epochs * len(data) / config.batch_size))
     learner = LearnerConfig(
