@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from pixelreasoner.cli.options import option
 
 
 def demo(
     *,
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo"),
+    out: Annotated[Path, option("DIR")] = Path("runs/demo"),
     seed: int = 0,
-    photos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    photos: Annotated[Path | None, option("DIR")] = None,
 ) -> None:
-    """Synthesise, warm-start, train with and without curiosity, evaluate, and write a report.
+    """The whole method on the embedded model, and a report.
+
+    Synthesise, warm-start, train with and without curiosity, evaluate. A demo that was interrupted goes on
+    when the same command is given again.
 
     Args:
         out: Where the models, metrics.json and report.html go.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from pixelreasoner.cli.options import option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,13 +30,15 @@ STYLES = ("dark_orange", "dodger_blue2", "green", "medium_orchid", "deep_pink3",
 
 
 def plot(
-    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")],
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], option("RUN [RUN ...]")],
     *,
-    metrics: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")] = (),
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    half_life: Annotated[float | None, tyro.conf.arg(metavar="N")] = None,
+    metrics: Annotated[tuple[str, ...], option("NAME [NAME ...]")] = (),
+    out: Annotated[Path | None, option("FILE")] = None,
+    half_life: Annotated[float | None, option("N")] = None,
 ) -> None:
-    """Draw the curves of training runs on the terminal, smoothed, a panel for each metric.
+    """Draw the curves of training runs.
+
+    A panel for each metric on the terminal, smoothed.
 
     Args:
         runs: Folders of training runs.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from pixelreasoner.cli.options import option
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -14,16 +16,17 @@ if TYPE_CHECKING:
 
 
 def render(
-    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.jsonl")],
+    file: Annotated[tyro.conf.Positional[Path], option("FILE.jsonl")],
     *,
-    checkpoint: str,
-    out: Annotated[Path, tyro.conf.arg(metavar="OUT.jsonl")],
-    texts_only: bool = False,
+    checkpoint: Annotated[str, option("NAME")],
+    out: Annotated[Path, option("OUT.jsonl")],
+    texts_only: Annotated[bool, option()] = False,
 ) -> None:
-    """Write trajectories anew for another checkpoint: its coordinates, its calls, its tokens.
+    """Write trajectories anew for another checkpoint.
 
-    The regions stay: the numbers of each box are written from the region on record. A call that showed
-    nothing has no region; where coordinates change, its message is kept and no longer trained on.
+    They get its coordinates, its calls and its tokens. The regions stay: the numbers of each box are written
+    from the region on record. A call that showed nothing has no region; where coordinates change, its message
+    is kept and no longer trained on.
 
     Args:
         file: Trajectories of a synthesis, a training run or an evaluation.

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import tyro
 
+from pixelreasoner.cli.options import option
 
-def runs(folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")] = Path("runs")) -> None:
-    """List the runs below a folder: kind, state, steps, last metrics, and how long ago each wrote something.
 
-    A run is "running" while a process works on it, "finished" when its result is there, "failed" when an
-    error ended it, and else "stopped": the same command with --resume goes on.
+def runs(folder: Annotated[tyro.conf.Positional[Path], option("DIR")] = Path("runs")) -> None:
+    """List the runs below a folder.
+
+    A line for each: kind, state, steps, last metrics, and how long ago it wrote something. A run is "running"
+    while a process works on it, "finished" when its result is there, "failed" when an error ended it, and
+    else "stopped": the same command with --resume goes on.
 
     Args:
         folder: Where to look.

@@ -7,20 +7,22 @@ from typing import Annotated
 
 import tyro
 
-Metric = Annotated[str | None, tyro.conf.arg(metavar="METRIC")]
+from pixelreasoner.cli.options import option
+
+Metric = Annotated[str | None, option("METRIC")]
 
 
 def show(
-    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.jsonl|RUN")],
+    source: Annotated[tyro.conf.Positional[Path], option("FILE.jsonl|RUN")],
     *,
-    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    table: bool = False,
-    step: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    html: Annotated[Path | None, option("FILE")] = None,
+    table: Annotated[bool, option()] = False,
+    step: Annotated[int | None, option("N")] = None,
     lowest: Metric = None,
     highest: Metric = None,
-    stop: Annotated[str | None, tyro.conf.arg(metavar="REASON")] = None,
-    task: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None,
-    limit: Annotated[int, tyro.conf.arg(metavar="N")] = 20,
+    stop: Annotated[str | None, option("REASON")] = None,
+    task: Annotated[str | None, option("ID")] = None,
+    limit: Annotated[int, option("N")] = 20,
 ) -> None:
     """Print trajectories, or write them to a page.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from pixelreasoner.cli.options import option
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,14 +26,14 @@ SHOWN_PROBLEMS = 20
 
 
 def tasks(
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE|SOURCE")],
+    source: Annotated[tyro.conf.Positional[str], option("FILE|SOURCE")],
     *,
-    split: str | None = None,
-    limit: int | None = None,
-    scorer: str = "exact",
-    show: int = 2,
-    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    convert: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    split: Annotated[str | None, option("NAME")] = None,
+    limit: Annotated[int | None, option("N")] = None,
+    scorer: Annotated[str, option("NAME")] = "exact",
+    show: Annotated[int, option("N")] = 2,
+    html: Annotated[Path | None, option("FILE")] = None,
+    convert: Annotated[Path | None, option("FILE")] = None,
 ) -> None:
     """Check every task of a source, count them, and show some.
 

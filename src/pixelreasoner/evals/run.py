@@ -41,13 +41,17 @@ class EvalConfig(Config):
     out: Path
     """The folder of the results: `trajectories.jsonl` and its pictures, `summary.json`, this recipe."""
     model: ModelConfig = ModelConfig()
+    """What is evaluated."""
     interaction: Interaction = Interaction(sampling=Sampling(temperature=0.0))
     """Greedy, as in the paper."""
     tasks: TasksConfig = TasksConfig(split="test")
+    """What is asked."""
     scoring: ScoringConfig = ScoringConfig()
+    """Judges the answers."""
     benchmark: str | None = None
     """Takes the place of `tasks` and `scoring`: a registered name, or package.module:object."""
     benchmark_options: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Arguments of the benchmark."""
     n: int | None = Field(default=None, ge=1)
     """Tasks; None takes all of them."""
     batch_size: int = Field(default=32, ge=1)

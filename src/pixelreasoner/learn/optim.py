@@ -21,8 +21,11 @@ class OptimConfig(Config):
     final: float = 0.1
     """The rate at the last step, as a share of the peak."""
     weight_decay: float = 0.0
+    """Of AdamW; on matrices only."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """Of AdamW: decay of the mean of the gradients, and of their squares."""
     max_grad_norm: float = 1.0
+    """A gradient with a larger norm is scaled down to it."""
 
 
 def adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:

@@ -68,15 +68,18 @@ FEATURE_BYTES = 8 * 2**30
 
 class VisionStage(Config):
     steps: int = 2500
+    """Optimiser steps of the stage."""
     batch_size: int = 64
     """Pictures per step, half of them layouts."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.05, weight_decay=0.02, betas=(0.9, 0.98))
+    """The optimiser of tower and label heads."""
     feature_std: float = 0.7
     """Standard deviation of the tower's output after the stage, on the scale of the text embeddings."""
 
 
 class LanguageStage(Config):
     steps: int = 3000
+    """Optimiser steps of the stage."""
     batch_size: int = 64
     """Conversations per step."""
     micro_batch_tokens: int = 4096
@@ -84,6 +87,7 @@ class LanguageStage(Config):
     attention_supervision: float = 1.0
     """Weight of the attention losses (`nano.attention_supervision`)."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
+    """The optimiser of the decoder."""
     joint_steps: int = 500
     """The last steps, in which the tower is trained too."""
     tower_lr: float = 0.3
@@ -96,16 +100,25 @@ class PretrainConfig(Config):
     out: Path
     """The folder of the run; the base checkpoint is written to `out/model`."""
     architecture: Architecture = Architecture()
+    """The sizes of the model."""
     chat_format: ChatFormat = ChatFormat()
+    """How a conversation is written, and with how many pixels a picture is shown."""
     world: WorldConfig = WorldConfig()
+    """What the pictures show."""
     vocabulary: tuple[str, ...] = ()
     """Sentences whose words become tokens, in addition to those of the conversations."""
     n_scenes: int = 12_000
+    """Painted scenes, with conversations about them."""
     n_layouts: int = 4_000
+    """Painted layouts of many things to read, for the vision stage and conversations."""
     vision: VisionStage = VisionStage()
+    """The first stage: the tower learns what each patch shows."""
     language: LanguageStage = LanguageStage()
+    """The second stage: the decoder learns conversations."""
     precision: Precision = "bf16"
+    """Of the matrix products (autocast)."""
     seed: int = 0
+    """Of every random draw."""
     workers: int = Field(default=0, ge=0)
     """Processes that paint the conversations; 0 takes one per core."""
     save_every: int = Field(default=200, ge=1)

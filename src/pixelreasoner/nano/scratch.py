@@ -76,19 +76,31 @@ class Architecture(Config):
     """Sizes of a small Qwen3-VL."""
 
     vocab_size: int = 2048
+    """Tokens."""
     hidden_size: int = 192
+    """Of the decoder."""
     layers: int = 4
+    """Of the decoder."""
     heads: int = 6
+    """Attention heads of a decoder layer."""
     kv_heads: int = 6
+    """Heads of keys and values; fewer than `heads` is grouped-query attention."""
     intermediate_size: int = 512
+    """Of the decoder's MLP."""
     vision_hidden_size: int = 128
+    """Of the vision tower."""
     vision_depth: int = 4
+    """Layers of the vision tower."""
     vision_heads: int = 2
+    """Attention heads of a layer of the tower."""
     vision_intermediate_size: int = 384
+    """Of the tower's MLP."""
     patch_size: int = 8
+    """Side of a patch, in pixels."""
     position_grid: int = 16
     """Side of the learned position grid of the vision tower, in patches."""
     deepstack_layers: tuple[int, ...] = ()
+    """Layers of the tower, from 0, whose output goes to the first layers of the decoder too."""
 
     def vision(self, chat_format: ChatFormat) -> VisionSpec:
         """Return the vision spec of a model of these sizes, with the pixel budgets of a chat format."""

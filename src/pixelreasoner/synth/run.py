@@ -49,19 +49,24 @@ class SynthConfig(Config):
     """The model to be taught: a folder, a shipped checkpoint's name, or a hub id. How it sees, points and
     calls is read from it; its weights are not."""
     interaction: Interaction = Interaction()
+    """The operations and the wording of what is written; its limits and sampling are not used here."""
     tasks: TasksConfig = TasksConfig(split="train")
     """Where the tasks come from. The mix decides how many need the operation, not the source."""
     scoring: ScoringConfig = ScoringConfig()
+    """Judges the answers of what is written: one that is not right is an error."""
     teacher: TeacherConfig = TeacherConfig()
+    """What writes the words of a trajectory."""
     n: int = Field(default=7500, ge=1)
     """Trajectories."""
     mix: Mix = Mix()
+    """How many there are of each template."""
     error_mask: ErrorMask = "operation"
     """What is not learned of a message with a deliberately wrong operation: the call (the paper's), or the
     whole message (an ablation)."""
     coordinate_step: float = Field(default=20, gt=0)
     """Coordinates are multiples of it, in the unit of the model's family."""
     seed: int = 0
+    """Of every random draw."""
     workers: int = Field(default=1, ge=1)
     """Processes that compose; the result does not depend on it."""
 

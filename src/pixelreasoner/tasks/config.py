@@ -80,6 +80,7 @@ class WeightedTasks(Config):
     weight: float = Field(gt=0, allow_inf_nan=False)
     """Its share, relative to the other parts' weights."""
     tasks: TasksConfig
+    """A section like `tasks` itself."""
 
 
 TasksConfig.model_rebuild()

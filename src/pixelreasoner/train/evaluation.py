@@ -28,6 +28,7 @@ class InRunEvalConfig(Config):
     """
 
     tasks: TasksConfig = TasksConfig(split="test")
+    """What is asked; it should not be trained on."""
     n: int = Field(default=100, ge=1)
     """Tasks, the first of the source; one rollout each."""
     sampling: Sampling | None = None

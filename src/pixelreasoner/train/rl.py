@@ -63,6 +63,7 @@ class ReplayConfig(Config):
     """Selective sample replay."""
 
     enabled: bool = True
+    """Whether groups of earlier steps fill the places of those that teach nothing."""
     capacity: int = 512
     """Groups held."""
     max_bytes: int = Field(default=2 * 2**30, ge=0)
@@ -83,11 +84,15 @@ class RLConfig(Config):
     model: ModelConfig = ModelConfig(dtype="fp32", precision="bf16")
     """The policy to start from, and what of it learns."""
     interaction: Interaction = Interaction()
+    """The operations, the limits, the sampling and the wording of rollouts."""
     tasks: TasksConfig = TasksConfig(split="rl")
+    """What the policy is asked in training."""
     scoring: ScoringConfig = ScoringConfig()
+    """Judges the answers."""
     rewards: Rewards = Field(default_factory=default_rewards)
     """The terms of the reward by name. RL without curiosity is `rewards.curiosity.weight=0`."""
     steps: int = Field(default=480, ge=1)
+    """Each rolls out, scores, selects and updates."""
     tasks_per_step: int = Field(default=64, ge=1)
     """Queries rolled out per step."""
     group_size: int = Field(default=8, ge=2)
@@ -99,8 +104,11 @@ class RLConfig(Config):
     """Of a rollout that a length limit cut off, learn everything ("none"), all but the message that was cut
     ("turns"), or nothing ("all"); its reward counts in its group's mean."""
     replay: ReplayConfig = ReplayConfig()
+    """Selective sample replay."""
     grpo: GrpoConfig = GrpoConfig()
+    """The loss."""
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.03, final=0.5)
+    """The optimiser and its learning rate."""
     updates_per_step: int = Field(default=2, ge=1)
     """Optimiser steps per rollout step; the groups are shared out evenly."""
     micro_batch_tokens: int = 16_384
@@ -108,6 +116,7 @@ class RLConfig(Config):
     rollout_batch: int = Field(default=128, ge=1)
     """Sequences sampled together."""
     seed: int = 0
+    """Of every random draw."""
     save_every: int = Field(default=50, ge=1)
     """Steps between saved states, each with a checkpoint in `checkpoints/`."""
     keep_checkpoints: int = Field(default=2, ge=0)
@@ -115,6 +124,7 @@ class RLConfig(Config):
     eval_every: int = Field(default=0, ge=0)
     """Steps between two evaluations (`eval`); 0 for none. The last step has one, too."""
     eval: InRunEvalConfig = InRunEvalConfig()
+    """What is evaluated every `eval_every` steps."""
     rollout_log: RolloutLogConfig = RolloutLogConfig()
     """The scored rollouts of every step, in `rollouts/`."""
     trackers: tuple[str, ...] = ()

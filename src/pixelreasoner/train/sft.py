@@ -51,6 +51,7 @@ class SFTConfig(Config):
     steps: int | None = Field(default=None, ge=1)
     """Optimiser steps; None takes `epochs` passes over the data."""
     epochs: float = 1.0
+    """Passes over the data, where `steps` is not set."""
     stop_below: float | None = None
     """Stop before that, as soon as the mean loss of the last `SMOOTHED` steps is below this. How many steps
     it takes until the model uses operations, but fails many of its calls, differs from seed to seed."""
@@ -59,7 +60,9 @@ class SFTConfig(Config):
     micro_batch_tokens: int = 16_384
     """Tokens of a packed row: what is in memory at one time."""
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.1)
+    """The optimiser and its learning rate."""
     seed: int = 0
+    """Of the order of the data."""
     save_every: int = Field(default=100, ge=1)
     """Steps between saved states, each with a checkpoint in `checkpoints/`."""
     keep_checkpoints: int = Field(default=2, ge=0)

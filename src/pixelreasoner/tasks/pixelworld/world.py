@@ -44,7 +44,9 @@ class WorldConfig(Config):
     """Which tasks to draw."""
 
     seed: int = 0
+    """Of all tasks."""
     kinds: tuple[str, ...] = KINDS
+    """Kinds of task, drawn in turn."""
     needs_operation_share: float = 0.5
     """The share of tasks that the full image alone cannot answer."""
     photos: Path | None = None
