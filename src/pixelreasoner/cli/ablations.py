@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,8 @@ def ablations(
         out: Where the runs and table.md go.
         seeds: One run of each ablation per seed.
     """
+    from pixelreasoner.cli.ending import say_done
     from pixelreasoner.nano.ablations import run
 
     run(out=out, names=names, seeds=seeds)
+    say_done({"Table": out / "table.md"}, {"Look": shlex.join(["runs", str(out)])})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,9 @@ def demo(
         seed: Fixes the data and every random draw.
         photos: A folder of your own photographs for the backgrounds.
     """
+    from pixelreasoner.cli.ending import say_done
     from pixelreasoner.nano.demo import run
 
     run(out=out, seed=seed, photos=photos)
+    curves = [str(out / name) for name in ("rl_no_curiosity", "rl_curiosity")]
+    say_done({"Report": out / "report.html"}, {"Look": shlex.join(["plot", *curves])})

@@ -37,18 +37,20 @@ class Result:
     next: NextStage | None = None
 
 
-def say_done(made: Mapping[str, Path], commands: Mapping[str, str]) -> None:
+def say_done(made: Mapping[str, Path], commands: Mapping[str, str] | None = None) -> None:
     """Print what was made and what may be done with it, on stderr as everything about a run's progress.
 
     Args:
-        made: what it is -> where it is; what is not there is left out.
+        made: what it is -> where it is; what is not there is left out. A page comes with its address.
         commands: what for -> the arguments of `pixelreasoner`, as a shell reads them.
     """
     from rich.console import Console
     from rich.text import Text
 
-    lines = [(f"{what}:", str(path)) for what, path in made.items() if path.exists()]
-    lines += [(f"{what}:", f"pixelreasoner {command}") for what, command in commands.items()]
+    there = {what: path for what, path in made.items() if path.exists()}
+    lines = [(f"{what}:", str(path)) for what, path in there.items()]
+    lines += [("Open:", path.resolve().as_uri()) for path in there.values() if path.suffix == ".html"]
+    lines += [(f"{what}:", f"pixelreasoner {command}") for what, command in (commands or {}).items()]
     width = max((len(what) for what, _ in lines), default=0)
     console = Console(stderr=True)
     for what, text in lines:

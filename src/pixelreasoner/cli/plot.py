@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,8 @@ def plot(
     """
     from rich.console import Console
 
+    from pixelreasoner.cli.ending import say_done
+
     panels = _panels(runs, metrics)
     console = Console()
     if out is not None:
@@ -57,7 +60,9 @@ def plot(
         save_curves(out, panels, half_life=half_life)
     _print_panels(console, panels, half_life)
     if out is not None:
-        console.print(f"\n{out}", highlight=False, soft_wrap=True)
+        say_done({"Picture": out}, {"Look": shlex.join(["show", str(runs[0]), "--table"])})
+    elif console.is_terminal:
+        say_done({}, {"Picture": shlex.join(["plot", *map(str, runs), "--out", "curves.png"])})
 
 
 def _panels(runs: tuple[Path, ...], metrics: tuple[str, ...]) -> Panels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,7 @@ def render(
 
     from pixelreasoner.chat.families import family_of
     from pixelreasoner.chat.rerender import rerender, rewrite_texts
+    from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
     from pixelreasoner.core.records import read_trajectories, write_trajectories
     from pixelreasoner.env.interaction import Interaction
@@ -70,3 +72,4 @@ def render(
     write_trajectories(out, rendered())
     summary = ", ".join(f"{n} {what}" for what, n in counts.items())
     Console().print(f"{out}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    say_done({}, {"Look": shlex.join(["show", str(out), "--table"])})

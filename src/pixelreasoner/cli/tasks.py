@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,7 @@ def tasks(
     """
     from rich.console import Console
 
+    from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
     from pixelreasoner.rewards.scorers import ScoringConfig, build_scorer
     from pixelreasoner.tasks.check import TaskCheck
@@ -82,6 +84,12 @@ def tasks(
             f"{source}: {check.unusable} of {n} tasks cannot be used as they are"
             f"{f' ({more} more messages not shown)' if more > 0 else ''}"
         )
+    made = {"Page": html, "Tasks": convert}
+    then = {}
+    if html is None and console.is_terminal:
+        part = [] if split is None else ["--split", split]
+        then = {"Page": shlex.join(["tasks", source, *part, "--show", "20", "--html", "tasks.html"])}
+    say_done({what: path for what, path in made.items() if path is not None}, then)
 
 
 def _open(source: str, split: str | None) -> TaskSource:
