@@ -58,7 +58,7 @@ def keys_of(command: str) -> list[RecipeKey]:
 def keys_text(keys: Sequence[RecipeKey], width: int) -> str:
     """The keys for a terminal: the key as it is written, what it may be, and its meaning below."""
     width = min(width, MAX_WIDTH)
-    lines = ["Keys of the recipe, and of KEY=VALUE (None: leave the key out):", ""]
+    lines = ["Keys of the recipe and of KEY=VALUE (None: left out):", ""]
     for key in keys:
         unset = "required" if key.required else "" if key.default else "not set"
         values = f"({', '.join(filter(None, (key.values, unset)))})"
