@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -33,9 +34,13 @@ def write(path: Path, records: Iterable[Record]) -> None:
 def read(path: Path) -> list[Record]:
     """Raises RecordError when the file cannot be read."""
     try:
-        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        records = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as e:
         raise RecordError(f"{path} is not a file of measurements: {e}") from e
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict) or "kind" not in record:
+            raise RecordError(f"{path} is not a file of measurements: record {number} has no kind")
+    return records
 
 
 def tables(records: Sequence[Record]) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -120,10 +125,37 @@ def show(console: Console, records: Sequence[Record]) -> None:
         elif record["kind"] == "note":
             console.print(record["text"], style="yellow")
     for title, header, rows in tables(records):
-        table = Table(*header, title=title)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+        for table in turned(title, header, rows):
+            console.print()
+            console.print(table)
+
+
+def turned(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Table]:
+    """A table as a terminal has room for it: a row for each fact, a column for each method.
+
+    What the methods were compared on is the title of a table of its own: the columns before the method, and
+    of those after it as many as tell the rows of one method apart, such as the size of a group. A table
+    without methods has a column for each of its rows, named by the first cell.
+    """
+    at = header.index("method") if "method" in header else 0
+    facts = [i for i in range(len(header)) if i > at]
+    case = list(range(at))
+    while facts and len({tuple(row[i] for i in (*case, at)) for row in rows}) < len(rows):
+        case.append(facts.pop(0))
+    compared: dict[tuple[str, ...], list[Sequence[str]]] = {}
+    for row in rows:
+        compared.setdefault(tuple(row[i] for i in case), []).append(row)
+    found: list[Table] = []
+    for values, same in compared.items():
+        words = [f"{header[i]} {value}" for i, value in zip(case, values, strict=True)]
+        table = Table(title=", ".join([title, *words]), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("", max_width=22)
+        for row in same:
+            table.add_column(row[at], justify="right", overflow="fold")
+        for i in facts:
+            table.add_row(header[i], *(row[i] for row in same))
+        found.append(table)
+    return found
 
 
 def about(machine: Record) -> tuple[str, str]:

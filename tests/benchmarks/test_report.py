@@ -40,7 +40,9 @@ def test_records_survive_the_file(tmp_path: Path):
 
 def test_a_file_of_something_else_is_the_users_mistake(tmp_path: Path):
     (tmp_path / "x").write_text("no")
-    for name in ("x", "missing"):
+    (tmp_path / "y").write_text('{"kind": "note"}\n{"check": 1}')
+    (tmp_path / "z").write_text("[1]")
+    for name in ("x", "y", "z", "missing"):
         with pytest.raises(RecordError, match=name):
             report.read(tmp_path / name)
 
@@ -96,6 +98,43 @@ def test_the_terminal_names_what_is_missing():
     report.show(Console(file=out, width=200), RECORDS)
     assert "Left out: TRL GRPOTrainer" in out.getvalue()
     assert "Training" in out.getvalue()
+
+
+METHODS = ("shared", "padded", "stock", "trl")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_terminal_has_a_row_for_each_fact_and_a_column_for_each_method(width):
+    records = [MACHINE, *(TRAIN | {"method": method, "tokens": 1000 + i} for i, method in enumerate(METHODS))]
+    out = StringIO()
+    report.show(Console(file=out, width=width), records)
+    lines = out.getvalue().splitlines()
+    measured = lines[lines.index(next(line for line in lines if line.startswith("Training"))) :]
+    assert max(len(line.rstrip()) for line in measured) <= width
+    [positions] = [line.split() for line in lines if line.split()[:1] == ["positions"]]
+    assert positions[1:] == ["1000", "1001", "1002", "1003"]
+    assert sum(line.count("(1.00–1.00)") for line in lines) == 4
+    assert "model m, P : C, crops 466 : 122, 1" in " ".join(measured[:2])
+
+
+def test_what_tells_the_rows_of_a_method_apart_gets_a_table_each():
+    header = ["model", "method", "attempts", "peak MiB"]
+    rows = [
+        ["m", "ours", "2", "16"],
+        ["m", "ours", "8", "64"],
+        ["m", "TRL", "2", "30"],
+        ["m", "TRL", "8", "90"],
+    ]
+    two, eight = report.turned("Memory", header, rows)
+    assert (two.title, eight.title) == ("Memory, model m, attempts 2", "Memory, model m, attempts 8")
+    assert [column.header for column in two.columns] == ["", "ours", "TRL"]
+    assert [list(column.cells) for column in eight.columns] == [["peak MiB"], ["64"], ["90"]]
+
+
+def test_a_table_without_methods_has_a_column_for_each_row():
+    [table] = report.turned("Host memory", ["what", "seconds"], [["SFT data", "3"], ["replay", "4"]])
+    assert [column.header for column in table.columns] == ["", "SFT data", "replay"]
+    assert [list(column.cells) for column in table.columns] == [["seconds"], ["3"], ["4"]]
 
 
 def test_memory_is_drawn_for_the_length_with_the_most_group_sizes(tmp_path: Path):

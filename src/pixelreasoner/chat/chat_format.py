@@ -32,7 +32,9 @@ class PixelBudget(Config):
     """The least and the most pixels an image is shown with; its aspect ratio is kept."""
 
     min_pixels: int = Field(ge=1, le=MOST_PIXELS)
+    """An image with fewer is enlarged."""
     max_pixels: int = Field(ge=1, le=MOST_PIXELS)
+    """An image with more is made smaller."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -45,14 +47,23 @@ class Wording(Config):
     """The sentences of a conversation that a recipe may set; None keeps the checkpoint's."""
 
     system: str | None = None
+    """The system message."""
     tools: str | None = None
+    """Added to the system message where the chat template knows no tools."""
     guideline: str | None = None
+    """Added to the question when operations are offered."""
     guideline_without_tools: str | None = None
+    """Added to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] | None = None
+    """Who speaks the result of an operation."""
     crop_reply: str | None = None
+    """Before a crop. Fields: index, width, height, and those of `chat_format.crop_reply`."""
     frames_reply: str | None = None
+    """Before selected frames. Fields: first, last (image indices), frames (numbers from 1)."""
     error_reply: str | None = None
+    """In place of a result, when an operation failed. Fields: error."""
     frame_marker: str | None = None
+    """Before each temporal patch of a video. Fields: those of `chat_format.frame_marker`."""
 
 
 class ChatFormat(Config):

@@ -5,11 +5,13 @@ Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback)
 
 from __future__ import annotations
 
+import difflib
 import logging
+import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 
-import tyro
 from rich.console import Console
 from rich.text import Text
 
@@ -17,59 +19,89 @@ from pixelreasoner import __version__
 from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
+from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, recipe_command
+from pixelreasoner.cli.recipes import recipes
 from pixelreasoner.cli.render import render
 from pixelreasoner.cli.runs import runs
 from pixelreasoner.cli.show import show
 from pixelreasoner.cli.tasks import tasks
-from pixelreasoner.core.errors import PixelReasonerError
+from pixelreasoner.core.errors import ConfigError, PixelReasonerError
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "ablations": ablations,
     "ask": ask,
+    "recipes": recipes,
     "runs": runs,
     "plot": plot,
     "show": show,
     "render": render,
     "tasks": tasks,
-    **{name: recipe_command(command) for name, command in RECIPE_COMMANDS.items()},
+    **{name: recipe_command(name, command) for name, command in RECIPE_COMMANDS.items()},
 }
-DESCRIPTION = """Vision-language models that reason in pixel space: crop, select frames, look again.
-
-Options of all commands: --debug shows the traceback of an error, --version the version."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
-    if args == ["--version"]:
+    if args[:1] == ["--version"]:
         sys.stdout.write(f"pixelreasoner {__version__}\n")
         return 0
-    _show_log()
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(help_text(COMMANDS))
+        return 0
+    _show_log()
+    if argv is None and not debug:
+        _quiet_others()
     try:
-        if args and args[0] in RECIPE_COMMANDS:
-            args[1:] = overrides_first(args[1:])
-        tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="pixelreasoner",
-            description=DESCRIPTION,
-            args=args or ["--help"],
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        _run(args[0], args[1:])
     except PixelReasonerError as e:
         if debug:
             raise
         _say(f"error: {e}", "red")
         return 2
     except KeyboardInterrupt:
-        resumable = bool(args) and args[0] in RECIPE_COMMANDS
-        _say(f"Interrupted.{' The same command with --resume goes on.' if resumable else ''}", "yellow")
+        _say(f"Interrupted.{_resuming(args)}", "yellow")
         return 130
     return 0
+
+
+def _run(name: str, args: list[str]) -> None:
+    """Run one command.
+
+    Raises:
+        ConfigError: there is none of that name.
+        SystemExit: with 2, where tyro has said what is wrong with the arguments.
+    """
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=3)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"there is no command '{name}'.{meant} `pixelreasoner --help` lists the commands")
+    if "-h" in args or "--help" in args:
+        sys.stdout.write(command_help(name, COMMANDS[name]))
+        return
+    args = overrides_first(args) if name in RECIPE_COMMANDS else args
+    parse(name, COMMANDS[name], args)
+
+
+def _resuming(args: Sequence[str]) -> str:
+    """The command that goes on with an interrupted run."""
+    if args[0] not in RECIPE_COMMANDS:
+        return ""
+    resume = () if "--resume" in args else ("--resume",)
+    return f" Go on with: {shlex.join(['pixelreasoner', *args, *resume])}"
+
+
+def _quiet_others() -> None:
+    """Keep warnings and log lines of other packages off the terminal; `--debug` lets them pass."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for name in ("transformers", "torch", "huggingface_hub", "peft", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class _Stderr(logging.Handler):

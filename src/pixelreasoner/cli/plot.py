@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from pixelreasoner.cli.options import option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,13 +31,15 @@ STYLES = ("dark_orange", "dodger_blue2", "green", "medium_orchid", "deep_pink3",
 
 
 def plot(
-    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")],
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], option("RUN [RUN ...]")],
     *,
-    metrics: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")] = (),
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    half_life: Annotated[float | None, tyro.conf.arg(metavar="N")] = None,
+    metrics: Annotated[tuple[str, ...], option("NAME [NAME ...]")] = (),
+    out: Annotated[Path | None, option("FILE")] = None,
+    half_life: Annotated[float | None, option("N")] = None,
 ) -> None:
-    """Draw the curves of training runs on the terminal, smoothed, a panel for each metric.
+    """Draw the curves of training runs.
+
+    A panel for each metric on the terminal, smoothed.
 
     Args:
         runs: Folders of training runs.
@@ -45,6 +50,8 @@ def plot(
     """
     from rich.console import Console
 
+    from pixelreasoner.cli.ending import say_done
+
     panels = _panels(runs, metrics)
     console = Console()
     if out is not None:
@@ -53,7 +60,9 @@ def plot(
         save_curves(out, panels, half_life=half_life)
     _print_panels(console, panels, half_life)
     if out is not None:
-        console.print(f"\n{out}", highlight=False, soft_wrap=True)
+        say_done({"Picture": out}, {"Look": shlex.join(["show", str(runs[0]), "--table"])})
+    elif console.is_terminal:
+        say_done({}, {"Picture": shlex.join(["plot", *map(str, runs), "--out", "curves.png"])})
 
 
 def _panels(runs: tuple[Path, ...], metrics: tuple[str, ...]) -> Panels:

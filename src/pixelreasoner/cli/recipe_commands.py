@@ -11,13 +11,18 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from pixelreasoner.cli.ending import NextStage, Result, say_result
+from pixelreasoner.cli.options import option
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.recipe import find_recipe, load_recipe
+from pixelreasoner.core.run_folder import CONFIG_FILE
+from pixelreasoner.core.run_status import read_status
 
-Recipe = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RECIPE.toml")]
-Overrides = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[KEY=VALUE ...]")]
-Out = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+Recipe = Annotated[tyro.conf.Positional[Path], option("RECIPE")]
+Overrides = Annotated[tyro.conf.Positional[tuple[str, ...]], option("[KEY=VALUE ...]")]
+Out = Annotated[Path | None, option("DIR")]
+Resume = Annotated[bool, option()]
 OPTIONS = ("--out", "--resume", "--help")
 """Of every command with a recipe."""
 C = TypeVar("C", bound=Config)
@@ -25,7 +30,7 @@ C = TypeVar("C", bound=Config)
 
 @dataclass(frozen=True)
 class RecipeCommand:
-    """A command `pixelreasoner NAME RECIPE.toml [KEY=VALUE ...] [--out DIR] [--resume]`."""
+    """A command `pixelreasoner NAME RECIPE [KEY=VALUE ...] [--out DIR] [--resume]`."""
 
     module: str
     """Holds the configuration's class and `run(config, *, resume)`; imported when the command is given."""
@@ -33,47 +38,92 @@ class RecipeCommand:
     """Name of the class."""
     summary: str
     """What `--help` says."""
+    result: Result
+    """What its run leaves, and what comes next."""
 
 
 RECIPE_COMMANDS = {
     "synth": RecipeCommand(
-        "pixelreasoner.synth.run", "SynthConfig", "Synthesise trajectories for the warm start."
+        "pixelreasoner.synth.run",
+        "SynthConfig",
+        "Synthesise trajectories for the warm start.",
+        Result(
+            {"Trajectories": "trajectories.jsonl"},
+            look="show {out} --html {out}/trajectories.html",
+            next=NextStage("sft", "data", "trajectories.jsonl"),
+        ),
     ),
     "sft": RecipeCommand(
-        "pixelreasoner.train.sft", "SFTConfig", "Warm-start instruction tuning on synthesised trajectories."
+        "pixelreasoner.train.sft",
+        "SFTConfig",
+        "Warm-start instruction tuning on synthesised trajectories.",
+        Result(
+            {"Model": "model", "Metrics": "metrics.jsonl"},
+            look="plot {out}",
+            next=NextStage("rl", "model.checkpoint", "model"),
+        ),
     ),
     "rl": RecipeCommand(
         "pixelreasoner.train.rl",
         "RLConfig",
         "Curiosity-driven reinforcement learning on top of a warm start.",
+        Result(
+            {"Model": "model", "Metrics": "metrics.jsonl", "Rollouts": "rollouts"},
+            look="plot {out}",
+            next=NextStage("eval", "model.checkpoint", "model"),
+        ),
     ),
     "eval": RecipeCommand(
-        "pixelreasoner.evals.run", "EvalConfig", "Evaluate a checkpoint on held-out tasks."
+        "pixelreasoner.evals.run",
+        "EvalConfig",
+        "Evaluate a checkpoint on held-out tasks.",
+        Result(
+            {"Summary": "summary.json", "Trajectories": "trajectories.jsonl"},
+            look="show {out} --html {out}/trajectories.html",
+        ),
     ),
     "pretrain": RecipeCommand(
         "pixelreasoner.nano.pretrain",
         "PretrainConfig",
-        "Build the embedded checkpoint: a small vision-language model that can see and answer.",
+        "Build the embedded model from nothing: it can see and answer.",
+        Result(
+            {"Model": "model", "Metrics": "metrics.jsonl", "What it has learned": "learned.json"},
+            look="plot {out}",
+            next=NextStage("synth", "checkpoint", "model"),
+        ),
     ),
 }
 
 
-def recipe_command(command: RecipeCommand) -> Callable[..., None]:
+def recipe_command(name: str, command: RecipeCommand) -> Callable[..., None]:
     """The function that tyro turns into the command."""
 
-    def run(recipe: Recipe, overrides: Overrides = (), *, out: Out = None, resume: bool = False) -> None:
-        members: dict[str, Any] = vars(importlib.import_module(command.module))
-        members["run"](resolve(members[command.config], recipe, overrides, out), resume=resume)
+    def run(recipe: Recipe, overrides: Overrides = (), *, out: Out = None, resume: Resume = False) -> None:
+        config = resolve(name, config_class(command), recipe, overrides, out)
+        vars(importlib.import_module(command.module))["run"](config, resume=resume)
+        say_result(name, command.result, recipe, folder_of(config))
 
     run.__doc__ = f"""{command.summary}
 
     Args:
-        recipe: A TOML file, or the name of a shipped recipe.
+        recipe: A TOML file, the name of a shipped recipe (`pixelreasoner recipes` lists them), or the folder
+            of a run: its recipe, and with --resume the run itself.
         overrides: Values to change, as key=value or section.key=value.
         out: The folder of the results, in place of the recipe's.
         resume: Go on where the run in that folder was interrupted.
     """
     return run
+
+
+def config_class(command: RecipeCommand) -> type[Config]:
+    """The class of a command's configuration; imports its module."""
+    members: dict[str, Any] = vars(importlib.import_module(command.module))
+    return members[command.config]
+
+
+def folder_of(config: Config) -> Path:
+    """Where the results of a recipe go."""
+    return dict(config)["out"]
 
 
 def overrides_first(args: Sequence[str]) -> list[str]:
@@ -106,12 +156,34 @@ def _check_option(arg: str, after: str) -> None:
     )
 
 
-def resolve(cls: type[C], recipe: Path, overrides: Sequence[str], out: Path | None) -> C:
+def resolve(command: str, cls: type[C], recipe: Path, overrides: Sequence[str], out: Path | None) -> C:
     """The configuration a command line describes; `--out` is the override `out=...`.
+
+    Of the folder of a run it is the recipe of that run, and the results go to the folder where it is now.
 
     Raises:
         ConfigError: the recipe is not there, or something in it or in an override is wrong.
     """
+    if recipe.is_dir():
+        out = recipe if out is None else out
+        recipe = _recipe_of_run(command, recipe)
     # Quoted, so that a folder named 7 stays a name; a JSON string is a TOML string.
     extra = () if out is None else (f"out={json.dumps(str(out), ensure_ascii=False)}",)
     return load_recipe(cls, find_recipe(recipe), (*overrides, *extra))
+
+
+def _recipe_of_run(command: str, folder: Path) -> Path:
+    """The resolved recipe of the run in a folder.
+
+    Raises:
+        ConfigError: the folder holds no run, or one of another command.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise ConfigError(f"{folder} holds no run (no {CONFIG_FILE}); `pixelreasoner runs` lists the runs")
+    status = read_status(folder)
+    if status is not None and status.kind != command:
+        raise ConfigError(
+            f"{folder} holds a run of `{status.kind}`; write: pixelreasoner {status.kind} {folder}"
+        )
+    return path

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from pixelreasoner.cli.options import option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,16 +17,17 @@ if TYPE_CHECKING:
 
 
 def render(
-    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.jsonl")],
+    file: Annotated[tyro.conf.Positional[Path], option("FILE.jsonl")],
     *,
-    checkpoint: str,
-    out: Annotated[Path, tyro.conf.arg(metavar="OUT.jsonl")],
-    texts_only: bool = False,
+    checkpoint: Annotated[str, option("NAME")],
+    out: Annotated[Path, option("OUT.jsonl")],
+    texts_only: Annotated[bool, option()] = False,
 ) -> None:
-    """Write trajectories anew for another checkpoint: its coordinates, its calls, its tokens.
+    """Write trajectories anew for another checkpoint.
 
-    The regions stay: the numbers of each box are written from the region on record. A call that showed
-    nothing has no region; where coordinates change, its message is kept and no longer trained on.
+    They get its coordinates, its calls and its tokens. The regions stay: the numbers of each box are written
+    from the region on record. A call that showed nothing has no region; where coordinates change, its message
+    is kept and no longer trained on.
 
     Args:
         file: Trajectories of a synthesis, a training run or an evaluation.
@@ -35,6 +39,7 @@ def render(
 
     from pixelreasoner.chat.families import family_of
     from pixelreasoner.chat.rerender import rerender, rewrite_texts
+    from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
     from pixelreasoner.core.records import read_trajectories, write_trajectories
     from pixelreasoner.env.interaction import Interaction
@@ -67,3 +72,4 @@ def render(
     write_trajectories(out, rendered())
     summary = ", ".join(f"{n} {what}" for what, n in counts.items())
     Console().print(f"{out}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    say_done({}, {"Look": shlex.join(["show", str(out), "--table"])})

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-Metric = Annotated[str | None, tyro.conf.arg(metavar="METRIC")]
+from pixelreasoner.cli.options import option
+
+Metric = Annotated[str | None, option("METRIC")]
 
 
 def show(
-    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.jsonl|RUN")],
+    source: Annotated[tyro.conf.Positional[Path], option("FILE.jsonl|RUN")],
     *,
-    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    table: bool = False,
-    step: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    html: Annotated[Path | None, option("FILE")] = None,
+    table: Annotated[bool, option()] = False,
+    step: Annotated[int | None, option("N")] = None,
     lowest: Metric = None,
     highest: Metric = None,
-    stop: Annotated[str | None, tyro.conf.arg(metavar="REASON")] = None,
-    task: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None,
-    limit: Annotated[int, tyro.conf.arg(metavar="N")] = 20,
+    stop: Annotated[str | None, option("REASON")] = None,
+    task: Annotated[str | None, option("ID")] = None,
+    limit: Annotated[int, option("N")] = 20,
 ) -> None:
     """Print trajectories, or write them to a page.
 
@@ -37,6 +40,7 @@ def show(
     """
     from rich.console import Console
 
+    from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
     from pixelreasoner.core.record_query import RecordQuery, find_trajectories
     from pixelreasoner.viewer.html import save_html
@@ -51,9 +55,16 @@ def show(
     console = Console()
     if html is not None:
         save_html(found, html, title=f"{source.stem.replace('_', ' ')}: {len(found)} trajectories")
-        console.print(f"{html}: {len(found)} trajectories", highlight=False)
-    elif table:
+        console.print(f"{len(found)} trajectories", highlight=False)
+        say_done({"Page": html})
+        return
+    if table:
         console.print(trajectory_table(found, width=console.width))
     else:
         for trajectory in found:
             print_trajectory(console, trajectory)
+    if console.is_terminal:
+        given = {"--step": step, "--lowest": lowest, "--highest": highest, "--stop": stop, "--task": task}
+        chosen = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+        command = ["show", str(source), *chosen, "--limit", str(limit), "--html", "trajectories.html"]
+        say_done({}, {"Page": shlex.join(command)})

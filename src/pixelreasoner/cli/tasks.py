@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from pixelreasoner.cli.options import option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +27,14 @@ SHOWN_PROBLEMS = 20
 
 
 def tasks(
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE|SOURCE")],
+    source: Annotated[tyro.conf.Positional[str], option("FILE|SOURCE")],
     *,
-    split: str | None = None,
-    limit: int | None = None,
-    scorer: str = "exact",
-    show: int = 2,
-    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    convert: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    split: Annotated[str | None, option("NAME")] = None,
+    limit: Annotated[int | None, option("N")] = None,
+    scorer: Annotated[str, option("NAME")] = "exact",
+    show: Annotated[int, option("N")] = 2,
+    html: Annotated[Path | None, option("FILE")] = None,
+    convert: Annotated[Path | None, option("FILE")] = None,
 ) -> None:
     """Check every task of a source, count them, and show some.
 
@@ -49,6 +52,7 @@ def tasks(
     """
     from rich.console import Console
 
+    from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
     from pixelreasoner.rewards.scorers import ScoringConfig, build_scorer
     from pixelreasoner.tasks.check import TaskCheck
@@ -80,6 +84,12 @@ def tasks(
             f"{source}: {check.unusable} of {n} tasks cannot be used as they are"
             f"{f' ({more} more messages not shown)' if more > 0 else ''}"
         )
+    made = {"Page": html, "Tasks": convert}
+    then = {}
+    if html is None and console.is_terminal:
+        part = [] if split is None else ["--split", split]
+        then = {"Page": shlex.join(["tasks", source, *part, "--show", "20", "--html", "tasks.html"])}
+    say_done({what: path for what, path in made.items() if path is not None}, then)
 
 
 def _open(source: str, split: str | None) -> TaskSource:

@@ -71,16 +71,22 @@ def find_recipe(name: Path) -> Path:
     """The file `name`, or the shipped recipe of that name, with or without its ".toml".
 
     Raises:
-        ConfigError: there is neither; the message lists the shipped recipes.
+        ConfigError: there is neither; the message names the closest ones and lists those that are shipped.
     """
     shipped = shipped_recipes()
     for path in (name, shipped / name, shipped / f"{name}.toml"):
         if path.is_file():
             return path
-    known = ", ".join(sorted(str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.toml")))
-    raise ConfigError(
-        f"{name}: no such recipe; give a file, or one of the shipped ones: {known or 'none found'}"
-    )
+    beside = [str(path) for path in name.parent.glob("*.toml")]
+    near = _near(str(name), [*recipe_names(), *beside])
+    known = ", ".join(recipe_names()) or "none found"
+    raise ConfigError(f"{name}: no such recipe; give a file, or one of the shipped ones: {known}.{near}")
+
+
+def recipe_names() -> list[str]:
+    """The names of the shipped recipes, as commands take them."""
+    root = shipped_recipes()
+    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.toml"))
 
 
 def shipped_recipes() -> Path:

@@ -42,6 +42,7 @@ class RolloutLogConfig(Config):
     """How much of the rollouts a run keeps on disk."""
 
     enabled: bool = True
+    """Whether rollouts are kept."""
     max_bytes: int = Field(default=2 * 2**30, ge=1, le=2**60)
     """Of the folder, pictures included. The oldest file goes first; the newest always stays."""
 

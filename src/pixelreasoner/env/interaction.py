@@ -20,7 +20,9 @@ class Interaction(Config):
     operations: tuple[OperationConfig, ...] = PAPER
     """Offered to the model; empty offers none."""
     limits: Limits = Limits()
+    """How long a conversation may become."""
     sampling: Sampling = Sampling()
+    """How the model's messages are sampled."""
     wording: Wording = Wording()
     """Words in place of those that the checkpoint was saved with."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pixelreasoner.core.progress_line import ProgressLine
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import Score, score
 
@@ -16,18 +16,14 @@ class EvalProgress:
 
     def __init__(self, console: Console, *, total: int, scores: list[Score]) -> None:
         self._scores = scores
-        self._bar = Progress(
-            TextColumn("eval"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}"), console=console,
-        )  # fmt: skip
-        self._task = self._bar.add_task("eval", total=total, completed=len(scores), shown="")
+        self._line = ProgressLine("eval", total, done=len(scores), console=console)
 
     def __enter__(self) -> EvalProgress:
-        self._bar.start()
+        self._line.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
+        self._line.__exit__(*exc)
 
     def watch(self, trajectories: Iterator[Trajectory]) -> Iterator[Trajectory]:
         """The same trajectories; each is scored once its consumer has come back for the next."""
@@ -37,5 +33,4 @@ class EvalProgress:
             n = len(self._scores)
             right = sum(s.score for s in self._scores) / n
             with_operation = sum(s.used_pixel_space for s in self._scores) / n
-            shown = f"accuracy {right:.3f}  rapr {with_operation:.3f}"
-            self._bar.update(self._task, completed=n, shown=shown)
+            self._line.update(n, {"accuracy": f"{right:.3f}", "rapr": f"{with_operation:.3f}"})

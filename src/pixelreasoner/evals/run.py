@@ -16,6 +16,7 @@ from rich.console import Console
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting, write_text
 from pixelreasoner.core.run_status import running
@@ -40,13 +41,17 @@ class EvalConfig(Config):
     out: Annotated[Path, MAY_CHANGE]
     """The folder of the results: `trajectories.jsonl` and its pictures, `summary.json`, this recipe."""
     model: ModelConfig = ModelConfig()
+    """What is evaluated."""
     interaction: Interaction = Interaction(sampling=Sampling(temperature=0.0))
     """Greedy, as in the paper."""
     tasks: TasksConfig = TasksConfig(split="test")
+    """What is asked."""
     scoring: ScoringConfig = ScoringConfig()
+    """Judges the answers."""
     benchmark: str | None = None
     """Takes the place of `tasks` and `scoring`: a registered name, or package.module:object."""
     benchmark_options: Options = Field(default_factory=dict[str, Any])
+    """Arguments of the benchmark."""
     n: Annotated[Count | None, MAY_CHANGE] = None
     """Tasks; None takes all of them."""
     batch_size: Count = 32
@@ -122,7 +127,8 @@ def _evaluate(
     keep_config(folder, config)
     console = Console(stderr=True)
     if len(scores) < n:
-        evaluated = load(config)
+        with loading(config.model.checkpoint, console):
+            evaluated = load(config)
         config.interaction.check_lengths(evaluated.renderer.max_tokens)
         made = rollouts(
             evaluated,

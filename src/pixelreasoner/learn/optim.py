@@ -24,7 +24,9 @@ class OptimConfig(Config):
     final: Share = 0.1
     """The rate at the last step, as a share of the peak."""
     weight_decay: Share = 0.0
+    """Of AdamW; on matrices only."""
     betas: tuple[Beta, Beta] = (0.9, 0.99)
+    """Of AdamW: decay of the mean of the gradients, and of their squares."""
     max_grad_norm: float = Field(default=1.0, gt=0, le=1e9)
     """A gradient with a larger norm is scaled down to it."""
 

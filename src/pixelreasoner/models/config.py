@@ -28,9 +28,11 @@ class LoraConfig(Config):
     """Low-rank adapters in the place of trained matrices (arXiv 2106.09685); needs the extra `lora`."""
 
     rank: int = Field(default=16, ge=1, le=2**16)
+    """Of the two matrices of an adapter."""
     alpha: float = Field(default=32.0, gt=0, le=2**17)
     """The adapters' product is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of an adapter's inputs that are left out while it is trained."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Names of linear layers in the decoder."""
     vision: bool = False
@@ -66,6 +68,7 @@ class ModelConfig(Config):
     gradient_checkpointing: bool = False
     """Recompute the activations of each layer in the backward pass: far less memory, more time."""
     train: TrainableParts = TrainableParts()
+    """Which parts learn, where there are no adapters."""
     lora: LoraConfig | None = None
     """Adapters to train; all other weights are then fixed, whatever `train` says."""
     feature_bytes: Annotated[Bytes, MAY_CHANGE] = 2 * 2**30

@@ -22,13 +22,13 @@ import numpy.typing as npt
 import torch
 from pydantic import Field, model_validator
 from rich import print_json
-from rich.progress import track
 
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.config import MAY_CHANGE, Config, Count, CountOrZero, Seed, Share
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.run_folder import keep_config, open_run
 from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
@@ -68,15 +68,18 @@ FEATURE_BYTES = 8 * 2**30
 
 class VisionStage(Config):
     steps: Count = 2500
+    """Optimiser steps of the stage."""
     batch_size: Count = 64
     """Pictures per step, half of them layouts."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.05, weight_decay=0.02, betas=(0.9, 0.98))
+    """The optimiser of tower and label heads."""
     feature_std: float = Field(default=0.7, gt=0, le=100)
     """Standard deviation of the tower's output after the stage, on the scale of the text embeddings."""
 
 
 class LanguageStage(Config):
     steps: Count = 3000
+    """Optimiser steps of the stage."""
     batch_size: Count = 64
     """Conversations per step."""
     micro_batch_tokens: Count = 4096
@@ -84,6 +87,7 @@ class LanguageStage(Config):
     attention_supervision: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the attention losses (`nano.attention_supervision`)."""
     optim: OptimConfig = OptimConfig(lr=1.5e-3, warmup=0.03, final=0.05, weight_decay=0.02, betas=(0.9, 0.98))
+    """The optimiser of the decoder."""
     joint_steps: CountOrZero = 500
     """The last steps, in which the tower is trained too."""
     tower_lr: Share = 0.3
@@ -102,16 +106,25 @@ class PretrainConfig(Config):
     out: Annotated[Path, MAY_CHANGE]
     """The folder of the run; the base checkpoint is written to `out/model`."""
     architecture: Architecture = Architecture()
+    """The sizes of the model."""
     chat_format: ChatFormat = ChatFormat()
+    """How a conversation is written, and with how many pixels a picture is shown."""
     world: WorldConfig = WorldConfig()
+    """What the pictures show."""
     vocabulary: tuple[str, ...] = ()
     """Sentences whose words become tokens, in addition to those of the conversations."""
     n_scenes: Count = 12_000
+    """Painted scenes, with conversations about them."""
     n_layouts: Count = 4_000
+    """Painted layouts of many things to read, for the vision stage and conversations."""
     vision: VisionStage = VisionStage()
+    """The first stage: the tower learns what each patch shows."""
     language: LanguageStage = LanguageStage()
+    """The second stage: the decoder learns conversations."""
     precision: Precision = "bf16"
+    """Of the matrix products (autocast)."""
     seed: Seed = 0
+    """Of every random draw."""
     workers: Annotated[int, Field(ge=0, le=1024), MAY_CHANGE] = 0
     """Processes that paint the conversations; 0 takes one per core."""
     save_every: Annotated[Count, MAY_CHANGE] = 200
@@ -181,7 +194,7 @@ def paint_curriculum(config: PretrainConfig) -> tuple[list[SyntheticConversation
     layout_views: list[View] = []
     n_chunks = -(-max(config.n_scenes, config.n_layouts) // 50)
     with closing(curriculum.paint(config.workers or os.cpu_count() or 1)) as chunks:
-        for more_conversations, more_views in track(chunks, "painting conversations", total=n_chunks):
+        for more_conversations, more_views in tracked(chunks, "painting conversations", total=n_chunks):
             conversations += more_conversations
             layout_views += more_views
     return conversations, layout_views

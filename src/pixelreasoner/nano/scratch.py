@@ -81,16 +81,27 @@ class Architecture(Config):
     """Sizes of a small Qwen3-VL."""
 
     vocab_size: Size = 2048
+    """Tokens."""
     hidden_size: Size = 192
+    """Of the decoder."""
     layers: Size = 4
+    """Of the decoder."""
     heads: Size = 6
+    """Attention heads of a decoder layer."""
     kv_heads: Size = 6
+    """Heads of keys and values; fewer than `heads` is grouped-query attention."""
     intermediate_size: Size = 512
+    """Of the decoder's MLP."""
     vision_hidden_size: Size = 128
+    """Of the vision tower."""
     vision_depth: Size = 4
+    """Layers of the vision tower."""
     vision_heads: Size = 2
+    """Attention heads of a layer of the tower."""
     vision_intermediate_size: Size = 384
+    """Of the tower's MLP."""
     patch_size: int = Field(default=8, ge=1, le=256)
+    """Side of a patch, in pixels."""
     position_grid: int = Field(default=16, ge=1, le=1024)
     """Side of the learned position grid of the vision tower, in patches."""
     deepstack_layers: tuple[CountOrZero, ...] = ()

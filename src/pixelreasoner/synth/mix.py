@@ -46,9 +46,13 @@ class ImageMix(Config):
     """Shares of the templates among the trajectories that operate on a picture (Table 2)."""
 
     single_pass: Share = 0.3
+    """One crop, and the answer."""
     recrop_once: Share = 0.2
+    """A wrong crop, then a right one."""
     recrop_twice: Share = 0.2
+    """Two wrong crops, then a right one."""
     further_zoom: Share = 0.3
+    """A crop, and a closer one within it."""
 
     @property
     def shares(self) -> dict[Template, float]:
@@ -69,7 +73,9 @@ class VideoMix(Config):
     """Shares of the templates among the trajectories that operate on a video (Table 2)."""
 
     single_pass: Share = 0.9
+    """Frames are selected once, and the answer follows."""
     reselect: Share = 0.1
+    """Wrong frames, then right ones."""
 
     @property
     def shares(self) -> dict[Template, float]:
@@ -90,7 +96,9 @@ class Mix(Config):
     """Share of those whose task needs the operation. The paper draws its text-only trajectories from the base
     model and keeps the correct ones (rejection sampling), lucky guesses included."""
     image: ImageMix = ImageMix()
+    """Shares among the trajectories that operate on a picture; they add up to 1."""
     video: VideoMix = VideoMix()
+    """Shares among the trajectories that operate on a video; they add up to 1."""
     full_image_share: Share = 0.1
     """Share of the trajectories with an operation whose task needs none. They are single-pass ones, so it is
     at most the share of those."""

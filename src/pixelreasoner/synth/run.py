@@ -13,7 +13,6 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from pixelreasoner.chat.chat_format import ChatFormat
@@ -22,6 +21,7 @@ from pixelreasoner.chat.families import Family, family_of
 from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Seed
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.processes import worker_processes
+from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import keep_config, open_run, starting
 from pixelreasoner.core.run_status import running
@@ -50,19 +50,24 @@ class SynthConfig(Config):
     """The model to be taught: a folder, a shipped checkpoint's name, or a hub id. How it sees, points and
     calls is read from it; its weights are not."""
     interaction: Interaction = Interaction()
+    """The operations and the wording of what is written; its limits and sampling are not used here."""
     tasks: TasksConfig = TasksConfig(split="train")
     """Where the tasks come from. The mix decides how many need the operation, not the source."""
     scoring: ScoringConfig = ScoringConfig()
+    """Judges the answers of what is written: one that is not right is an error."""
     teacher: TeacherConfig = TeacherConfig()
+    """What writes the words of a trajectory."""
     n: Count = 7500
     """Trajectories."""
     mix: Mix = Mix()
+    """How many there are of each template."""
     error_mask: ErrorMask = "operation"
     """What is not learned of a message with a deliberately wrong operation: the call (the paper's), or the
     whole message (an ablation)."""
     coordinate_step: float = Field(default=20, gt=0, le=1000)
     """Coordinates are multiples of it, in the unit of the model's family."""
     seed: Seed = 0
+    """Of every random draw."""
     workers: Annotated[int, Field(ge=1, le=1024), MAY_CHANGE] = 1
     """Processes that compose; the result does not depend on it."""
 
@@ -86,8 +91,8 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         write_trajectories(folder.trajectories, (), append=True)
         done = _count_lines(folder.trajectories)
         with closing(synthesize(config, start=done)) as made:
-            bar = track(made, "synth", total=config.n, completed=done, console=console)
-            write_trajectories(folder.trajectories, bar, append=True)
+            passing = tracked(made, "synth", total=config.n, done=done, console=console)
+            write_trajectories(folder.trajectories, passing, append=True)
     counts = Counter(slot.template for slot in slots(config))
     console.print(_table(counts))
     return dict(counts)

@@ -49,6 +49,7 @@ class TeacherConfig(Config):
     use: str = "oracle"
     """A registered name, or package.module:object."""
     options: Options = Field(default_factory=dict[str, Any])
+    """Arguments of the teacher."""
 
 
 def build_teacher(config: TeacherConfig) -> Teacher:

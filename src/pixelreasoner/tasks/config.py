@@ -81,6 +81,7 @@ class WeightedTasks(Config):
     weight: float = Field(gt=0, le=MOST)
     """Its share, relative to the other parts' weights."""
     tasks: TasksConfig
+    """A section like `tasks` itself."""
 
 
 TasksConfig.model_rebuild()

@@ -26,6 +26,7 @@ class InRunEvalConfig(Config):
     """
 
     tasks: TasksConfig = TasksConfig(split="test")
+    """What is asked; it should not be trained on."""
     n: Count = 100
     """Tasks, the first of the source; one rollout each."""
     sampling: Sampling | None = None

@@ -12,25 +12,16 @@ Example::
 
 from __future__ import annotations
 
-import math
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.progress_line import ProgressLine
 from pixelreasoner.train.trackers import TrackedRun, Tracker, open_trackers
 
 
@@ -70,54 +61,33 @@ class RunLog:
         """
         values = {} if config is None else config.model_dump(mode="json")
         self._run, self._names = TrackedRun(folder, label, resume_at, values), tuple(trackers)
-        self._total, self._label, self._done, self._start = total, label, resume_at, resume_at
+        self._line = ProgressLine(label, total, done=resume_at, console=console, every_s=every_s)
         self._show = tuple(show)
-        self._console = console or Console(stderr=True)
-        self._every_s = every_s
         self._trackers: list[Tracker] = []
-        self._said_at_step = -1
-        self._live = _live_bar(self._console) if self._console.is_terminal else None
 
     def __enter__(self) -> RunLog:
         self._trackers = open_trackers(self._names, self._run)
-        self._began = self._said = time.monotonic()
-        if self._live is not None:
-            self._live.start()
-            self._task = self._live.add_task(self._label, total=self._total, completed=self._done, shown="")
+        self._line.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         with ExitStack() as stack:
             for tracker in self._trackers:
                 stack.callback(tracker.close)  # all of them, also when one fails
-            if self._live is not None:
-                self._live.stop()
-            elif self._said_at_step != self._done:
-                self._say("")
+            self._line.__exit__(*exc)
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Record one finished step."""
         assert self._trackers, "use the log as a context manager"
-        assert step == self._done + 1, f"step {step} after step {self._done}"
-        self._done = step
+        assert step == self._line.done + 1, f"step {step} after step {self._line.done}"
         for tracker in self._trackers:
             tracker.log(step, metrics)
-        shown = "  ".join(f"{name} {metrics[name]:.3g}" for name in self._show if name in metrics)
-        if self._live is not None:
-            self._live.update(self._task, completed=step, shown=shown)
-        elif step in (self._start + 1, self._total) or time.monotonic() - self._said >= self._every_s:
-            self._say(shown)
+        shown = [name for name in self._show if name in metrics]
+        self._line.update(step, {name: f"{metrics[name]:.3g}" for name in shown})
 
     def note(self, text: str) -> None:
         """Print something above the bar (an alarm, a checkpoint) without tearing it."""
-        self._console.print(f"{self._label}: {text}", markup=False, highlight=False)
-
-    def _say(self, shown: str) -> None:
-        self._said, self._said_at_step = time.monotonic(), self._done
-        done_here, elapsed = self._done - self._start, self._said - self._began
-        left = elapsed / done_here * (self._total - self._done) if done_here else math.nan
-        text = f"{self._label} {self._done}/{self._total}  {_clock(elapsed)}<{_clock(left)}  {shown}"
-        self._console.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
+        self._line.note(text)
 
 
 class Interruptible:
@@ -148,19 +118,3 @@ class Interruptible:
             raise KeyboardInterrupt
         self.requested = True
         self._console.print("\nFinishing this step and saving. Ctrl-C again stops at once.", style="yellow")
-
-
-def _live_bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn(), TextColumn("{task.fields[shown]}"),
-        console=console,
-    )  # fmt: skip
-
-
-def _clock(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02}:{s:02}" if hours else f"{m:02}:{s:02}"

@@ -20,6 +20,7 @@ from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import MAY_CHANGE, MOST, Bytes, Config, Count, CountOrZero, Seed
 from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.prefetch import prefetch
+from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.rollout_log import RolloutLog, RolloutLogConfig
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import running
@@ -62,6 +63,7 @@ class ReplayConfig(Config):
     """Selective sample replay."""
 
     enabled: bool = True
+    """Whether groups of earlier steps fill the places of those that teach nothing."""
     capacity: Count = 512
     """Groups held."""
     max_bytes: Bytes = 2 * 2**30
@@ -82,12 +84,15 @@ class RLConfig(Config):
     model: ModelConfig = ModelConfig(dtype="fp32", precision="bf16")
     """The policy to start from, and what of it learns."""
     interaction: Interaction = Interaction()
+    """The operations, the limits, the sampling and the wording of rollouts."""
     tasks: TasksConfig = TasksConfig(split="rl")
+    """What the policy is asked in training."""
     scoring: ScoringConfig = ScoringConfig()
+    """Judges the answers."""
     rewards: Rewards = Field(default_factory=default_rewards)
     """The terms of the reward by name. RL without curiosity is `rewards.curiosity.weight=0`."""
     steps: Annotated[Count, MAY_CHANGE] = 480
-    """Rollout steps. The learning rate falls over all of them."""
+    """Each rolls out, scores, selects and updates."""
     tasks_per_step: Count = 64
     """Queries rolled out per step."""
     group_size: int = Field(default=8, ge=2, le=MOST)
@@ -99,8 +104,11 @@ class RLConfig(Config):
     """Of a rollout that a length limit cut off, learn everything ("none"), all but the message that was cut
     ("turns"), or nothing ("all"); its reward counts in its group's mean."""
     replay: ReplayConfig = ReplayConfig()
+    """Selective sample replay."""
     grpo: GrpoConfig = GrpoConfig()
+    """The loss."""
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.03, final=0.5)
+    """The optimiser and its learning rate."""
     updates_per_step: Count = 2
     """Optimiser steps per rollout step; the groups are shared out evenly."""
     micro_batch_tokens: Count = 16_384
@@ -108,6 +116,7 @@ class RLConfig(Config):
     rollout_batch: Count = 128
     """Sequences sampled together."""
     seed: Seed = 0
+    """Of every random draw."""
     save_every: Annotated[Count, MAY_CHANGE] = 50
     """Steps between saved states, each with a checkpoint in `checkpoints/`."""
     keep_checkpoints: Annotated[CountOrZero, MAY_CHANGE] = 2
@@ -115,6 +124,7 @@ class RLConfig(Config):
     eval_every: Annotated[CountOrZero, MAY_CHANGE] = 0
     """Steps between two evaluations (`eval`); 0 for none. The last step has one, too."""
     eval: Annotated[InRunEvalConfig, MAY_CHANGE] = InRunEvalConfig()
+    """What is evaluated every `eval_every` steps."""
     rollout_log: Annotated[RolloutLogConfig, MAY_CHANGE] = RolloutLogConfig()
     """The scored rollouts of every step, in `rollouts/`."""
     trackers: Annotated[tuple[str, ...], MAY_CHANGE] = ()
@@ -200,7 +210,8 @@ def build(config: RLConfig) -> RLTrainer:
     """
     check_rewards(config.rewards)
     check_term_names(config.rewards)
-    factory = Factory(config.model, config.interaction.wording)
+    with loading(config.model.checkpoint):
+        factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
     config.interaction.check_lengths(renderer.max_tokens)
     learner = LearnerConfig(

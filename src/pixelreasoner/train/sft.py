@@ -13,6 +13,7 @@ from pydantic import Field
 from pixelreasoner.chat.encode import check_length, encode_trajectory
 from pixelreasoner.core.config import MAY_CHANGE, MOST, Bytes, Config, Count, CountOrZero, Seed
 from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import running
@@ -50,6 +51,7 @@ class SFTConfig(Config):
     steps: Annotated[Count | None, MAY_CHANGE] = None
     """Optimiser steps; None takes `epochs` passes over the data."""
     epochs: Annotated[float, Field(gt=0, le=MOST), MAY_CHANGE] = 1.0
+    """Passes over the data, where `steps` is not set."""
     stop_below: Annotated[float | None, Field(gt=0, le=1e6), MAY_CHANGE] = None
     """Stop before that, as soon as the mean loss of the last `SMOOTHED` steps is below this. How many steps
     it takes until the model uses operations, but fails many of its calls, differs from seed to seed."""
@@ -58,7 +60,9 @@ class SFTConfig(Config):
     micro_batch_tokens: Count = 16_384
     """Tokens of a packed row: what is in memory at one time."""
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.1)
+    """The optimiser and its learning rate."""
     seed: Seed = 0
+    """Of the order of the data."""
     save_every: Annotated[Count, MAY_CHANGE] = 100
     """Steps between saved states, each with a checkpoint in `checkpoints/`."""
     keep_checkpoints: Annotated[CountOrZero, MAY_CHANGE] = 2
@@ -121,7 +125,8 @@ def build(config: SFTConfig) -> SFTTrainer:
         CheckpointError: the checkpoint cannot be used.
         RecordError: the data are empty or unreadable, or longer than what the model can read.
     """
-    factory = Factory(config.model, config.interaction.wording)
+    with loading(config.model.checkpoint):
+        factory = Factory(config.model, config.interaction.wording)
     renderer = factory.renderer
     toolbox = config.interaction.toolbox(renderer.vision.unit, renderer.chat_format)
     tools = () if toolbox is None else toolbox.schemas
@@ -130,6 +135,7 @@ def build(config: SFTConfig) -> SFTTrainer:
         lambda y: check_length(encode_trajectory(y, renderer, tools), renderer),
         renderer.layout,
         max_bytes=config.data_bytes,
+        label="reading data",
     )
     steps = config.steps or max(1, round(config.epochs * len(data) / config.batch_size))
     learner = LearnerConfig(

@@ -14,6 +14,7 @@ from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.footprint import n_bytes
 from pixelreasoner.core.media import decode
 from pixelreasoner.core.prefetch import prefetch
+from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.records import MediaFolder, read_trajectories, trajectory_from_json
 from pixelreasoner.core.trajectory import Segment, Trajectory
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
@@ -38,6 +39,7 @@ class SftData:
         layout: Callable[[tuple[Segment, ...]], Layout],
         *,
         max_bytes: int = DATA_BYTES,
+        label: str | None = None,
     ) -> None:
         """Read the file once; of what is not kept, no picture is decoded.
 
@@ -46,6 +48,7 @@ class SftData:
             encode: gives a trajectory the model's tokens.
             layout: lays segments out for the model.
             max_bytes: of the trajectories and layouts kept.
+            label: what the reading is called on its progress line; None shows none.
 
         Raises:
             RecordError: it cannot be read, or holds no trajectory.
@@ -58,7 +61,10 @@ class SftData:
         self._kept: list[ScoredGroup] = []
         self._layouts: dict[int, Layout] = {}
         """By the identity of a kept trajectory."""
-        for trajectory in self._read_all():
+        read = self._read_all()
+        if label is not None:
+            read = tracked(read, label, total=len(self._offsets))
+        for trajectory in read:
             encoded = encode(trajectory)
             if self._free > 0:
                 self._keep(encoded)

@@ -44,7 +44,9 @@ class WorldConfig(Config):
     """Which tasks to draw."""
 
     seed: Seed = 0
+    """Of all tasks."""
     kinds: tuple[str, ...] = KINDS
+    """Kinds of task, drawn in turn."""
     needs_operation_share: Share = 0.5
     """The share of tasks that the full image alone cannot answer."""
     photos: Path | None = None
