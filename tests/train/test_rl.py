@@ -161,7 +161,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path, checkpoint):
 
 
 def test_a_finished_run_can_be_lengthened(tmp_path, checkpoint, monkeypatch):
-    """To the bit where the rate does not depend on the number of steps; with other cadence, retention, trackers."""
+    """To the bit where the rate does not depend on the number of steps; with other cadence and retention."""
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
     constant = OptimConfig(lr=1e-3, warmup=0, final=1)
     whole = config(tmp_path / "whole", checkpoint, steps=3, optim=constant)
