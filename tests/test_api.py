@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import pixelreasoner as pr
-from pixelreasoner.core.errors import CheckpointError, MediaError
+from pixelreasoner.core.errors import CheckpointError, ConfigError, MediaError, NonFiniteError
 from pixelreasoner.core.media_io import save_image
 from pixelreasoner.env.events import Finished, TextToken
 from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.policy.base import Sampling
 from pixelreasoner.viewer.save import save
 
 
@@ -91,3 +92,39 @@ def test_a_trajectory_is_saved_as_a_page_and_as_a_record(reasoner, picture, tmp_
     from pixelreasoner.core.records import read_trajectories
 
     assert list(read_trajectories(tmp_path / "t.jsonl")) == [t]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("part", ["head", "tower"])
+def test_weights_that_are_not_finite_are_told(reasoner, picture, temperature, part):
+    """Case C28: greedy and sampled; NaN of the vision tower reaches the scores, too."""
+    hf = reasoner.model.hf
+    weight = hf.lm_head.weight if part == "head" else hf.model.visual.merger.linear_fc2.weight
+    weight.data.fill_(float("nan"))
+    with pytest.raises(
+        NonFiniteError, match="scores are not finite: training has diverged, or the checkpoint"
+    ):
+        reasoner.ask(picture(30, 30), "?", temperature=temperature)
+
+
+def test_options_out_of_range_are_the_users_mistake(reasoner, qwen3_folder, picture):
+    """Case C14, with its neighbours: no error of pydantic's leaves the interface."""
+    for options in ({"max_operations": -1}, {"temperature": -1}, {"temperature": float("nan")}):
+        with pytest.raises(ConfigError, match=r"cannot be"):
+            reasoner.ask(picture(30, 30), "?", **options)
+    with pytest.raises(ConfigError, match="'dtype' cannot be 'fp16'"):
+        pr.load(qwen3_folder, dtype="fp16")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="'max_tokens' cannot be 0"):
+        Sampling(max_tokens=0)
+
+
+def test_a_question_longer_than_the_model_reads(qwen3_folder, picture):
+    """Case C29: both numbers. So are messages that could be longer."""
+    reasoner = pr.load(qwen3_folder)
+    with pytest.raises(pr.PixelReasonerError, match=r"takes \d{5} tokens, .* at most 8192 .*max_position"):
+        reasoner.ask(picture(30, 30), "red " * 9000, max_operations=0)
+    short = Interaction.model_validate({"limits": {"max_tokens": 10}, "sampling": {"temperature": 0.0}})
+    with pytest.raises(pr.PixelReasonerError, match=r"at most 10 \(interaction\.limits\.max_tokens\)"):
+        pr.load(qwen3_folder, interaction=short).ask(picture(30, 30), "?")
+    with pytest.raises(ConfigError, match=r"max_tokens = 9000 .* 8192 positions"):
+        pr.load(qwen3_folder, interaction=Interaction(sampling=Sampling(max_tokens=9000)))

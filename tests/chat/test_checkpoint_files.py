@@ -197,6 +197,7 @@ class TestBudgets:
         {"image": {"min_pixels": 9999, "max_pixels": 100}},
     ])  # fmt: skip
     def test_so_is_a_chat_format_that_makes_no_sense(self, write, change):
+        """Case C27: when it is loaded."""
         with pytest.raises(CheckpointError, match=r"chat_format\.json"):
             load_vision_spec(write(config=RELEASED_3, chat_format=change))
 

@@ -71,6 +71,7 @@ def test_the_question_comes_last_and_the_reasoning_is_streamed(reasoner, photo, 
 
 
 def test_a_question_may_be_longer_than_any_file_name(reasoner, photo):
+    """Case C1."""
     question = "Which letter is on the card? " * 400
     assert main(["ask", photo, question]) == 0
     assert reasoner.asked[0][1] == question

@@ -137,3 +137,30 @@ def test_a_run_of_synthesis_or_evaluation_shows_its_trajectories(records: Path, 
 def test_what_is_not_there_is_the_users_error(run: Path, capsys, options, message):
     assert main(["show", str(run), *options]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"schema": "pixelreasoner.task/3", "id": "a"}', r"line 2: this is 'pixelreasoner.task/3' where"),
+        ('{"messages": []}', "line 2: this is None where 'pixelreasoner.trajectory/3' is needed"),
+        ("{oops}", r"line 2: not JSON \(.* at character 2\)$"),
+        ("[1]", "line 2: a record is a JSON object"),
+    ],
+)
+def test_a_line_that_is_no_trajectory_is_named_once(records: Path, capsys, line, words):
+    """Of another format, or not JSON: the number of the line, and no other."""
+    lines = records.read_text().splitlines()
+    records.write_text("\n".join([lines[0], line, lines[2]]) + "\n")
+    assert main(["show", str(records)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(words, error.strip())
+    assert str(records) in error
+    assert len(re.findall(r"line \d", error)) == 1
+
+
+def test_a_byte_order_mark_is_passed_over(records: Path, capsys):
+    """Case C20, of records."""
+    records.write_bytes(b"\xef\xbb\xbf" + records.read_bytes())
+    assert main(["show", str(records)]) == 0
+    assert "Question 0?" in capsys.readouterr().out

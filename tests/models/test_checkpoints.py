@@ -62,6 +62,27 @@ class TestWhatWasMeant:
         with pytest.raises(CheckpointError, match=r"did you mean .*checkpoint-1000"):
             checkpoint_folder(tmp_path)
 
+    def test_a_run_that_was_interrupted(self, tmp_path):
+        """Its last numbered checkpoint; one that has none yet is told what it is."""
+        (tmp_path / "config.toml").write_text("")
+        with pytest.raises(CheckpointError, match=r"a run that has saved no checkpoint yet.*--resume"):
+            checkpoint_folder(tmp_path)
+        for step in (5, 10):
+            folder = tmp_path / "checkpoints" / f"step-{step:06}"
+            folder.mkdir(parents=True)
+            (folder / "config.json").write_text("{}")
+        with pytest.raises(CheckpointError, match=r"did you mean .*checkpoints/step-000010\?"):
+            checkpoint_folder(tmp_path)
+        with pytest.raises(CheckpointError, match=r"did you mean .*step-000010\?"):
+            checkpoint_folder(tmp_path / "checkpoints")
+
+    def test_the_parent_of_adapters(self, tmp_path):
+        for name in ("checkpoint-100", "checkpoint-200"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "adapter_config.json").write_text("{}")
+        with pytest.raises(CheckpointError, match=r"checkpoint-200 holds LoRA adapters.*model\.lora\.start"):
+            checkpoint_folder(tmp_path)
+
     def test_adapters(self, tmp_path):
         (tmp_path / "adapter_config.json").write_text("{}")
         with pytest.raises(CheckpointError, match=r"LoRA adapters.*lora\.start"):

@@ -108,6 +108,19 @@ class TestFormats:
             torch.testing.assert_close(found[name], gradient, atol=1e-7, rtol=1e-5)
 
 
+class TestThreads:
+    def test_the_process_gets_as_many_as_the_recipe_says(self, qwen3_folder):
+        before = torch.get_num_threads()
+        try:
+            torch.set_num_threads(2)
+            loaded(qwen3_folder)
+            assert torch.get_num_threads() == 2, "None leaves them"
+            loaded(qwen3_folder, threads=1)
+            assert torch.get_num_threads() == 1
+        finally:
+            torch.set_num_threads(before)
+
+
 class TestAttention:
     def test_a_mask_beyond_the_limit_is_refused(self, folder, hidden):
         assert torch.isfinite(hidden(loaded(folder, attention="dense"))).all()
@@ -187,6 +200,41 @@ class TestFolders:
         path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
         with pytest.raises(CheckpointError, match=rf"safetensors cannot be read \(.*{reason}.*download"):
             loaded(tmp_path / "c")
+
+    @pytest.mark.parametrize("name", [
+        "config.json", "tokenizer.json", "tokenizer_config.json", "chat_format.json",
+        "generation_config.json", "preprocessor_config.json",
+    ])  # fmt: skip
+    def test_damaged_settings(self, qwen3_folder, tmp_path, name):
+        """Case C23, of the small files: cut short, empty, a pointer, no text, another kind of JSON."""
+        shutil.copytree(qwen3_folder, tmp_path / "c")
+        path = tmp_path / "c" / name
+        whole = path.read_bytes()
+        wrong = {
+            "cut short or damaged": whole[: len(whole) // 2],
+            "it is empty": b"",
+            "Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "cut short": b"\xff\xfe\x00\x81" * 20,
+            "": b"[]",
+        }
+        for reason, content in wrong.items():
+            path.write_bytes(content)
+            with pytest.raises(CheckpointError, match=rf"{name}.*{reason}.*(download|copy)") as e:
+                loaded(tmp_path / "c")
+            assert "\n" not in str(e.value)
+
+    def test_json_that_is_no_tokenizer(self, own_folder):
+        """What its library says of it is no class of its own."""
+        (own_folder / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
+        with pytest.raises(
+            CheckpointError, match=r"no tokenizer that can be read .*; download tokenizer\.json"
+        ):
+            loaded(own_folder)
+
+    def test_weights_that_are_not_there(self, own_folder):
+        (own_folder / "model.safetensors").unlink()
+        with pytest.raises(CheckpointError, match=r"holds no weights .*; download the checkpoint again"):
+            loaded(own_folder)
 
     def test_a_shard_that_is_missing(self, own_folder, model):
         model.hf.save_pretrained(own_folder, max_shard_size="40KB")

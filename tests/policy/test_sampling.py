@@ -71,6 +71,31 @@ def test_forbidden_tokens_have_no_probability(temperature):
 
 
 def test_samplings_that_cannot_be_are_refused():
-    for wrong in ({"max_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}):
+    """The coldest have no finite scores in float32."""
+    wrong = [{"max_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}]
+    wrong += [{"temperature": t} for t in (1e-45, 0.009, 101.0, math.inf, math.nan)]
+    for each in wrong:
         with pytest.raises(ConfigError):
-            Sampling(**wrong)
+            Sampling(**each)
+    assert Sampling(temperature=0.01).temperature == 0.01
+
+
+def test_a_message_is_no_longer_than_what_the_model_reads():
+    Sampling(max_tokens=8192).check_length(8192)
+    Sampling(max_tokens=100_000).check_length(None)
+    with pytest.raises(ConfigError, match=r"max_tokens = 100000 .* gives it 8192 positions"):
+        Sampling(max_tokens=100_000).check_length(8192)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("samplings", [
+    [Sampling(temperature=0.0)] * 2, [Sampling(temperature=0.7)] * 2,
+    [Sampling(temperature=0.0), Sampling(top_p=0.5)],
+])  # fmt: skip
+def test_scores_that_are_not_finite_show_in_the_log_probability(samplings, value):
+    """Case C28: in their own row, and in no other; a token is a number of the vocabulary all the same."""
+    logits_BV, uniform_B = scores(2)
+    logits_BV[1, 40] = value
+    token_B, logp_B = sample_tokens(logits_BV, uniform_B, samplings, FORBIDDEN)
+    assert logp_B.isfinite().tolist() == [True, False]
+    assert ((token_B >= 0) & (token_B < 200)).all()

@@ -10,13 +10,15 @@ import torch
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.errors import ConfigError, NonFiniteError
-from pixelreasoner.core.recipe import load_recipe
+from pixelreasoner.core.recipe import load_recipe, save_resolved
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.core.rollout_log import RolloutLogConfig
 from pixelreasoner.core.run_status import state_of
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import save_state
+from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
 from pixelreasoner.objectives.grpo import GrpoConfig
@@ -156,6 +158,66 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path, checkpoint):
         rl.run(run)
     with pytest.raises(ConfigError, match="differs"):
         rl.run(run.model_copy(update={"seed": 9}), resume=True)
+
+
+def test_a_finished_run_can_be_lengthened(tmp_path, checkpoint, monkeypatch):
+    """To the bit where the rate does not depend on the number of steps; with other cadence and retention."""
+    monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
+    constant = OptimConfig(lr=1e-3, warmup=0, final=1)
+    whole = config(tmp_path / "whole", checkpoint, steps=3, optim=constant)
+    rl.run(whole)
+    short = config(tmp_path / "parts", checkpoint, steps=2, optim=constant)
+    rl.run(short)
+    changes = {"save_every": 7, "keep_checkpoints": 1, "rollout_log": RolloutLogConfig(enabled=False)}
+    longer = short.model_copy(update={"steps": 3, **changes})
+    rl.run(longer, resume=True)
+    assert [row["step"] for row in rows_of(longer.out)] == [1, 2, 3]
+    a, b = weights(whole.out), weights(longer.out)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert load_recipe(RLConfig, longer.out / "config.toml") == longer
+
+    with pytest.raises(ConfigError, match=r"has done 3 steps, and 2 are fewer"):
+        rl.run(short, resume=True)
+    assert load_recipe(RLConfig, longer.out / "config.toml") == longer
+
+
+def test_a_run_that_goes_on_names_what_differs(tmp_path, checkpoint):
+    run = config(tmp_path / "run", checkpoint)
+    run.out.mkdir()
+    save_resolved(run, run.out)
+    other = config(tmp_path / "run", checkpoint, optim=OptimConfig(lr=2e-3), group_size=8, steps=9)
+    with pytest.raises(ConfigError) as e:
+        rl.run(other, resume=True)
+    assert "group_size (it was 4, and is now 8), optim.lr (it was 0.001, and is now 0.002);" in str(e.value)
+    assert "steps" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"interaction": {"sampling": {"max_tokens": 100_000}}}, "max_tokens = 100000 .* 8192 positions"),
+        (
+            {"eval_every": 1, "eval": {"sampling": {"max_tokens": 9000}}},
+            "max_tokens = 9000 .* 8192 positions",
+        ),
+    ],
+)
+def test_messages_longer_than_the_model_reads_are_refused(tmp_path, checkpoint, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        build(config(tmp_path / "run", checkpoint, **changes))
+
+
+def test_a_checkpoint_whose_weights_are_not_finite(tmp_path, checkpoint):
+    """Case C28: nothing is saved of it."""
+    model = VisionLanguageModel.load(checkpoint)
+    model.hf.lm_head.weight.data.fill_(torch.nan)
+    save_checkpoint(model, tmp_path / "broken")
+    run = config(tmp_path / "run", tmp_path / "broken", steps=1, tasks_per_step=1)
+    with pytest.raises(
+        NonFiniteError, match="scores are not finite: training has diverged, or the checkpoint"
+    ):
+        rl.run(run)
+    assert not (run.out / "model").exists()
 
 
 def test_groups_without_an_advantage_change_nothing(tmp_path, checkpoint):

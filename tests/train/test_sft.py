@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.core.errors import ConfigError, NonFiniteError, RecordError
 from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.task import Task
@@ -20,6 +20,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
 from pixelreasoner.objectives.sft import SftObjective
+from pixelreasoner.train import sft
 from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer, train
 from prompting import prompt_of
 
@@ -133,3 +134,65 @@ def test_a_batch_that_is_not_finite_is_on_disk_with_its_texts(tmp_path, model, g
         run.train_step()
     (trajectory,) = read_trajectories(tmp_path / "run" / "rollouts" / "nonfinite-step-000002.jsonl")
     assert trajectory in data
+
+
+@pytest.fixture
+def recipe(qwen3_folder, tmp_path, picture):
+    """Tunes the tower, too, on three short trajectories."""
+    data = [
+        Trajectory(Task(f"t{i}", "Which?", (picture(24, 16, i),), ()), (Turn(text),), StopReason.ANSWER)
+        for i, text in enumerate(("It reads K.", "The red card", "Three."))
+    ]
+    write_trajectories(tmp_path / "data.jsonl", data)
+    settings = {
+        "data": tmp_path / "data.jsonl", "batch_size": 2, "optim": {"lr": 1e-3, "warmup": 0, "final": 1},
+        "model": {
+            "checkpoint": str(qwen3_folder), "device": "cpu", "precision": "fp32", "train": {"vision": True}
+        },
+    }  # fmt: skip
+    return lambda name, **changes: SFTConfig.model_validate(settings | {"out": tmp_path / name, **changes})
+
+
+def tuned(config: SFTConfig, *, resume: bool = False) -> dict[str, torch.Tensor]:
+    return VisionLanguageModel.load(sft.run(config, resume=resume)).hf.state_dict()
+
+
+def test_a_finished_run_can_be_lengthened(recipe):
+    """To the bit where the rate does not depend on the number of steps; by `steps` or by `epochs`."""
+    whole, _ = tuned(recipe("whole", steps=5)), tuned(recipe("parts", epochs=2))
+    longer = tuned(recipe("parts", steps=5, epochs=2, save_every=1), resume=True)
+    assert all(torch.equal(whole[name], longer[name]) for name in whole)
+    with pytest.raises(ConfigError, match="has done 5 steps, and 4 are fewer"):
+        sft.run(recipe("parts", steps=4, epochs=2), resume=True)
+
+
+def test_one_thread_gives_the_same_bits_whatever_the_process_had(recipe):
+    """Sums of the tower's gradients are rounded by the number of threads; `model.threads` fixes it."""
+    before, runs = torch.get_num_threads(), []
+    try:
+        for name, n in (("a", 1), ("b", 2), ("c", 2)):
+            torch.set_num_threads(n)
+            model = recipe(name).model.changed(threads=1)
+            runs.append(tuned(recipe(name, steps=5, model=model)))
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    for other in runs[1:]:
+        assert all(torch.equal(runs[0][name], other[name]) for name in other)
+
+
+def test_a_trajectory_longer_than_the_model_reads(recipe):
+    """Case C29, of tuning: both numbers, and the task."""
+    config = recipe("run", steps=1)
+    long = Trajectory(Task("long", "red " * 9000, (), ()), (Turn("K"),), StopReason.ANSWER)
+    write_trajectories(config.data, [long], append=True)
+    with pytest.raises(RecordError, match=r"task 'long' takes \d{5} tokens, and the model reads 8192"):
+        sft.run(config)
+    assert not (config.out / "config.toml").exists(), "the folder is free"
+
+
+@pytest.mark.parametrize("lr", [1e4, 0.0])
+def test_a_rate_that_teaches_nothing_is_refused(recipe, lr):
+    """Case C12."""
+    with pytest.raises(ValueError, match=r"optim\.lr"):
+        recipe("run", optim={"lr": lr})
