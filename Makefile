@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint fmt
+.PHONY: help setup demo test test-slow lint fmt docs
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ lint: $(VENV)/.dev ## Check style, formatting, types and import contracts.
 fmt: $(VENV)/.dev ## Format the code and apply the safe fixes.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(VENV)/.demo ## Write the reference of recipe keys anew: docs/recipes.md, and what --help shows.
+	$(BIN)/python -m pixelreasoner.cli.recipe_reference
 
 # A stamp file per set of extras: pip runs again only after a change of the two files that decide what is installed.
 # torch goes first and by its pin alone, so that a machine with a CPU build at hand takes that one.

@@ -87,6 +87,48 @@ def test_overrides_may_stand_after_the_options(monkeypatch, recipe, tmp_path):
     assert calls == [(3, tmp_path / "o", True)] * 2
 
 
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run that was started elsewhere: its recipe names the folder it had then."""
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    (folder / "config.toml").write_text('out = "runs/before"\nsteps = 20\n')
+    return folder
+
+
+def test_the_folder_of_a_run_stands_for_its_recipe(monkeypatch, run_folder, tmp_path):
+    calls = []
+    fake_trainer(monkeypatch, lambda c, *, resume: calls.append((c, resume)))
+    assert main(["rl", str(run_folder), "--resume"]) == 0
+    assert main(["rl", str(run_folder), "steps=30", "--out", str(tmp_path / "new")]) == 0
+    assert calls == [
+        (FakeConfig(out=run_folder, steps=20), True),
+        (FakeConfig(out=tmp_path / "new", steps=30), False),
+    ]
+
+
+def test_a_folder_of_another_run_or_of_none_says_what_to_write(monkeypatch, run_folder, tmp_path, capsys):
+    fake_trainer(monkeypatch, lambda c, *, resume: None)
+    (run_folder / "run.json").write_text('{"kind": "sft", "total": 20, "started": 1.0}')
+    assert main(["rl", str(run_folder), "--resume"]) == 2
+    assert f"holds a run of `sft`; write: pixelreasoner sft {run_folder}" in capsys.readouterr().err
+    assert main(["rl", str(tmp_path)]) == 2
+    assert "holds no run (no config.toml)" in capsys.readouterr().err
+
+
+def test_a_run_ends_with_what_is_there_and_how_to_look_at_it(monkeypatch, recipe, tmp_path, capsys):
+    def run(config, *, resume):
+        (config.out / "model").mkdir(parents=True)
+
+    fake_trainer(monkeypatch, run)
+    assert main(["rl", str(recipe), "--out", str(tmp_path / "a b")]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        ["Model:", str(tmp_path / "a b" / "model")],
+        ["Look:", f"pixelreasoner plot '{tmp_path}/a b'"],
+    ]
+
+
 def test_demo_has_its_defaults(monkeypatch):
     calls = []
     module = ModuleType("pixelreasoner.nano.demo")
@@ -143,8 +185,10 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, recipe, capsys):
         raise KeyboardInterrupt
 
     fake_trainer(monkeypatch, run)
-    assert main(["rl", str(recipe)]) == 130
-    assert "--resume" in capsys.readouterr().err
+    for args in (["rl", str(recipe), "steps=3"], ["rl", str(recipe), "steps=3", "--resume"]):
+        assert main(args) == 130
+        said = capsys.readouterr().err
+        assert said == f"Interrupted. Go on with: pixelreasoner rl {recipe} steps=3 --resume\n"
 
 
 def test_version(capsys):

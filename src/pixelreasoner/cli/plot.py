@@ -51,6 +51,7 @@ def plot(
     from rich.console import Console
 
     from pixelreasoner.cli.ending import say_done
+    from pixelreasoner.core.run_folder import ROLLOUTS_FOLDER
 
     panels = _panels(runs, metrics)
     console = Console()
@@ -60,9 +61,11 @@ def plot(
         save_curves(out, panels, half_life=half_life)
     _print_panels(console, panels, half_life)
     if out is not None:
-        say_done({"Picture": out}, {"Look": shlex.join(["show", str(runs[0]), "--table"])})
+        rollouts = [run for run in runs if (run / ROLLOUTS_FOLDER).is_dir()]
+        look = ["show", str(rollouts[-1]), "--step", "-1"] if rollouts else ["runs"]
+        say_done({"Picture": out}, {"Look": shlex.join(look)})
     elif console.is_terminal:
-        say_done({}, {"Picture": shlex.join(["plot", *map(str, runs), "--out", "curves.png"])})
+        say_done({}, {"As a picture": shlex.join(["plot", *map(str, runs), "--out", "curves.png"])})
 
 
 def _panels(runs: tuple[Path, ...], metrics: tuple[str, ...]) -> Panels:

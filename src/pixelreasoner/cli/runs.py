@@ -48,5 +48,5 @@ def _next(run: Run) -> dict[str, str]:
     if run.state in ("stopped", "failed") and run.kind:
         return {"Go on": shlex.join([run.kind, folder, "--resume"])}
     if (run.folder / METRICS_FILE).exists():
-        return {"Look": shlex.join(["plot", folder])}
-    return {"Look": shlex.join(["show", folder, "--table"])}
+        return {"Curves": shlex.join(["plot", folder])}
+    return {"Trajectories": shlex.join(["show", folder, "--table"])}

@@ -67,4 +67,4 @@ def show(
         given = {"--step": step, "--lowest": lowest, "--highest": highest, "--stop": stop, "--task": task}
         chosen = [word for name, value in given.items() if value is not None for word in (name, str(value))]
         command = ["show", str(source), *chosen, "--limit", str(limit), "--html", "trajectories.html"]
-        say_done({}, {"Page": shlex.join(command)})
+        say_done({}, {"As a page": shlex.join(command)})

@@ -88,7 +88,7 @@ def tasks(
     then = {}
     if html is None and console.is_terminal:
         part = [] if split is None else ["--split", split]
-        then = {"Page": shlex.join(["tasks", source, *part, "--show", "20", "--html", "tasks.html"])}
+        then = {"As a page": shlex.join(["tasks", source, *part, "--show", "20", "--html", "tasks.html"])}
     say_done({what: path for what, path in made.items() if path is not None}, then)
 
 

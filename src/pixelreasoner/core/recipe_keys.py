@@ -109,7 +109,7 @@ def _values(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return f"{'list' if args[-1] is Ellipsis or origin is list else f'{len(args)} values'}: {inner}"
     if origin is dict:
         return "table of sections" if _sections(annotation) else "table"
-    return ", ".join([TYPES.get(annotation, "value"), *_bounds(metadata)])
+    return ", ".join([TYPES.get(cast(Any, annotation), "value"), *_bounds(metadata)])
 
 
 def _one_of(values: Sequence[str]) -> str:
