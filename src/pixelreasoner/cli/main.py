@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 
 import tyro
@@ -85,6 +86,8 @@ def _show_log() -> None:
     if not log.handlers:
         log.addHandler(_Stderr())
         log.setLevel(logging.INFO)
+    # Of damaged metadata, two lines each; the pixels are fine.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _say(text: str, style: str) -> None:

@@ -6,17 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.frame_sampling import spread
-from pixelreasoner.core.image_formats import ANIMATED, DAMAGED, opened
+from pixelreasoner.core.image_formats import DAMAGED, is_animated, opened
 from pixelreasoner.core.image_pixels import orientation, rgb, turned
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_limits import (
+    ANIMATION_SECONDS,
     MAX_FRAMES,
     MAX_LOST,
-    PICTURE_SECONDS,
     Watch,
     check_frame_bytes,
 )
@@ -28,16 +26,6 @@ SHORTEST_MS = 11
 USUAL_MS = 100
 
 
-def is_animation(path: Path) -> bool:
-    """Whether an image file holds several moments.
-
-    Raises:
-        MediaError, MissingExtraError: as `core.image_files.open_image`.
-    """
-    with opened(path, str(path), Watch(str(path), PICTURE_SECONDS)) as image:
-        return image is not None and _is_animated(image)
-
-
 def read_animation(path: Path, n_frames: int) -> Video | None:
     """`n_frames` frames of an animation, as those of a video; None where the file is no animation.
 
@@ -47,16 +35,16 @@ def read_animation(path: Path, n_frames: int) -> Video | None:
         MediaError: more than `MAX_LOST` of it is damaged, or its frames are too large or too many.
     """
     name = str(path)
-    watch = Watch(name, PICTURE_SECONDS)
+    watch = Watch(name, ANIMATION_SECONDS)
     with opened(path, name, watch) as image:
-        if image is None or not _is_animated(image):
+        if image is None or not is_animated(image):
             return None
-        check_frame_bytes(name, image.size, 1)
         # The first picture of an APNG may be one for programs that show no animation.
         first = 1 if image.info.get("default_image") else 0
-        times = _times_ms(image, range(first, _count(image)), name, watch)
+        indices = range(first, _count(image, name))
+        check_frame_bytes(name, image.size, min(len(indices), n_frames))
+        times = _times_ms(image, indices, name, watch)
         chosen = spread(times, n_frames)
-        check_frame_bytes(name, image.size, len(chosen))
         watch.next_phase()
         frames: list[Picture] = []
         for at in chosen:
@@ -67,14 +55,10 @@ def read_animation(path: Path, n_frames: int) -> Video | None:
     return Video(tuple(frames), tuple((times[i] - times[0]) / 1000 for i in chosen))
 
 
-def _is_animated(image: Image.Image) -> bool:
-    return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
-
-
-def _count(image: Any) -> int:
+def _count(image: Any, name: str) -> int:
     count = int(image.n_frames)
     if count > MAX_FRAMES:
-        raise MediaError(f"the animation has {count} frames; the limit is {MAX_FRAMES}. Cut it into parts")
+        raise MediaError(f"{name} has {count} frames; the limit is {MAX_FRAMES}. Cut it into parts")
     return count
 
 
