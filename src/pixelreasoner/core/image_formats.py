@@ -68,7 +68,11 @@ def read_suffixes() -> frozenset[str]:
 
 def is_animated(image: Image.Image) -> bool:
     """Whether an opened image holds several moments, rather than pages or views."""
-    return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+    try:
+        return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+    except DAMAGED:
+        # The second picture cannot be read; the first one may.
+        return False
 
 
 @contextmanager
