@@ -153,10 +153,10 @@ def bench_hostile_media(*, changed: int = 16, seed: int = 0, only: str = "", out
             status.update(f"{len(outcomes)} files, {outcome.group}")
             if outcome.faults:
                 console.print(f"{', '.join(outcome.faults)}: {outcome}", markup=False)
-            if out is not None:
-                hostile.write(outcomes, out)
     if not outcomes:
-        raise ConfigError(f"no file's name contains {only!r}")
+        raise ConfigError(f"no file's group and name contain {only!r}")
+    if out is not None:
+        hostile.write(outcomes, out)
     sys.stdout.write(f"{hostile.table(outcomes)}\n")
 
 

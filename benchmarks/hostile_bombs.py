@@ -30,7 +30,7 @@ def bombs() -> Iterator[tuple[str, Maker]]:
 
 
 def _largest() -> Iterator[tuple[str, Maker]]:
-    """Of each format a picture that is just within its limit, and one a tenth beyond; one colour, so small."""
+    """Of each format a picture that is just within its limit, and one beyond; one colour, so small."""
     for suffix, name, mode, options in (
         ("png", "PNG", "RGB", {"compress_level": 1}), ("png", "PNG", "I;16", {"compress_level": 1}),
         ("png", "PNG", "RGBA", {"compress_level": 1}), ("png", "PNG", "P", {"compress_level": 1}),
@@ -38,17 +38,20 @@ def _largest() -> Iterator[tuple[str, Maker]]:
         ("progressive.jpg", "JPEG", "RGB", {"quality": 30, "progressive": True}),
         ("gif", "GIF", "P", {}), ("webp", "WEBP", "RGB", {"lossless": True, "method": 0, "quality": 0}),
         ("webp", "WEBP", "RGBA", {"lossless": True, "method": 0, "quality": 0}),
-        ("lossy.webp", "WEBP", "RGB", {"method": 0}), ("avif", "AVIF", "RGB", {"speed": 10, "max_threads": 1}),
+        ("lossy.webp", "WEBP", "RGB", {"method": 0}),
+        ("avif", "AVIF", "RGB", {"speed": 10, "max_threads": 1}),
         ("jp2", "JPEG2000", "RGB", {"irreversible": True, "quality_layers": [200]}),
         ("tif", "TIFF", "RGB", {"compression": "tiff_lzw"}),
         ("tif", "TIFF", "RGBA", {"compression": "tiff_deflate"}),
         ("fax.tif", "TIFF", "1", {"compression": "group4"}),
         ("float.tif", "TIFF", "F", {"compression": "tiff_lzw"}),
-        ("bmp", "BMP", "RGB", {}), ("ppm", "PPM", "RGB", {}), ("tga", "TGA", "RGB", {"compression": "tga_rle"}),
-        ("pcx", "PCX", "RGB", {}), ("sgi", "SGI", "RGB", {}), ("xbm", "XBM", "1", {}), ("heic", "HEIF", "RGB", {}),
+        ("bmp", "BMP", "RGB", {}), ("ppm", "PPM", "RGB", {}), ("heic", "HEIF", "RGB", {}),
+        ("tga", "TGA", "RGB", {"compression": "tga_rle"}), ("pcx", "PCX", "RGB", {}),
+        ("sgi", "SGI", "RGB", {}), ("xbm", "XBM", "1", {}),
     ):  # fmt: skip
         per_pixel = PROGRESSIVE_BYTES if "progressive" in suffix else BYTES_PER_PIXEL[name]
-        raw = 3 if name in ("BMP", "PPM", "SGI") else 0  # the file itself counts too
+        # The file counts too.
+        raw = 3 if name in ("BMP", "PPM", "SGI") else 1 if name in ("XBM", "PCX") else 0
         side = int((DECODING_BYTES / (per_pixel + raw)) ** 0.5) - 40
         side = min(side, 16_000 if name in ("WEBP", "HEIF") else side)
         for label, length in (("largest", side), ("beyond", int(side * 1.05) + 60)):
@@ -226,7 +229,9 @@ def _film(
 
     aspect = options.get("aspect")
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=25, options={k: v for k, v in options.items() if k != "aspect"})
+        stream: Any = out.add_stream(
+            codec, rate=25, options={k: v for k, v in options.items() if k != "aspect"}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, layout
         stream.codec_context.thread_count = 1
         if aspect:

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -49,7 +50,7 @@ def video(codec: str, container: str, layout: str, *, frames: int = FRAMES) -> b
     buffer = io.BytesIO()
     # Without the times and random numbers that containers write.
     with av.open(buffer, "w", format=container, options={"fflags": "+bitexact"}) as out:
-        stream = out.add_stream(codec, rate=25, options=_quiet(codec))
+        stream: Any = out.add_stream(codec, rate=25, options=_quiet(codec))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, layout
         stream.codec_context.thread_count = 1
         for i in range(frames):

@@ -117,6 +117,8 @@ def _show_log() -> None:
     if not log.handlers:
         log.addHandler(_Stderr())
         log.setLevel(logging.INFO)
+    # Of damaged metadata, two lines each; the pixels are fine.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _say(text: str, style: str) -> None:

@@ -12,14 +12,15 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.file_kinds import HEAD_BYTES, FileKind, identify
 from pixelreasoner.core.geometry import Size
-from pixelreasoner.core.image_formats import opened
+from pixelreasoner.core.image_formats import is_animated, opened
 from pixelreasoner.core.image_pixels import header_orientation, upright_rgb
 from pixelreasoner.core.media import Decoded, Picture, pixel_digest
-from pixelreasoner.core.media_limits import MAX_FILE_BYTES, PICTURE_SECONDS, Watch
+from pixelreasoner.core.media_limits import HEADER_SECONDS, MAX_FILE_BYTES, PICTURE_SECONDS, Watch
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp"}
 """Formats (Pillow's names) that stay encoded, and how their files are named. A picture of another format is
@@ -78,6 +79,14 @@ class EncodedImage:
         return Decoded(pixels, pixel_digest(pixels) if self.suffix == ".png" else _content_digest(content))
 
 
+class ImageFile(NamedTuple):
+    """What an image file holds."""
+
+    picture: Picture
+    animated: bool
+    """Whether it is the first of several moments."""
+
+
 def open_image(file: Path | bytes, name: str, digest: str | None = None) -> Picture | None:
     """The picture in an image file, not decoded yet, or None when it is of no format that is read.
 
@@ -87,19 +96,28 @@ def open_image(file: Path | bytes, name: str, digest: str | None = None) -> Pict
         MediaError: the file is missing, empty or too large, or its header damaged.
         MissingExtraError: it is HEIF, and pillow-heif is not installed.
     """
+    found = inspect_image(file, name, digest)
+    return None if found is None else found.picture
+
+
+def inspect_image(file: Path | bytes, name: str, digest: str | None = None) -> ImageFile | None:
+    """As `open_image`, with what else the header says."""
     if isinstance(file, Path):
         check_file(file)
     elif not file:
         return None
-    with opened(file, name, Watch(name, PICTURE_SECONDS)) as image:
+    watch = Watch(name, HEADER_SECONDS)
+    with opened(file, name, watch) as image:
         if image is None:
             return None
+        animated = is_animated(image)
         suffix = SUFFIXES.get(image.format or "")
         if suffix is None:
-            return Picture(upright_rgb(image))
+            watch.extend(PICTURE_SECONDS)
+            return ImageFile(Picture(upright_rgb(image)), animated)
         turned = header_orientation(image, file) >= 5
         size = Size(*(image.size[::-1] if turned else image.size))
-        return Picture.of(EncodedImage(file, name, suffix, size), digest)
+        return ImageFile(Picture.of(EncodedImage(file, name, suffix, size), digest), animated)
 
 
 def check_file(path: Path) -> int:

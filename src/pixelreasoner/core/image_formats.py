@@ -6,6 +6,7 @@ size in others (ICNS), or that are hardly a picture's.
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from collections.abc import Generator
@@ -21,15 +22,18 @@ from pixelreasoner.core.media_limits import DECODING_BYTES, MAX_FILE_BYTES, Watc
 
 BYTES_PER_PIXEL = {
     "PNG": 8, "JPEG": 8, "MPO": 8, "GIF": 9, "BMP": 12, "DIB": 12, "PPM": 12, "PCX": 8, "SGI": 16, "QOI": 16,
-    "DDS": 16, "PSD": 8, "ICO": 12, "XBM": 8, "TGA": 8, "TIFF": 16, "WEBP": 24, "AVIF": 24, "JPEG2000": 32,
-    "HEIF": 24,
+    "DDS": 16, "PSD": 8, "ICO": 12, "XBM": 8, "TGA": 8, "TIFF": 16, "WEBP": 18, "AVIF": 20, "JPEG2000": 24,
+    "HEIF": 16,
 }  # fmt: skip
 """What decoding takes at its peak, in bytes per pixel, the 3 of the result included: the formats (Pillow's
-names) that are read. Measured by `python -m benchmarks media`; Pillow itself keeps 4 for RGB."""
+names) that are read. Measured by `python -m benchmarks hostile-media`; Pillow itself keeps 4 for RGB."""
 PROGRESSIVE_BYTES = 16
 """The same for a progressive JPEG, whose decoder keeps the coefficients of all scans."""
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats whose further pictures are moments; those of others are pages, sizes or views."""
+
+# Pillow reports some damage to its log too, which Python shows where nobody else does.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # What begins so is such a file, damaged or not. TGA and a few others have no such mark.
 _MARKS = (
@@ -60,6 +64,15 @@ def read_suffixes() -> frozenset[str]:
     Image.init()
     found = {suffix for suffix, name in Image.registered_extensions().items() if name in BYTES_PER_PIXEL}
     return frozenset(found | {".heic", ".heif", ".hif"})
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Whether an opened image holds several moments, rather than pages or views."""
+    try:
+        return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+    except DAMAGED:
+        # The second picture cannot be read; the first one may.
+        return False
 
 
 @contextmanager
@@ -108,8 +121,6 @@ def check_cost(image: Image.Image, name: str, n_bytes: int) -> None:
     _check_size(name, image.size, per_pixel, n_bytes)
     if image.format == "TIFF":
         _check_tiff(image, name, n_bytes)
-    if image.format == "ICO":
-        _check_icon(image, name, n_bytes)
 
 
 def _check_size(name: str, size: tuple[int, int], per_pixel: int, n_bytes: int) -> None:
@@ -139,6 +150,8 @@ def _open_any(stream: Any, head: bytes, name: str, n_bytes: int) -> Image.Image 
             _check_file_bytes(name, n_bytes)
         if image_format == "WEBP" and (size := _webp_size(head)) is not None:
             _check_size(name, size, BYTES_PER_PIXEL["WEBP"], n_bytes)
+        if image_format == "ICO":  # decoded when it is opened
+            _check_icon(stream, head, name, n_bytes)
         stream.seek(0)
         with suppress(*_NO_SUCH_FORMAT):
             return factory(stream, "")
@@ -188,11 +201,12 @@ def _check_tiff(image: Any, name: str, n_bytes: int) -> None:
         raise MediaError(f"{name} is a camera's raw photo, or begins with a preview; develop it to JPEG")
 
 
-def _check_icon(image: Any, name: str, n_bytes: int) -> None:
+def _check_icon(stream: Any, head: bytes, name: str, n_bytes: int) -> None:
     """A PNG within an icon may be larger than the icon says."""
-    for entry in image.ico.entry:
-        image.ico.buf.seek(entry.offset)
-        start = image.ico.buf.read(24)
+    for entry in range(int.from_bytes(head[4:6], "little")):
+        place = head[6 + 16 * entry + 12 : 6 + 16 * entry + 16]
+        stream.seek(int.from_bytes(place, "little"))
+        start = stream.read(24)
         if start[12:16] == b"IHDR":
             size = struct.unpack(">II", start[16:24])
             _check_size(name, (size[0], size[1]), BYTES_PER_PIXEL["ICO"], n_bytes)

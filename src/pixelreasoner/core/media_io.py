@@ -17,10 +17,10 @@ from typing import IO
 
 from PIL import Image
 
-from pixelreasoner.core.animations import is_animation, read_animation
+from pixelreasoner.core.animations import read_animation
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.geometry import Size
-from pixelreasoner.core.image_files import EncodedImage, check_file, kind_of, open_image
+from pixelreasoner.core.image_files import EncodedImage, check_file, inspect_image, kind_of, open_image
 from pixelreasoner.core.image_formats import read_suffixes
 from pixelreasoner.core.media import DECODED, Decoded, Media, Picture, Video
 from pixelreasoner.core.media_limits import check_frame_bytes
@@ -153,7 +153,7 @@ def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
     path = Path(path)
     if n_frames < 1:
         raise MediaError(f"n_frames must be at least 1; got {n_frames}")
-    if path.is_dir():
+    if os.path.isdir(path):
         return _read_frame_folder(path, n_frames)
     frames, times_s = _read_frames(path, n_frames)
     kept = (
@@ -172,13 +172,13 @@ def load_media(path: str | Path, *, n_frames: int = N_FRAMES) -> Media:
         MissingExtraError: what reads it is not installed: PyAV for videos, pillow-heif for HEIC photos.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # False, and not an error, for names that are too long
         return load_video(path, n_frames=n_frames)
-    picture = open_image(path, str(path))
-    if picture is None or is_animation(path):
+    found = inspect_image(path, str(path))
+    if found is None or found.animated:
         return load_video(path, n_frames=n_frames)
-    _ = picture.pixels
-    return picture
+    _ = found.picture.pixels
+    return found.picture
 
 
 def save_image(picture: Picture, path: str | Path) -> None:

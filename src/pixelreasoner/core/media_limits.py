@@ -8,6 +8,7 @@ of size bound how long that takes.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from pixelreasoner.core.errors import MediaError
 
-DECODING_BYTES = 900 * 10**6
+DECODING_BYTES = 950 * 10**6
 """What decoding one file may take at its peak, the result included, in bytes; estimated from the header."""
 FRAME_BYTES = 512 * 10**6
 """What the frames that are taken of one video, animation or folder may hold together, in bytes."""
@@ -25,11 +26,15 @@ MAX_FRAMES = 2**20
 """The most frames of a video; more than nine hours at 30 per second."""
 MAX_LOST = 0.1
 """The largest share of the frames of a video that may be damaged; they are left out."""
-PICTURE_SECONDS = 20.0
-"""The longest that a picture, or the frames of an animation, may take to decode."""
+HEADER_SECONDS = 0.8
+"""The longest that reading what a picture's file says about itself may take."""
+PICTURE_SECONDS = 4.0
+"""The longest that a picture may take to decode."""
+ANIMATION_SECONDS = 20.0
+"""The longest that an animation may take: each of its frames is decoded to reach the next."""
 VIDEO_SECONDS = 60.0
 """The longest that the frames of a video file may take to be found and decoded."""
-PATIENCE_SECONDS = 3.5
+PATIENCE_SECONDS = 2.5
 """From then on a file is given up as soon as its progress says that it will not end in time."""
 
 
@@ -41,6 +46,10 @@ class Watch:
         self._name, self._seconds = name, seconds
         self._clocks = time.monotonic(), time.process_time()
         self._phase = 0.0
+
+    def extend(self, seconds: float) -> None:
+        """From its start on the file may take so long altogether."""
+        self._seconds = seconds
 
     def next_phase(self) -> None:
         """Progress begins again at 0."""
@@ -90,18 +99,48 @@ def check_frame_bytes(name: str, size: tuple[int, int], n_frames: int) -> None:
 class WatchedPath(io.BufferedReader):
     """A file on disk, read under a watch."""
 
-    def __init__(self, path: Path, watch: Watch, *, by_position: bool = True) -> None:
-        """Opens the file; `by_position` says that what was read is what is done.
+    def __init__(self, path: Path, watch: Watch) -> None:
+        """Opens the file.
 
         Raises:
             OSError: it cannot be opened.
         """
         super().__init__(io.FileIO(path))
-        self._watch, self._size = watch, os.fstat(self.fileno()).st_size if by_position else 0
+        self._watch, self._size = watch, os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._watch.check(_share(self.tell(), self._size))
         return super().read(size)
+
+
+class FileForFFmpeg(io.BufferedReader):
+    """A file on disk as PyAV reads it; it ends when the time is over.
+
+    No exception can pass through FFmpeg: who decodes asks the watch then. What was read is no progress here.
+    """
+
+    def __init__(self, path: Path, watch: Watch) -> None:
+        """Opens the file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        super().__init__(io.FileIO(path))
+        self._watch = watch
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            self._watch.check()
+            return super().read(size)
+        except (MediaError, OSError):
+            return b""
+
+    def seek(self, target: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(target, whence)
+        except (OSError, ValueError):
+            # A damaged file names places that cannot be; a negative number is an error to FFmpeg.
+            return -errno.EINVAL
 
 
 class WatchedBytes(io.BytesIO):

@@ -18,7 +18,7 @@ import numpy as np
 from pixelreasoner.core.byte_cache import Pixels
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.media import Picture
-from pixelreasoner.core.media_limits import DECODING_BYTES, Watch, WatchedPath, check_frame_bytes
+from pixelreasoner.core.media_limits import DECODING_BYTES, FileForFFmpeg, Watch, check_frame_bytes
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -30,8 +30,10 @@ CONTAINERS = (
     "h264", "hevc", "obu", "m4v", "mpegvideo", "yuv4mpegpipe",
 )  # fmt: skip
 """FFmpeg's names of the containers and bare streams that are read; `mov` is mp4 and 3gp too."""
-DECODER_FRAMES = 16
-"""How many frames a decoder may keep beside those that are taken."""
+DECODER_FRAMES = 18
+"""How many frames a decoder may keep beside those that are taken, those of its threads included."""
+H264_FRAMES = 28
+"""The same for H.264, which may refer to 16 and wait for as many."""
 MAX_THREADS = 4
 """Each decodes a frame of its own, and holds it in memory."""
 NO_VIDEO = "is neither a picture nor a video that can be read; fetch it again, or convert it to PNG or mp4"
@@ -49,7 +51,7 @@ def opened_video(path: Path, n_frames: int, watch: Watch) -> Generator[tuple[Inp
 
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
     with (
-        WatchedPath(path, watch, by_position=False) as file,
+        FileForFFmpeg(path, watch) as file,
         av.open(
             cast(IO[bytes], file),
             "r",
@@ -138,7 +140,8 @@ def _check_memory(path: Path, stream: VideoStream, n_frames: int) -> None:
     check_frame_bytes(str(path), (stream.width, stream.height), n_frames)
     layout = cast(Any, stream.codec_context).format
     per_pixel = layout.padded_bits_per_pixel / 8 if layout is not None else 3.0
-    limit = _max_pixels(n_frames, per_pixel)
+    kept = H264_FRAMES if stream.codec_context.name == "h264" else DECODER_FRAMES
+    limit = _max_pixels(n_frames, per_pixel, kept)
     if stream.width * stream.height > limit:
         raise MediaError(
             f"{path} has frames of {stream.width}x{stream.height} in {layout.name if layout else 'colour'}; "
@@ -146,9 +149,9 @@ def _check_memory(path: Path, stream: VideoStream, n_frames: int) -> None:
         )
 
 
-def _max_pixels(n_frames: int, bytes_per_pixel: float) -> int:
+def _max_pixels(n_frames: int, bytes_per_pixel: float, kept: int = DECODER_FRAMES) -> int:
     """The largest frame, in pixels, whose decoding and results stay within `DECODING_BYTES`."""
-    return int(DECODING_BYTES / (3 * n_frames + DECODER_FRAMES * bytes_per_pixel))
+    return int(DECODING_BYTES / (3 * n_frames + kept * bytes_per_pixel))
 
 
 def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> NoReturn:

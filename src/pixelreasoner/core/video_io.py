@@ -80,6 +80,7 @@ def read_video(path: Path, *, n_frames: int) -> Video:
     try:
         found = _seek_frames(request) or _decode_frames(request)
     except (FFmpegError, OSError) as e:
+        request.watch.check()
         raise MediaError(f"{path} {NO_VIDEO}") from e
     times_s, frames = found
     if not frames:
@@ -208,6 +209,10 @@ def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
                 frames.append(picture_of(frame, stream))
     if len(frames) < len(wanted):
         raise MediaError(f"{request.path} is a damaged video; fetch it again")
+    if frames and whole.n_lost:
+        LOG.warning(
+            "%s: %d of %d packets are damaged and are left out", request.path, whole.n_lost, whole.n_packets
+        )
     return [float((clock[i] - clock[0]) * tick_s) for i in wanted], frames
 
 
@@ -315,11 +320,14 @@ def _check_count(path: Path, count: int) -> None:
 
 
 def _check_lost(path: Path, whole: _Whole) -> None:
-    total = whole.n_packets + max(whole.n_lost - whole.n_packets, 0)
+    total = max(whole.n_packets, whole.n_lost)
+    if whole.n_lost == total > 0:
+        raise MediaError(
+            f"{path} has no frame that can be decoded: they are damaged, or larger than the file says; "
+            f"fetch it again"
+        )
     if whole.n_lost > MAX_LOST * total:
         raise MediaError(
             f"{path} is damaged: {whole.n_lost} of {total} packets of its video are lost; fetch or export it "
             f"again"
         )
-    if whole.n_lost:
-        LOG.warning("%s: %d of %d packets are damaged and are left out", path, whole.n_lost, total)
