@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 import tyro
-from rich.console import Console
 from rich.text import Text
 
 from pixelreasoner import __version__
@@ -24,6 +23,7 @@ from pixelreasoner.cli.runs import runs
 from pixelreasoner.cli.show import show
 from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import PixelReasonerError
+from pixelreasoner.core.terminal import TerminalConsole, visible
 
 COMMANDS = {
     "demo": demo,
@@ -76,7 +76,7 @@ class _Stderr(logging.Handler):
     """Writes to what stderr is at that moment: a progress bar puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{self.format(record)}\n")
+        sys.stderr.write(f"{visible(self.format(record))}\n")
 
 
 def _show_log() -> None:
@@ -88,4 +88,4 @@ def _show_log() -> None:
 
 
 def _say(text: str, style: str) -> None:
-    Console(stderr=True).print(Text(text, style=style), soft_wrap=True)
+    TerminalConsole(stderr=True).print(Text(visible(text), style=style), soft_wrap=True)

@@ -43,17 +43,17 @@ def plot(
         half_life: Values after which one weighs half in the smoothed line: 3 % of the run when left out; 0
             draws raw values.
     """
-    from rich.console import Console
+    from pixelreasoner.core.terminal import TerminalConsole
 
     panels = _panels(runs, metrics)
-    console = Console()
+    console = TerminalConsole()
     if out is not None:
         from pixelreasoner.viewer.plots import save_curves
 
         save_curves(out, panels, half_life=half_life)
     _print_panels(console, panels, half_life)
     if out is not None:
-        console.print(f"\n{out}", highlight=False, soft_wrap=True)
+        console.print(f"\n{out}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _panels(runs: tuple[Path, ...], metrics: tuple[str, ...]) -> Panels:

@@ -17,9 +17,8 @@ def runs(folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DI
     Args:
         folder: Where to look.
     """
-    from rich.console import Console
-
     from pixelreasoner.core.errors import RecordError
+    from pixelreasoner.core.terminal import TerminalConsole
     from pixelreasoner.viewer.runs import find_runs, runs_table
 
     if not folder.is_dir():
@@ -27,5 +26,5 @@ def runs(folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DI
     found = find_runs(folder)
     if not found:
         raise RecordError(f"there is no run in {folder} or below it")
-    console = Console()
+    console = TerminalConsole()
     console.print(runs_table(found, folder, width=console.width))

@@ -9,10 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.metrics_file import read_curves
+from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.evals.tables import summary_table
@@ -31,7 +30,7 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
         ConfigError: `out` holds a demo with another seed or other photographs.
     """
     began = time.time()
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
     spent = _claim(out, {"seed": seed, "photos": str(photos) if photos else None})
     demo = Pipeline(out, seed=seed, photos=photos, console=console)

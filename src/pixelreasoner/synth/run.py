@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import Field
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -24,6 +23,7 @@ from pixelreasoner.core.processes import worker_processes
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import open_run, starting
 from pixelreasoner.core.run_status import running
+from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.models.checkpoints import checkpoint_folder
@@ -78,7 +78,7 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         SynthesisError: a task cannot be used, or there are too few of a kind.
     """
     folder = open_run(config.out, config, resume=resume, free=("workers",))
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     with running(folder.path, "synth", config.n), starting(folder):
         # Writing nothing drops a line that a killed writer left unfinished.
         write_trajectories(folder.trajectories, (), append=True)

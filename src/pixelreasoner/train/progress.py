@@ -31,6 +31,7 @@ from rich.progress import (
 )
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.train.trackers import TrackedRun, Tracker, open_trackers
 
 
@@ -72,7 +73,7 @@ class RunLog:
         self._run, self._names = TrackedRun(folder, label, resume_at, values), tuple(trackers)
         self._total, self._label, self._done, self._start = total, label, resume_at, resume_at
         self._show = tuple(show)
-        self._console = console or Console(stderr=True)
+        self._console = console or TerminalConsole(stderr=True)
         self._every_s = every_s
         self._trackers: list[Tracker] = []
         self._said_at_step = -1
@@ -110,7 +111,7 @@ class RunLog:
 
     def note(self, text: str) -> None:
         """Print something above the bar (an alarm, a checkpoint) without tearing it."""
-        self._console.print(f"{self._label}: {text}", markup=False, highlight=False)
+        self._console.print(f"{self._label}: {visible(text)}", markup=False, highlight=False)
 
     def _say(self, shown: str) -> None:
         self._said, self._said_at_step = time.monotonic(), self._done
@@ -130,7 +131,7 @@ class Interruptible:
 
     def __init__(self, console: Console | None = None) -> None:
         self.requested = False
-        self._console = console or Console(stderr=True)
+        self._console = console or TerminalConsole(stderr=True)
 
     def __enter__(self) -> Interruptible:
         self._before = signal.signal(signal.SIGINT, self._on_signal)
