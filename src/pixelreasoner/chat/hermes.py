@@ -31,7 +31,11 @@ MAX_DIGITS = 15
 def parse_message(text: str) -> Parsed:
     r"""Read one model message; never raises.
 
-    * The first call counts. Operations are answered one at a time, so later calls are left out.
+    * The first call counts, whether it can be read or not. Operations are answered one at a time, so later
+      calls are only counted (`Parsed.n_further_calls`); the model is told.
+    * Where the opening tag stands, a call begins: in prose, in quotes and within a model's thinking too. A
+      message that only speaks of the tag ("I will not use <tool_call> here") has made a call that cannot be
+      read. It costs the turn, and the model is told why.
     * A call, even a broken one, wins over a \boxed{} in the same message: the model asked to look again,
       and an answer given before it has looked is a guess.
     * "arguments" may be left out; the operation then says what it needs.
@@ -42,8 +46,9 @@ def parse_message(text: str) -> Parsed:
     try:
         call, after = _read_call(rest)
     except _BrokenCallError as e:
-        return Parsed(text=text.strip(), call_error=str(e))
-    return Parsed(text=(before + after).strip(), call=call)
+        further = rest.partition(CALL_CLOSE)[2].count(CALL_OPEN)
+        return Parsed(text=text.strip(), call_error=str(e), n_further_calls=further)
+    return Parsed(text=(before + after).strip(), call=call, n_further_calls=after.count(CALL_OPEN))
 
 
 def format_call(call: ToolCall) -> str:

@@ -43,10 +43,11 @@ def ask(
     """
     files, question = _checked(inputs, save)
 
-    from rich.console import Console
+    from rich.text import Text
 
     from pixelreasoner.api import AskConfig, load_config
     from pixelreasoner.core.recipe import find_recipe, load_recipe
+    from pixelreasoner.core.terminal import TerminalConsole, visible_line
     from pixelreasoner.viewer.save import save as save_trajectory
 
     given = {
@@ -57,15 +58,15 @@ def ask(
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     config = load_recipe(AskConfig, find_recipe(recipe) if recipe is not None else None, overrides)
-    console = Console(quiet=as_json, highlight=False)
+    console = TerminalConsole(quiet=as_json, highlight=False)
     stream = Stream(console)
-    with console.status(f"loading {config.model.checkpoint}"):
+    with console.status(Text(f"loading {visible_line(config.model.checkpoint)}")):
         reasoner = load_config(config)
-    console.print(f"[bold]{', '.join(f.name for f in files)}[/]")
+    console.print(Text(visible_line(", ".join(f.name for f in files)), style="bold"))
     trajectory = reasoner.ask(files, question, on_event=stream)
     if save is not None:
         save_trajectory(trajectory, save)
-        console.print(f"[dim]{save}[/]")
+        console.print(Text(visible_line(str(save)), style="dim"))
     if as_json:
         from pixelreasoner.core.records import trajectory_to_json
 
@@ -137,7 +138,9 @@ class Stream:
         text = self._held + text
         start = text.find(CALL_OPENS)
         if start < 0:
-            start = next((i for i in range(len(text)) if CALL_OPENS.startswith(text[i:])), len(text))
+            # Only the last characters can be the beginning of one.
+            ends = range(max(0, len(text) - len(CALL_OPENS) + 1), len(text))
+            start = next((i for i in ends if CALL_OPENS.startswith(text[i:])), len(text))
         self._write(text[:start])
         self._held = text[start:]
 
@@ -147,8 +150,10 @@ class Stream:
         self._held = ""
 
     def _write(self, text: str, style: str | None = None) -> None:
+        from pixelreasoner.core.terminal import visible
+
         if text:
-            self._console.print(text, end="", markup=False, style=style, soft_wrap=True)
+            self._console.print(visible(text), end="", markup=False, style=style, soft_wrap=True)
             self._mid_line = not text.endswith("\n")
 
     def _end_line(self) -> None:

@@ -44,15 +44,16 @@ def say_done(made: Mapping[str, Path], commands: Mapping[str, str] | None = None
         made: what it is -> where it is; what is not there is left out. A page comes with its address.
         commands: what for -> the arguments of `pixelreasoner`, as a shell reads them.
     """
-    from rich.console import Console
     from rich.text import Text
+
+    from pixelreasoner.core.terminal import TerminalConsole
 
     there = {what: path for what, path in made.items() if path.exists()}
     lines = [(f"{what}:", str(path)) for what, path in there.items()]
     lines += [("Open:", path.resolve().as_uri()) for path in there.values() if path.suffix == ".html"]
     lines += [(f"{what}:", f"pixelreasoner {command}") for what, command in (commands or {}).items()]
     width = max((len(what) for what, _ in lines), default=0)
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     for what, text in lines:
         line = Text.assemble((f"{what:{width}} ", "bold"), text)
         console.print(line, soft_wrap=True, highlight=False)

@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from pixelreasoner import __version__
@@ -28,6 +27,7 @@ from pixelreasoner.cli.runs import runs
 from pixelreasoner.cli.show import show
 from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import ConfigError, PixelReasonerError
+from pixelreasoner.core.terminal import TerminalConsole, visible
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -108,7 +108,7 @@ class _Stderr(logging.Handler):
     """Writes to what stderr is at that moment: a progress bar puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{self.format(record)}\n")
+        sys.stderr.write(f"{visible(self.format(record))}\n")
 
 
 def _show_log() -> None:
@@ -122,4 +122,4 @@ def _show_log() -> None:
 
 
 def _say(text: str, style: str) -> None:
-    Console(stderr=True).print(Text(text, style=style), soft_wrap=True)
+    TerminalConsole(stderr=True).print(Text(visible(text), style=style), soft_wrap=True)

@@ -48,13 +48,12 @@ def plot(
         half_life: Values after which one weighs half in the smoothed line: 3 % of the run when left out; 0
             draws raw values.
     """
-    from rich.console import Console
-
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.run_folder import ROLLOUTS_FOLDER
+    from pixelreasoner.core.terminal import TerminalConsole
 
     panels = _panels(runs, metrics)
-    console = Console()
+    console = TerminalConsole()
     if out is not None:
         from pixelreasoner.viewer.plots import save_curves
 

@@ -23,11 +23,11 @@ def recipes(name: Annotated[tyro.conf.Positional[Path | None], option("[NAME]")]
         sys.stdout.write(find_recipe(name).read_text(encoding="utf-8"))
         return
 
-    from rich.console import Console
     from rich.table import Table
 
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS
+    from pixelreasoner.core.terminal import TerminalConsole
 
     table = Table.grid(padding=(0, 2))
     stages = [*RECIPE_COMMANDS]
@@ -35,7 +35,7 @@ def recipes(name: Annotated[tyro.conf.Positional[Path | None], option("[NAME]")]
         table.add_row(
             f"pixelreasoner {command_of(recipe)} {recipe}", first_comment(find_recipe(Path(recipe)))
         )
-    Console().print(table, highlight=False)
+    TerminalConsole().print(table, highlight=False)
     say_done({}, {"Copy one": "recipes nano/rl > mine.toml"})
 
 

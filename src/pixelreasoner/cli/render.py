@@ -35,13 +35,12 @@ def render(
         out: Where to write them; pictures go to media/ beside it.
         texts_only: Write no tokens: training writes them, with the operations and the words of its recipe.
     """
-    from rich.console import Console
-
     from pixelreasoner.chat.families import family_of
     from pixelreasoner.chat.rerender import rerender, rewrite_texts
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
     from pixelreasoner.core.records import read_trajectories, write_trajectories
+    from pixelreasoner.core.terminal import TerminalConsole
     from pixelreasoner.env.interaction import Interaction
     from pixelreasoner.models.checkpoints import checkpoint_folder
     from pixelreasoner.models.vlm import renderer_of
@@ -71,5 +70,5 @@ def render(
 
     write_trajectories(out, rendered())
     summary = ", ".join(f"{n} {what}" for what, n in counts.items())
-    Console().print(f"{out}: {summary}", markup=False, highlight=False, soft_wrap=True)
+    TerminalConsole().print(f"{out}: {summary}", markup=False, highlight=False, soft_wrap=True)
     say_done({}, {"Look": shlex.join(["show", str(out), "--table"])})

@@ -25,10 +25,9 @@ def runs(folder: Annotated[tyro.conf.Positional[Path], option("[DIR]")] = Path("
     Args:
         folder: Where to look.
     """
-    from rich.console import Console
-
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
+    from pixelreasoner.core.terminal import TerminalConsole
     from pixelreasoner.viewer.runs import find_runs, runs_table
 
     if not folder.is_dir():
@@ -36,7 +35,7 @@ def runs(folder: Annotated[tyro.conf.Positional[Path], option("[DIR]")] = Path("
     found = find_runs(folder)
     if not found:
         raise RecordError(f"there is no run in {folder} or below it")
-    console = Console()
+    console = TerminalConsole()
     console.print(runs_table(found, folder, width=console.width))
     if console.is_terminal:
         say_done({}, _next(found[0]))

@@ -38,11 +38,10 @@ def show(
         task: Only rollouts of this task.
         limit: How many to show.
     """
-    from rich.console import Console
-
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
     from pixelreasoner.core.record_query import RecordQuery, find_trajectories
+    from pixelreasoner.core.terminal import TerminalConsole
     from pixelreasoner.viewer.html import save_html
     from pixelreasoner.viewer.terminal import print_trajectory, trajectory_table
 
@@ -52,7 +51,7 @@ def show(
     if not found:
         asked = step is not None or task or stop
         raise RecordError(f"{source} holds no {'such ' if asked else ''}trajectories")
-    console = Console()
+    console = TerminalConsole()
     if html is not None:
         save_html(found, html, title=f"{source.stem.replace('_', ' ')}: {len(found)} trajectories")
         console.print(f"{len(found)} trajectories", highlight=False)

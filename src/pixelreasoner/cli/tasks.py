@@ -50,10 +50,9 @@ def tasks(
         html: Write them to a page with their pictures instead of printing them.
         convert: Write the tasks nothing is wrong with to a .jsonl or .parquet file.
     """
-    from rich.console import Console
-
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
+    from pixelreasoner.core.terminal import TerminalConsole, visible
     from pixelreasoner.rewards.scorers import ScoringConfig, build_scorer
     from pixelreasoner.tasks.check import TaskCheck
     from pixelreasoner.tasks.files import write_task_file
@@ -70,15 +69,17 @@ def tasks(
             pass
     else:
         write_task_file(convert, passing)
-    console = Console()
+    console = TerminalConsole()
     if html is None:
         _print(console, shown)
     else:
         save_html([_as_trajectory(task) for task in shown], html, title=f"{source}: {len(shown)} tasks")
     console.print(_table(check))
+    if (note := check.unanswered_note) is not None:
+        console.print(note, markup=False, highlight=False, style="yellow", soft_wrap=True)
     if check.problems:
         for problem in check.problems[:SHOWN_PROBLEMS]:
-            console.print(problem, markup=False, highlight=False, style="red", soft_wrap=True)
+            console.print(visible(problem), markup=False, highlight=False, style="red", soft_wrap=True)
         more = len(check.problems) - SHOWN_PROBLEMS
         raise RecordError(
             f"{source}: {check.unusable} of {n} tasks cannot be used as they are"
@@ -113,12 +114,14 @@ def _keep_first(check: TaskCheck, n: int, count: int, kept: list[Task]) -> Itera
 def _print(console: Console, shown: list[Task]) -> None:
     from rich.text import Text
 
+    from pixelreasoner.core.terminal import visible_line
     from pixelreasoner.viewer.terminal import print_task
 
     for task in shown:
         print_task(console, task)
         answers = " or ".join(task.answers) or "unknown"
-        console.print(Text(f"Answer {answers}   {task.id}", style="cyan"), highlight=False)
+        line = f"Answer {visible_line(answers)}   {visible_line(task.id)}"
+        console.print(Text(line, style="cyan"), highlight=False)
         console.print()
 
 
@@ -133,6 +136,9 @@ def _as_trajectory(task: Task) -> Trajectory:
 def _table(check: TaskCheck) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
+
+    from pixelreasoner.core.terminal import visible_line
 
     table = Table(
         "kind", "tasks", "needs op.", "cue", "images", "videos", "no answer", "answers", box=SIMPLE_HEAD
@@ -140,5 +146,5 @@ def _table(check: TaskCheck) -> Table:
     for kind, c in check.kinds.items():
         common = ", ".join(f"{answer} ({count})" for answer, count in c.answers.most_common(3))
         numbers = (c.tasks, c.needing, c.cues, c.images, c.videos, c.unanswered)
-        table.add_row(kind, *map(str, numbers), common)
+        table.add_row(*(Text(visible_line(cell)) for cell in (kind, *map(str, numbers), common)))
     return table

@@ -44,5 +44,7 @@ class Parsed:
     call: ToolCall | None = None
     call_error: str | None = None
     """Why something that looked like a call could not be read; written for the model."""
+    n_further_calls: int = 0
+    """Calls after the first one, which are not carried out."""
     answer: str | None = None
     """The content of the last \\boxed{}, or None."""

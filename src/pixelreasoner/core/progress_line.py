@@ -26,6 +26,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pixelreasoner.core.terminal import TerminalConsole
+
 T = TypeVar("T")
 
 MIN_BAR, MAX_BAR = 8, 24
@@ -57,7 +59,7 @@ class ProgressLine:
         """
         self.label, self.total, self.done = label, total, done
         self._start, self._every_s, self._clock = done, every_s, clock
-        self._console = console or Console(stderr=True)
+        self._console = console or TerminalConsole(stderr=True)
         self._figures: dict[str, str] = {}
         self._began = self._stepped = self._said = clock()
         self._said_at = -1
@@ -140,7 +142,7 @@ def tracked(
 
 def loading(name: str, console: Console | None = None) -> AbstractContextManager[object]:
     """Say on a terminal that something is being loaded, for as long as it takes; a log file gets nothing."""
-    return (console or Console(stderr=True)).status(Text(f"loading {name}"))
+    return (console or TerminalConsole(stderr=True)).status(Text(f"loading {name}"))
 
 
 class _Line(ProgressColumn):

@@ -202,8 +202,14 @@ def execute(parsed: Parsed, images: ImageContext, toolbox: Toolbox | None) -> Ob
     """What the operation returns, or why the call could not be read."""
     assert toolbox is not None, "calls are only read where operations are offered"
     if parsed.call is None:
-        return toolbox.reject(parsed.call_error or "")
-    return toolbox.execute(parsed.call, images)
+        observation = toolbox.reject(parsed.call_error or "")
+    else:
+        observation = toolbox.execute(parsed.call, images)
+    if not parsed.n_further_calls:
+        return observation
+    # Before the operation's own words, which may end with a colon before a picture.
+    note = f"Only the first of your {parsed.n_further_calls + 1} calls was read; write one call per message."
+    return replace(observation, text=f"{note} {observation.text}")
 
 
 def _message(completion: Completion, renderer: Renderer, room: int) -> tuple[Segment, bool]:

@@ -27,6 +27,8 @@ class Score:
     needs_operation: bool
     score: float
     """How right the answer is, 0 to 1."""
+    has_reference: bool
+    """Whether the task has reference answers to compare with."""
     used_pixel_space: bool
     n_operations: int
     n_unread: int
@@ -44,11 +46,24 @@ def score(trajectory: Trajectory) -> Score:
         kind=task.kind,
         needs_operation=bool(task.needs_operation),
         score=trajectory.metrics[SCORE_METRIC],
+        has_reference=bool(task.answers),
         used_pixel_space=trajectory.used_pixel_space,
         n_operations=trajectory.n_operations,
         n_unread=trajectory.n_unread_operations,
         n_invalid=trajectory.n_invalid_operations,
         localisation=localise(trajectory),
+    )
+
+
+def unanswered_note(scores: Sequence[Score]) -> str | None:
+    """The line to print when tasks without reference answers scored 0, as they must; None otherwise."""
+    blind = [s for s in scores if not s.has_reference]
+    # A scorer of the user's may judge without a reference.
+    if not blind or any(s.score for s in blind):
+        return None
+    return (
+        f"{len(blind)} of {len(scores)} tasks have no reference answers and count as wrong: "
+        f"the accuracy says nothing of them. Give them 'answers', or a scorer that needs none"
     )
 
 

@@ -21,16 +21,17 @@ from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting, write_text
 from pixelreasoner.core.run_status import running
 from pixelreasoner.core.task import Task
+from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
 from pixelreasoner.evals.benchmark import load_benchmark
-from pixelreasoner.evals.metrics import Summary, score, summarize_scores
+from pixelreasoner.evals.metrics import Summary, score, summarize_scores, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.policy.base import Policy, Sampling
-from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, gold_problems
+from pixelreasoner.rewards.scorers import ReferenceCheck, Scorer, ScoringConfig, build_scorer
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.tasks.source import TaskSource
 
@@ -101,7 +102,7 @@ def run(
     config, tasks, scorer = _resolved(config)
     n = _count(config, tasks)
     if config.n is not None and n < config.n:
-        Console(stderr=True).print(
+        TerminalConsole(stderr=True).print(
             f"eval: n = {config.n}, and the tasks are {n}: all of them", highlight=False
         )
     folder = open_run(config.out, config, resume=resume)
@@ -125,7 +126,7 @@ def _evaluate(
             f"{folder.path} holds {len(scores)} rollouts: n = {n} is fewer; choose another --out"
         )
     keep_config(folder, config)
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     if len(scores) < n:
         with loading(config.model.checkpoint, console):
             evaluated = load(config)
@@ -144,14 +145,17 @@ def _evaluate(
     summary = summarize_scores(scores)
     write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     console.print(summary_table({config.model.checkpoint: summary}))
+    if (note := unanswered_note(scores)) is not None:
+        console.print(f"eval: {note}", markup=False, highlight=False, style="yellow")
     return summary
 
 
 def reported(tasks: Iterator[Task], scorer: Scorer, console: Console) -> Iterator[Task]:
-    """The tasks; those whose own answer does not score 1 are named as they pass: no model can be right."""
+    """The tasks; those on which no model can be right are named as they pass (`ReferenceCheck`)."""
+    check = ReferenceCheck(scorer)
     for task in tasks:
-        for problem in gold_problems([task], scorer):
-            console.print(f"eval: {problem}", markup=False, highlight=False)
+        for message in check.messages([task]):
+            console.print(f"eval: {visible(message)}", markup=False, highlight=False)
         yield task
 
 

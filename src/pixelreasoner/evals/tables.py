@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.table import Table
+from rich.text import Text
 
+from pixelreasoner.core.terminal import visible_line
 from pixelreasoner.evals.metrics import Summary
 
 
@@ -14,13 +16,14 @@ def summary_table(summaries: Mapping[str, Summary]) -> Table:
     table = Table(title="held-out tasks, % (of those that need the operation)")
     table.add_column("")
     for name in summaries:
-        table.add_column(name, justify="right")
+        table.add_column(Text(visible_line(name)), justify="right")
     columns = list(summaries.values())
     table.add_row("tasks", *(str(s["n"]) for s in columns))
     table.add_row("accuracy", *(_both(s["accuracy"]) for s in columns))
     for kind in sorted({kind for s in columns for kind in s["accuracy"]["by_kind"]}):
         by_kind = (s["accuracy"]["by_kind"].get(kind) for s in columns)
-        table.add_row(f"  {kind}", *("–" if shares is None else _both(shares) for shares in by_kind))
+        cells = ("–" if shares is None else _both(shares) for shares in by_kind)
+        table.add_row(Text(f"  {visible_line(kind)}"), *cells)
     table.add_row("RaPR", *(_both(s["rapr"]) for s in columns))
     table.add_row("failed operations", *(_percent(s["op_error_rate"]) for s in columns))
     table.add_row("operations on the cue", *(f"({_percent(s['cue_coverage'])})" for s in columns))

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from scipy import stats
 
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.nano.pipeline import Pipeline
 
@@ -67,7 +67,7 @@ def run(*, out: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
     chosen = list(names) or list(ABLATIONS)
     if unknown := [name for name in chosen if name not in ABLATIONS]:
         raise ConfigError(f"there is no ablation {', '.join(unknown)}; there are: {', '.join(ABLATIONS)}")
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     results: dict[str, list[Mapping[str, Any]]] = {name: [] for name in chosen}
     for seed in seeds:
         pipeline = Pipeline(out / f"seed{seed}", seed=seed, photos=None, console=console)

@@ -9,10 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.metrics_file import read_curves
+from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.evals.tables import summary_table
@@ -33,7 +32,7 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
         MediaError: the folder of photographs cannot be read, or holds none.
     """
     began = time.time()
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     photographs(photos)  # what is wrong with them is said before anything is written
     out.mkdir(parents=True, exist_ok=True)
     spent = _claim(out, {"seed": seed, "photos": str(photos) if photos else None})

@@ -1,4 +1,4 @@
-"""One form of each character: case, width, digits, signs; exponents, indices and fractions keep their meaning.
+"""One form of each character: case, width, digits, signs; exponents and fractions keep their meaning.
 
 Unicode's compatibility form (NFKC) makes one of characters that look alike, and with them of some that do not
 mean the same: "10²" becomes "102", "5½" becomes "51/2", "1①" becomes "11". What NFKC would join to its
@@ -32,8 +32,8 @@ _SIGNS = {
 _RAISED_DIGITS = "[\u2070\xb9\xb2\xb3\u2074-\u2079]"
 _TYPESET_FRACTION = re.compile(f"(?<!{_RAISED_DIGITS})({_RAISED_DIGITS}++)[\u2044/]([\u2080-\u2089]+)")
 MAX_MARKS = 30
-"""Combining marks in a row. Longer runs are split (Unicode's stream-safe form): sorting one takes the square of
-its length."""
+"""Combining marks in a row. Longer runs are split (Unicode's stream-safe form): sorting one takes the square
+of its length."""
 _SIMPLE = re.compile(r"[+-]?[^\W_]+")
 """An exponent or an index that needs no braces."""
 _PLAIN_RAISED = frozenset("\xaa\xba\u2122\u2120")
@@ -67,7 +67,7 @@ def _stream_safe(text: str) -> str:
 
 
 def _as_glyph(match: re.Match[str]) -> str:
-    """A typeset fraction such as ¹⁄₃, set off from the digits around it."""
+    """A typeset fraction such as ¹/₃, set off from the digits around it."""
     text, start, end = match.string, match.start(), match.end()
     before, after = text[max(start - 1, 0) : start], text[end : end + 1]
     return _set_off(f"{_compatible(match[1])}/{_compatible(match[2])}", before, after)
@@ -79,7 +79,7 @@ def _ascii_digit(char: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _level(char: str) -> str:
-    """Where a character stands: "^" raised, "_" lowered, "#" a number in one glyph, "" plain or no character."""
+    """Where a character stands: "^" raised, "_" lowered, "#" a number in one glyph, "" elsewhere."""
     if not char or char.isascii() or char in _PLAIN_RAISED:
         return ""
     kind = unicodedata.decomposition(char).partition(" ")[0]

@@ -1,4 +1,4 @@
-r"""LaTeX and Markdown around and within an answer, taken off in one pass each; the time is linear in the text.
+r"""LaTeX and Markdown around and within an answer, taken off in time linear in the text.
 
 * font commands (`\text{...}`, `\mathrm{...}`, `\mbox{...}` and their relatives) and boxes become their
   content, `\%` and the like the bare character, `^\circ` and `\degree` the degree sign, spaces of LaTeX a
@@ -27,7 +27,8 @@ _DEGREES = re.compile(r"\^ ?(?:\{ ?\\circ ?\}|\\circ(?![a-z]))|\\(?:text)?degree
 _BRACED_SCRIPT = re.compile(r"([\^_])\{([+-]?(?:[^\W_]+|[0-9]+\.[0-9]+))\}(?![\w^{]|[.,][0-9])")
 _PAIRS = (
     ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"),
-    ('"', '"'), ("'", "'"), ("`", "`"), ("`", "'"), ("«", "»"), ("‹", "›"), ("「", "」"), ("『", "』"),
+    ('"', '"'), ("'", "'"), ("`", "`"), ("`", "'"),
+    ("«", "»"), ("\u2039", "\u203a"), ("「", "」"), ("『", "』"),
     ("*", "*"), ("_", "_"),
 )  # fmt: skip
 _PERIODS = (".", "\u3002")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 
-UNITS = frozenset((
-    "nm", "µm", "μm", "mm", "cm", "dm", "m", "km", "in", "ft", "yd", "mi", "m^2", "km^2", "cm^2", "m^3", "cm^3",
-    "mg", "g", "kg", "t", "lb", "lbs", "oz", "ml", "cl", "dl", "l", "ms", "s", "sec", "min", "h", "hr", "hrs",
-    "km/h", "kmh", "kph", "mph", "m/s", "hz", "khz", "mhz", "ghz", "w", "kw", "mw", "gw", "wh", "kwh", "mwh",
-    "v", "kv", "mv", "ma", "mah", "j", "kj", "kcal", "cal", "pa", "kpa", "bar", "psi", "db", "px", "pt", "fps",
-    "rpm", "dpi", "mp", "b", "kb", "mb", "gb", "tb", "am", "pm", "°c", "°f", "k",
-))  # fmt: skip
+_UNIT_SIGNS = """
+nm μm mm cm dm m km in ft yd mi m^2 km^2 cm^2 m^3 cm^3 ml cl dl l mg g kg t lb lbs oz
+ms s sec min h hr hrs am pm km/h kmh kph mph m/s hz khz mhz ghz fps rpm
+w kw mw gw wh kwh mwh v kv mv ma mah j kj cal kcal pa kpa bar psi db °c °f k
+px pt dpi mp b kb mb gb tb
+"""
+UNITS = frozenset(_UNIT_SIGNS.split())
 """Letters after a number that are its unit, with a blank or without one: "5 cm" is "5cm"."""
 _CURRENCIES = "$€£¥₹₩₽₺₪₫₱฿¢"
 _SAME_UNIT = {
@@ -26,7 +26,8 @@ _SAME_UNIT = {
 }  # fmt: skip
 """How units are written -> the one way."""
 _SAME_CURRENCY = {
-    "dollar": "$", "dollars": "$", "euro": "€", "euros": "€", "eur": "€", **dict(zip(_CURRENCIES, _CURRENCIES, strict=True)),
+    "dollar": "$", "dollars": "$", "euro": "€", "euros": "€", "eur": "€",
+    **{sign: sign for sign in _CURRENCIES},
 }  # fmt: skip
 _SUFFIX = "|".join(map(re.escape, sorted((*_SAME_UNIT, *_SAME_CURRENCY), key=len, reverse=True)))
 _QUANTITY = re.compile(
@@ -34,9 +35,7 @@ _QUANTITY = re.compile(
     r"(?P<numeral>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)"
     rf"(?: ?(?P<suffix>{_SUFFIX}))?"
 )
-_LATEX_FRACTION = re.compile(
-    r"([+-]?)(?:([0-9]+) ?)?\\[dt]?frac ?\{ ?([0-9]+) ?\} ?\{ ?([0-9]+) ?\}"
-)
+_LATEX_FRACTION = re.compile(r"([+-]?)(?:([0-9]+) ?)?\\[dt]?frac ?\{ ?([0-9]+) ?\} ?\{ ?([0-9]+) ?\}")
 _TIME = re.compile(r"([0-9]{1,2}:[0-9]{2}) ?([ap])\.?m")
 _NUMBERS = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:, (?![0-9]{3}(?![0-9]))[+-]?[0-9]+(?:\.[0-9]+)?){2,}")
 """Three numbers and more, none of which could be a group of thousands."""

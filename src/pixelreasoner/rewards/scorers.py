@@ -9,13 +9,13 @@ A scorer is any function with this signature; a recipe names a registered one or
 
 A task may name its own scorer (`Task.scorer`), which goes first. Every scorer reads the final answer, which
 is the content of the last \\boxed{}, and never the reasoning before it. None of them accepts an answer that
-merely contains the reference.
+merely contains the reference, and to each of them an answer of more than `answers.MAX_CHARACTERS` is wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from numbers import Real
 from typing import Any, NamedTuple, cast
 
@@ -25,7 +25,7 @@ from pixelreasoner.core.config import Config, Options, Share
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.core.task import Task
-from pixelreasoner.rewards.answers import is_correct
+from pixelreasoner.rewards.answers import is_correct, scorable
 from pixelreasoner.rewards.choices import chosen_letter, listed_options
 from pixelreasoner.rewards.numbers import integer_of, number_of
 
@@ -69,15 +69,18 @@ def choice(answer: str | None, references: Sequence[str], task: Task) -> float:
     the answer is D" chooses nothing, and no answer ever counts as the first option.
     """
     options = task.options or listed_options(task.question)
-    chosen = chosen_letter(answer or "", options)
+    chosen = chosen_letter(scorable(answer), options)
     return float(chosen is not None and chosen in {chosen_letter(r, options) for r in references})
 
 
 def integer(answer: str | None, references: Sequence[str], task: Task) -> float:
     """1 for the same whole number, in digits or in English words up to ninety-nine; no tolerance.
 
-    The answer must be the number alone. VLMEvalKit, which reads unboxed text, takes the first number in it,
-    so that "3.5", "3-4", "3/4" and "-3" count as 3; here they do not. "no" and "none" are 0, unlike there.
+    The answer is the number alone, or a sentence that only gives a count: "There are three dogs." (see
+    `numbers.integer_of`). Standards differ. VLMEvalKit takes the first number from 0 to 20 in unboxed text,
+    so that "3.5", "3-4", "3/4", "3%", "about 3" and "-3" count as 3 there and not here, while "21", "03" and
+    full-width digits are numbers here only. "no" and "none" are 0 here; there they are nothing. lmms-eval
+    and the authors' code take the number alone.
     """
     given = integer_of(answer or "")
     return float(given is not None and given in {integer_of(r) for r in references})
@@ -126,7 +129,11 @@ class _Dispatch:
 
     def __call__(self, answer: str | None, references: Sequence[str], task: Task) -> float:
         name = task.scorer or self._config.by_kind.get(task.kind, self._config.default)
-        value = self._find(name)(answer, references, task)
+        try:
+            scorer = self._find(name)
+        except ConfigError as e:
+            raise ConfigError(f"task {task.id}: {e}") from e
+        value = scorer(answer, references, task)
         # NaN compares as false, and is refused too.
         if not isinstance(value, Real) or not 0.0 <= value <= 1.0:
             raise ConfigError(
@@ -140,6 +147,16 @@ class _Dispatch:
             check_call(f"scorer '{name}'", scorer, None, (), None, **options)
             self._found[name] = cast(Scorer, partial(scorer, **options) if options else scorer)
         return self._found[name]
+
+
+@cache
+def check_scorer(name: str) -> None:
+    """Check that a task file may name this scorer.
+
+    Raises:
+        ConfigError: there is no such scorer.
+    """
+    SCORERS.find(name)
 
 
 class GoldProblem(NamedTuple):
@@ -160,3 +177,25 @@ def gold_problems(tasks: Iterable[Task], scorer: Scorer) -> Iterator[GoldProblem
             value = scorer(reference, task.answers, task)
             if value != 1.0:
                 yield GoldProblem(task, reference, value)
+
+
+class ReferenceCheck:
+    """What is to be said of the references of tasks as they pass: `gold_problems`, and that there are none.
+
+    A task without references is a legitimate one for a scorer of the user's that needs none, so it is said
+    once and stops nothing.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer, self._said = scorer, False
+
+    def messages(self, tasks: Iterable[Task]) -> Iterator[str]:
+        """One line for each thing to say."""
+        for task in tasks:
+            if not task.answers and not self._said:
+                self._said = True
+                yield (
+                    f"task {task.id} has no reference answers: whatever a model answers to it, and to others "
+                    f"without, scores 0, unless a scorer of your own needs none"
+                )
+            yield from map(str, gold_problems([task], self._scorer))

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from rich.console import Console
 from rich.table import Table
 
 from pixelreasoner.chat.chat_format import ChatFormat
@@ -25,6 +24,7 @@ from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import keep_config, open_run, starting
 from pixelreasoner.core.run_status import running
+from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.models.checkpoints import checkpoint_folder
@@ -84,7 +84,7 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         SynthesisError: a task cannot be used, or there are too few of a kind.
     """
     folder = open_run(config.out, config, resume=resume)
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     with running(folder.path, "synth", config.n), starting(folder):
         keep_config(folder, config)
         # Writing nothing drops a line that a killed writer left unfinished.

@@ -44,6 +44,18 @@ class TaskCheck:
         self.unusable = 0
         """Tasks with at least one problem."""
 
+    @property
+    def unanswered_note(self) -> str | None:
+        """A line on the tasks without references; None when all have some."""
+        unanswered = sum(counts.unanswered for counts in self.kinds.values())
+        if not unanswered:
+            return None
+        n = sum(counts.tasks for counts in self.kinds.values())
+        return (
+            f"{unanswered} of {n} tasks have no reference answers: `eval` and `rl` give 0 to whatever a "
+            f"model answers, unless a scorer of your own needs none"
+        )
+
     def usable(self, n: int) -> Iterator[Task]:
         """The tasks among the first `n` that nothing is wrong with, one at a time."""
         for position in range(n):

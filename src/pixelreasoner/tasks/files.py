@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.errors import ConfigError, MediaError, RecordError
 from pixelreasoner.core.media import Picture, decode
 from pixelreasoner.core.media_io import N_FRAMES, encoded
 from pixelreasoner.core.records import MediaFolder, not_json, task_from_json
 from pixelreasoner.core.task import Task
+from pixelreasoner.rewards.scorers import check_scorer
 from pixelreasoner.tasks.rows import parse_row, row_of
 from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
 
@@ -78,6 +79,7 @@ class FileTasks:
             if isinstance(data, RecordError):
                 raise data
             if is_record(data):
+                _check_scorer_of(cast(Mapping[str, Any], data))
                 media = MediaFolder(self.path.parent / "media")
                 task = task_from_json(cast(Mapping[str, Any], data), media.get)
                 decode(task.media)  # as the images of other rows are, whose readers see that they are whole
@@ -157,9 +159,19 @@ def _header(data: object, columns: Mapping[str, str]) -> tuple[TaskLabel, str]:
             raise RecordError(f"this is {schema!r}, and no task")
         if needs not in (None, False, True) or not isinstance(kind, str):
             raise RecordError("kind is a text, and needs_operation true or false")
+        _check_scorer_of(record)
         return TaskLabel(kind, needs), str(record.get("split", DEFAULT_SPLIT))
     row = parse_row(data, columns=columns)
     return TaskLabel(row.kind, row.needs_operation), row.split
+
+
+def _check_scorer_of(record: Mapping[str, Any]) -> None:
+    """Refuse a record that names a scorer that is not there."""
+    if name := record.get("scorer", ""):
+        try:
+            check_scorer(str(name))
+        except ConfigError as e:
+            raise RecordError(f"scorer: {e}") from e
 
 
 def _rows_of(path: Path, columns: Mapping[str, str]) -> Rows:

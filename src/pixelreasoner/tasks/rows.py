@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from pixelreasoner.core.config import Config, Count
 from pixelreasoner.core.errors import RecordError
@@ -35,6 +35,7 @@ from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.rewards.choices import LETTERS, chosen_letter, written_options
+from pixelreasoner.rewards.scorers import check_scorer
 from pixelreasoner.tasks.media_fields import read_image, read_video, video_row
 
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
@@ -94,6 +95,13 @@ class TaskRow(Config):
     subject: str = ""
     claim: str = ""
     split: str = ""
+
+    @field_validator("scorer")
+    @classmethod
+    def _known_scorer(cls, name: str) -> str:
+        if name:
+            check_scorer(name)
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskRow:

@@ -14,7 +14,7 @@ from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy, Sampling
-from pixelreasoner.rewards.scorers import Scorer
+from pixelreasoner.rewards.scorers import ReferenceCheck, Scorer
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.rl_metrics import trajectory_metrics
 
@@ -61,6 +61,9 @@ class InRunEvaluator:
         self._sampling = config.sampling or greedy
         self._sampling.check_length(renderer.max_tokens)
         self._batch_size = batch_size
+        self._references: ReferenceCheck | None = ReferenceCheck(scorer)
+        """Of the first evaluation; the tasks are the same in all."""
+        self._messages: list[str] = []
         self._source = build_tasks(config.tasks)
         if self._source.size is not None and self._source.size < config.n:
             raise ConfigError(f"eval.n is {config.n}, and eval.tasks has {self._source.size}")
@@ -70,11 +73,19 @@ class InRunEvaluator:
         rollouts: list[Trajectory] = []
         places: list[Localisation] = []
         for trajectory in self._rollouts():
+            if self._references is not None:
+                self._messages += self._references.messages([trajectory.task])
             rollouts.append(_without_pictures(trajectory))
             places.append(localise(trajectory))
+        self._references = None
         scores = [self._scorer(y.answer, y.task.answers, y.task) for y in rollouts]
         metrics = trajectory_metrics(rollouts, scores, places)
         return {f"eval_{name}": value for name, value in metrics.items()}
+
+    def messages(self) -> list[str]:
+        """What there is to say of the tasks since the last call."""
+        messages, self._messages = self._messages, []
+        return [f"eval: {message}" for message in messages]
 
     def _rollouts(self) -> Iterator[Trajectory]:
         """One rollout per task, a batch at a time."""

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.progress_line import ProgressLine
+from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.train.trackers import TrackedRun, Tracker, open_trackers
 
 
@@ -100,7 +101,7 @@ class Interruptible:
 
     def __init__(self, console: Console | None = None) -> None:
         self.requested = False
-        self._console = console or Console(stderr=True)
+        self._console = console or TerminalConsole(stderr=True)
 
     def __enter__(self) -> Interruptible:
         self._before = signal.signal(signal.SIGINT, self._on_signal)

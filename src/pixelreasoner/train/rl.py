@@ -40,7 +40,7 @@ from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
 from pixelreasoner.objectives.truncation import MaskTruncated, mask_truncated
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy
-from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer, gold_problems
+from pixelreasoner.rewards.scorers import ReferenceCheck, Scorer, ScoringConfig, build_scorer
 from pixelreasoner.rewards.terms import Rewards, check_rewards, default_rewards, score_terms
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.train.alarm import CollapseAlarm
@@ -173,6 +173,7 @@ def train(trainer: RLTrainer, folder: RunFolder) -> None:
     """The steps that are left, saved and logged as they are done."""
     config = trainer.config
     source = build_tasks(config.tasks, endless=True)
+    references = ReferenceCheck(trainer.scorer)
 
     def batch(step: int) -> list[Task]:
         return list(source.take(step * config.tasks_per_step, config.tasks_per_step))
@@ -187,10 +188,12 @@ def train(trainer: RLTrainer, folder: RunFolder) -> None:
         closing(prefetch(pool, batch, range(trainer.step, config.steps), ahead=2)) as batches,
     ):  # fmt: skip
         for tasks in batches:
-            for problem in gold_problems(tasks, trainer.scorer):
-                log.note(str(problem))
+            for message in references.messages(tasks):
+                log.note(message)
             metrics = trainer.train_step(tasks)
             log.step(trainer.step, metrics | trainer.evaluate())
+            for message in trainer.evaluation_messages():
+                log.note(message)
             if trainer.warning is not None:
                 log.note(trainer.warning)
             if trainer.step % config.save_every == 0 and trainer.step < config.steps:
@@ -340,6 +343,10 @@ class RLTrainer:
         every = self.config.eval_every
         due = self.evaluator is not None and (self.step % every == 0 or self.step == self.config.steps)
         return self.evaluator() if self.evaluator is not None and due else {}
+
+    def evaluation_messages(self) -> list[str]:
+        """What is to be said of the held-out tasks, each once."""
+        return [] if self.evaluator is None else self.evaluator.messages()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs; the rollouts up to here are on disk."""

@@ -16,6 +16,7 @@ from rich.text import Text
 from pixelreasoner.core.metrics_file import last_metrics
 from pixelreasoner.core.run_folder import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE, TRAJECTORIES_FILE
 from pixelreasoner.core.run_status import STATUS_FILE, RunState, read_status, state_of
+from pixelreasoner.core.terminal import visible_line
 
 SHOWN = (
     "reward", "accuracy", "rapr", "eval_accuracy", "eval_rapr", "loss", "grad_norm",
@@ -93,8 +94,8 @@ def runs_table(runs: list[Run], root: Path, *, width: int, now: float | None = N
     table.add_column("age", justify="right", no_wrap=True)
     for run in runs:
         table.add_row(
-            Text(_relative(run.folder, root)),
-            run.kind or "–",
+            Text(visible_line(_relative(run.folder, root))),
+            Text(visible_line(run.kind or "–")),
             Text(run.state, style=STYLES[run.state]),
             f"{run.step}/{run.total}" if run.total else str(run.step),
             _error(run) if run.state == "failed" else _metrics(run, wide=wide),
@@ -127,7 +128,7 @@ def _metrics(run: Run, *, wide: bool) -> Text:
 
 
 def _error(run: Run) -> Text:
-    return Text(run.error, style="red")
+    return Text(visible_line(run.error), style="red")
 
 
 def _relative(folder: Path, root: Path) -> str:

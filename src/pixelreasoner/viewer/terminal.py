@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.text import Text
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
+from pixelreasoner.core.terminal import visible, visible_line
 from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory
 from pixelreasoner.viewer.steps import call_text, masked_note, number, weight_versions, written_text
 
@@ -27,7 +27,7 @@ def print_trajectory(console: Console, trajectory: Trajectory) -> None:
     print_task(console, trajectory.task)
     for turn in trajectory.turns:
         if text := written_text(turn):
-            console.print(Text(text))
+            console.print(Text(visible(text)))
         if turn.call is not None:
             print_call(console, turn.call)
         if turn.observation is not None:
@@ -40,33 +40,29 @@ def print_trajectory(console: Console, trajectory: Trajectory) -> None:
 def print_task(console: Console, task: Task) -> None:
     """Print the question and its media."""
     console.print(Rule(style="dim"))
-    console.print(Text(task.question, style="bold"))
+    console.print(Text(visible(task.question), style="bold"))
     media = ", ".join(
         f"image {item.size.width}×{item.size.height}"
         if isinstance(item, Picture)
         else f"video of {len(item.frames)} frames {item.size.width}×{item.size.height}"
         for item in task.media
     )
-    console.print(
-        Text(
-            " · ".join(part for part in (task.kind if task.kind != "open" else "", media) if part),
-            style="dim",
-        )
-    )
+    kind = visible_line(task.kind) if task.kind != "open" else ""
+    console.print(Text(" · ".join(part for part in (kind, media) if part), style="dim"))
     console.print()
 
 
 def print_call(console: Console, call: ToolCall) -> None:
     """Print a call of an operation."""
-    console.print(Text("  ▸ ", style="bold yellow") + Text(call_text(call), style="yellow"))
+    console.print(Text("  ▸ ", style="bold yellow") + Text(visible(call_text(call)), style="yellow"))
 
 
 def print_observation(console: Console, observation: Observation) -> None:
     """Print the observation of a call, or its error."""
     if not observation.valid:
-        console.print(Text(f"  ✗ {observation.text.strip()}", style="red"))
+        console.print(Text(f"  ✗ {visible(observation.text.strip())}", style="red"))
         return
-    parts = [observation.text.strip().rstrip(":")]
+    parts = [visible(observation.text.strip().rstrip(":"))]
     if observation.box is not None:
         b = observation.box
         parts.append(f"pixels {b.x1:.0f}, {b.y1:.0f} to {b.x2:.0f}, {b.y2:.0f}")
@@ -76,18 +72,21 @@ def print_observation(console: Console, observation: Observation) -> None:
 def print_outcome(console: Console, trajectory: Trajectory) -> None:
     """Print the answer, the reference answers and the scores."""
     answer = trajectory.answer
-    line = (
-        f"\n[bold]Answer[/] {'[red]none given[/]' if answer is None else f'[bold cyan]{escape(answer)}[/]'}"
+    line = Text.assemble(
+        ("\nAnswer", "bold"),
+        " ",
+        ("none given", "red") if answer is None else (visible(answer), "bold cyan"),
     )
     if trajectory.stop != "answer":
-        line += f" [dim](stopped by {trajectory.stop.replace('_', ' ')})[/]"
+        line.append(f" (stopped by {trajectory.stop.replace('_', ' ')})", style="dim")
     if trajectory.task.answers:
-        line += f"   [dim]reference[/] {escape(' or '.join(trajectory.task.answers))}"
+        line.append("   reference ", style="dim").append(visible(" or ".join(trajectory.task.answers)))
     if (correct := trajectory.metrics.get(SCORE_METRIC)) is not None:
-        line += "   [green]✓ right[/]" if correct > 0.5 else "   [red]✗ wrong[/]"
-    console.print(line, highlight=False)
+        line.append(*(("   ✓ right", "green") if correct > 0.5 else ("   ✗ wrong", "red")))
+    console.print(line)
     if trajectory.metrics:
-        scores = "  ".join(f"{name} {number(value)}" for name, value in trajectory.metrics.items())
+        values = trajectory.metrics.items()
+        scores = "  ".join(f"{visible_line(name)} {number(value)}" for name, value in values)
         if (weights := weight_versions(trajectory)) is not None:
             scores += f"  weights {weights}"
         console.print(Text(scores, style="dim"))
@@ -127,11 +126,11 @@ def _columns(trajectories: Sequence[Trajectory]) -> dict[str, list[str]]:
     """Return the cells of each column by its name, the most telling columns first."""
     metrics = list(dict.fromkeys(name for y in trajectories for name in y.metrics))
     return {
-        "task": [y.task.id for y in trajectories],
+        "task": [visible_line(y.task.id) for y in trajectories],
         **{n: [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories] for n in metrics[:4]},
         "operations": [str(y.n_operations) for y in trajectories],
         "stop": [y.stop.replace("_", " ") for y in trajectories],
-        "answer": ["–" if y.answer is None else y.answer for y in trajectories],
+        "answer": ["–" if y.answer is None else visible_line(y.answer) for y in trajectories],
         **{n: [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories] for n in metrics[4:]},
         "failed": [str(y.n_invalid_operations) for y in trajectories],
         "tokens": [str(y.n_sampled_tokens) for y in trajectories],
