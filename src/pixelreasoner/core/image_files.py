@@ -121,6 +121,22 @@ def open_image(file: Path | bytes, name: str, digest: str | None = None) -> Pict
         return None
 
 
+def picture_of(image: Image.Image) -> Picture:
+    """The picture in an image that Pillow holds: upright and in RGB, like one that is read from a file.
+
+    Raises:
+        MediaError: it is empty or too large, or the file that it reads from is damaged or closed.
+    """
+    name = "the Pillow image"
+    _check_pixels(name, image.width * image.height)
+    try:
+        return Picture(_upright_rgb(image))
+    except MediaError:
+        raise
+    except _DAMAGED as e:
+        raise MediaError(f"{name} cannot be read ({e}); open its file again, or give the path") from e
+
+
 def check_file(path: Path) -> None:
     """Refuse a path that is no file with something in it.
 
