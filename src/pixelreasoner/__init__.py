@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pixelreasoner.core.media import Picture, Video
     from pixelreasoner.core.task import Cue, Task
     from pixelreasoner.core.trajectory import Trajectory, Turn
-    from pixelreasoner.samples import sample
+    from pixelreasoner.tasks.samples import sample
     from pixelreasoner.viewer.save import save
 
 __version__ = "0.1.0"
@@ -63,7 +63,7 @@ _HOME = {
     "Task": "core.task",
     "Trajectory": "core.trajectory",
     "Turn": "core.trajectory",
-    "sample": "samples",
+    "sample": "tasks.samples",
     "save": "viewer.save",
 }
 

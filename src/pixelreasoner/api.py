@@ -23,6 +23,7 @@ from pixelreasoner.env.events import OnEvent
 from pixelreasoner.env.interaction import Interaction, toolbox_of
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import RolloutRequest, rollout
+from pixelreasoner.models.checkpoints import marked_world
 from pixelreasoner.models.config import Dtype, ModelConfig
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.loader import load_model
@@ -45,10 +46,10 @@ class AskConfig(Config):
 
 
 class AskOptions(TypedDict, total=False):
-    """What `Reasoner.ask` and `Reasoner.chat` take beside media and question; None keeps the interaction's."""
+    """Options of `Reasoner.ask` and `Reasoner.chat`; None keeps what the interaction says."""
 
     operations: Sequence[str | OperationConfig | Operation] | None
-    """Those to offer, in order: names of the interaction's or of registered ones, or operations of your own."""
+    """Those to offer, in order: names of the interaction's or registered ones, or operations of your own."""
     max_operations: int | None
     """The most visual operations to carry out; 0 offers none."""
     max_tokens: int | None
@@ -110,6 +111,11 @@ class Reasoner:
         self.policy = policy or GroupPolicy(model)
         self._toolbox = interaction.toolbox(model.renderer.vision.unit, model.renderer.chat_format)
 
+    @property
+    def world(self) -> str | None:
+        """The synthetic world whose questions are all that it was taught; None where no mark says so."""
+        return None if self.model.source is None else marked_world(self.model.source)
+
     @overload
     def ask(
         self,
@@ -157,8 +163,8 @@ class Reasoner:
             temperature: 0 takes the likeliest token each time.
             system: the system message.
             seed: of the random numbers when the temperature is above 0; question i of a list has seed + i.
-            on_event: called with what happens as it happens (`env.events`); `event.request` is the place of the
-                question in the list.
+            on_event: called with what happens as it happens (`env.events`); `event.request` is the question's
+                place in the list.
 
         Raises:
             MediaError: what is given is no picture or video, cannot be read, or holds more than one video.
@@ -198,8 +204,8 @@ class Reasoner:
         name = "in memory" if model.source is None else model.source.name
         offered = "none" if self._toolbox is None else ", ".join(self._toolbox.names)
         weights = sum(p.numel() for p in model.parameters())
-        dtype = str(model.dtype).removeprefix("torch.")
-        return f"Reasoner({name}, {weights / 1e6:.1f}M weights, {dtype} on {model.device}, operations: {offered})"
+        place = f"{str(model.dtype).removeprefix('torch.')} on {model.device}"
+        return f"Reasoner({name}, {weights / 1e6:.1f}M weights, {place}, operations: {offered})"
 
     def _settings(
         self,
@@ -224,11 +230,12 @@ class Reasoner:
 
     def _chosen(self, operations: Sequence[str | OperationConfig | Operation]) -> Toolbox | None:
         """The operations of one call: a name that is offered already keeps its options."""
-        given = operations if isinstance(operations, list | tuple) else [operations]
+        if not isinstance(operations, list | tuple):
+            raise ConfigError(
+                f"operations is a list, as [{operations!r}]; got one {type(operations).__name__}"
+            )
         offered = {} if self._toolbox is None else {o.name: o for o in self._toolbox.operations}
-        chosen = [
-            offered[o] if o in offered else OperationConfig(use=o) if isinstance(o, str) else o for o in given
-        ]
+        chosen = [offered.get(o, OperationConfig(use=o)) if isinstance(o, str) else o for o in operations]
         renderer = self.model.renderer
         return toolbox_of(chosen, renderer.vision.unit, renderer.chat_format)
 
@@ -258,8 +265,8 @@ class Settings:
 class Chat:
     """A conversation: each question is asked after all that was said and shown before it.
 
-    What was said is read again as one prompt with each question. An operation sees all images so far under the
-    numbers they had.
+    What was said is read again as one prompt with each question. An operation sees all images so far, under
+    the numbers they had.
     """
 
     def __init__(self, settings: Settings, media: tuple[Media, ...]) -> None:
@@ -271,7 +278,7 @@ class Chat:
 
     @property
     def trajectories(self) -> tuple[Trajectory, ...]:
-        """One for each question, in order. The media of its task are all that the conversation showed before."""
+        """One for each question, in order. The media of its task are all that were shown so far."""
         return tuple(self._trajectories)
 
     def ask(
@@ -284,8 +291,8 @@ class Chat:
     ) -> Trajectory:
         """Ask the next question; more media may be shown with it.
 
-        A question for which the model has no room left (`stop` is `TOKEN_LIMIT`, and there is no turn) does not
-        become a part of the conversation.
+        A question for which the model has no room left (`stop` is `TOKEN_LIMIT`, and there is no turn) does
+        not become a part of the conversation.
 
         Raises:
             MediaError, PixelReasonerError: as `Reasoner.ask`; the conversation stays as it was.
@@ -312,7 +319,9 @@ class Chat:
 def _text(question: object) -> str:
     if isinstance(question, str):
         return question
-    raise PixelReasonerError(f"a question is text, and this one is {type(question).__name__}: {question!r:.60}")
+    raise PixelReasonerError(
+        f"a question is text, and this one is {type(question).__name__}: {question!r:.60}"
+    )
 
 
 def _changed(config: C, **given: Any) -> C:
@@ -329,4 +338,6 @@ def _changed(config: C, **given: Any) -> C:
     except ValidationError as e:
         error = e.errors()[0]
         name = ".".join(map(str, error["loc"])) or ", ".join(values)
-        raise ConfigError(f"{name} cannot be {error['input']!r}: {error['msg'].removeprefix('Value error, ')}") from e
+        raise ConfigError(
+            f"{name} cannot be {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+        ) from e

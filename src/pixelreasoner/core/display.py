@@ -1,7 +1,7 @@
 """How records show themselves: short text for `repr`, and a page where a notebook asks for one.
 
-Records lie below what draws pages, so nothing here imports it: the package's root says in `HTML` what draws which
-record, and it is imported when a notebook first asks.
+Records lie below what draws pages, so nothing here imports it: the package's root says in `HTML` what draws
+which record, and it is imported when a notebook first asks.
 """
 
 from __future__ import annotations

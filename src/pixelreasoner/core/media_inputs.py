@@ -17,8 +17,8 @@ from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.media_io import N_FRAMES, load_media
 
 Source = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any] | Media
-"""One picture or video: a path, the bytes of an image file, a file opened in binary mode, a Pillow image, an array
-(`picture_from_array`, `video_from_array`), or media of this package."""
+"""One picture or video: a path, the bytes of an image file, a file opened in binary mode, a Pillow image, an
+array (`picture_from_array`, `video_from_array`), or media of this package."""
 CHANNELS = (1, 3, 4)
 """Grey, RGB, RGB with transparency."""
 
@@ -51,8 +51,8 @@ def _media(source: Any) -> Media:
     if hasattr(source, "__array__"):
         return _from_array(_as_array(source))
     raise MediaError(
-        f"{type(source).__name__} is no picture or video: give a path, the bytes of an image file, a file opened "
-        f"with 'rb', a Pillow image, an array (uint8 [H, W, 3]), a Picture or a Video"
+        f"{type(source).__name__} is no picture or video: give a path, the bytes of an image file, a file "
+        f"opened with 'rb', a Pillow image, an array (uint8 [H, W, 3]), a Picture or a Video"
     )
 
 
@@ -60,7 +60,7 @@ def picture_from_array(array: npt.NDArray[Any]) -> Picture:
     """A picture of an array's values, which are copied.
 
     Args:
-        array: [H, W], [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGB and opacity, which is laid on white); whole
+        array: [H, W], [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGB and opacity, laid on white); whole
             numbers from 0 to 255, floats from 0 to 1, or booleans.
 
     Raises:
@@ -71,7 +71,8 @@ def picture_from_array(array: npt.NDArray[Any]) -> Picture:
         if array.ndim == 3 and array.shape[0] in CHANNELS:
             hint = "; this one has its channels first: give array.transpose(1, 2, 0)"
         raise MediaError(
-            f"an array of shape {list(array.shape)} is no picture: give [height, width, 3] or [height, width]{hint}"
+            f"an array of shape {list(array.shape)} is no picture: give [height, width, 3] or "
+            f"[height, width]{hint}"
         )
     pixels = _to_bytes(array)
     if pixels.ndim == 2:
@@ -99,12 +100,14 @@ def video_from_array(array: npt.NDArray[Any]) -> Video:
 def _at(path: str | os.PathLike[str]) -> Media:
     text = os.fspath(path)
     if "://" in text or text.startswith("data:"):
-        raise MediaError(f"{text[:60]} is an address, and only files are read: fetch it, and give the path or the bytes")
+        raise MediaError(
+            f"{text[:60]} is an address, and only files are read: fetch it, and give the path or the bytes"
+        )
     return load_media(Path(text))
 
 
 def _from_stream(stream: Any) -> Media:
-    """From the start of a file object, wherever it stands now: it often stands at the end of what was written."""
+    """From the start of a file object, wherever it stands now: often at the end of what was written."""
     if hasattr(stream, "seekable") and stream.seekable():
         stream.seek(0)
     content = stream.read()
@@ -115,7 +118,7 @@ def _from_stream(stream: Any) -> Media:
 
 
 def _from_bytes(content: bytes, name: str, path: Path | None = None) -> Media:
-    """The picture in some bytes; `path` is the file they came from, where there is one: a video is read from there."""
+    """The picture in some bytes; a video is read from `path`, the file they came from, if there is one."""
     if not content:
         raise MediaError(f"{name} is empty (0 bytes); read the file again")
     picture = open_image(content, name)
@@ -125,7 +128,8 @@ def _from_bytes(content: bytes, name: str, path: Path | None = None) -> Media:
     if path is not None and path.is_file():
         return load_media(path)
     raise MediaError(
-        f"{name} is no image that Pillow can read ({len(content)} bytes); give PNG or JPEG, or the path of a video"
+        f"{name} is no image that Pillow can read ({len(content)} bytes); give PNG or JPEG, or the path of a "
+        f"video"
     )
 
 
@@ -154,9 +158,9 @@ def _to_bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     else:
         raise MediaError(f"an array of {array.dtype} is no picture: give uint8, 0 to 255, or floats, 0 to 1")
     low, high = (float(cast(SupportsFloat, v)) for v in (array.min(initial=0), array.max(initial=0)))
-    if not (0 <= low and high <= white):
+    if not (low >= 0 and high <= white):
         raise MediaError(
-            f"an array of {array.dtype} holds values from {low:g} to {high:g}; a picture's are 0 to {white:g}: "
-            f"scale it, or give uint8"
+            f"an array of {array.dtype} holds values from {low:g} to {high:g}; a picture's are 0 to "
+            f"{white:g}. Scale it, or give uint8"
         )
     return np.rint(array * scale).astype(np.uint8)

@@ -1,6 +1,7 @@
-"""Three pictures and a clip that ship with the package, each with a question the embedded model answers right.
+"""Three pictures and a clip that ship with the package, and questions that the embedded model answers right.
 
-They are held-out tasks of PixelWorld, chosen by `nano.samples`, which says how. They lie in `samples/` as a task file.
+They are held-out tasks of PixelWorld, chosen by `nano.samples`, which says how, and lie in `samples/` as a
+task file.
 """
 
 from __future__ import annotations

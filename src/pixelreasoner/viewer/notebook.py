@@ -1,7 +1,7 @@
 """Records as notebooks show them: a piece of HTML with its own styles, and pictures of a few kilobytes.
 
-Unlike a page (`viewer.html`) it has no style sheet, which would reach the rest of the notebook, and no scripts, which
-notebooks remove where they are read on the web.
+Unlike a page (`viewer.html`) it has no style sheet, which would reach the rest of the notebook, and no
+scripts, which are removed where notebooks are read on the web.
 """
 
 from __future__ import annotations
@@ -82,8 +82,7 @@ def _figure(picture: Picture, longest: int, label: str = "", marks: tuple[Mark, 
 def _marked(figure: Figure, seen: Observation, media: tuple[Media, ...]) -> Figure:
     """A picture of the question with the place that a crop was cut from."""
     picture = media[seen.source - 1]
-    assert isinstance(picture, Picture) and seen.box is not None
+    assert isinstance(picture, Picture)
+    assert seen.box is not None
     box = mark("crop", "", seen.box, picture.size)
     return _figure(picture, PICTURE_SIDE, marks=(*figure.marks, box))
-
-
