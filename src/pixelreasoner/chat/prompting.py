@@ -19,7 +19,7 @@ def task_messages(task: Task, chat_format: ChatFormat, *, tools: bool) -> tuple[
 
 
 def trajectory_messages(trajectory: Trajectory) -> tuple[Message, ...]:
-    """What followed the prompt: the model's messages and the results it read. A conversation goes on from them.
+    """What followed the prompt, to go on from: the model's messages and the results that it read.
 
     A last result that did not fit is left out, since the model never saw it.
     """

@@ -24,7 +24,7 @@ CALL_OPENS = "<tool_call>"
 SampleName = Literal["card", "board", "page", "clip"]
 LOOKS_AT_THE_WHOLE = (
     "The embedded model was never shown an operation: it looks at the whole picture, and these questions "
-    "need no more. `pixelreasoner demo` (in a checkout: make demo) teaches it to zoom in on what is too small."
+    "need no more. `pixelreasoner demo` (in a checkout: make demo) teaches it to zoom in on small things."
 )
 
 

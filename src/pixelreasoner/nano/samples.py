@@ -1,9 +1,9 @@
 """Chooses the samples that ship with the package: `python -m pixelreasoner.nano.samples OUT`.
 
 For each kind, the held-out tasks of PixelWorld (split "test", seed 0) that need no operation are gone through
-in order, and the first is taken that the embedded model answers right from the written file, greedily and with
-the operations offered, as `ask` offers them. How many were passed over is printed: the samples show what the
-model can do, and not how often it does.
+in order, and the first is taken that the embedded model answers right from the written file, greedily and
+with the operations offered, as `ask` offers them. How many were passed over is printed: the samples show what
+the model can do, and not how often it does.
 """
 
 from __future__ import annotations
