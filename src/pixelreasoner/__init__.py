@@ -17,19 +17,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pixelreasoner.core.display import HTML
+
 if TYPE_CHECKING:
-    from pixelreasoner.api import Reasoner, load
+    from pixelreasoner.api import Chat, Reasoner, load
     from pixelreasoner.core.errors import PixelReasonerError
     from pixelreasoner.core.geometry import Box, Size, Unit
     from pixelreasoner.core.media import Picture, Video
     from pixelreasoner.core.task import Cue, Task
     from pixelreasoner.core.trajectory import Trajectory, Turn
+    from pixelreasoner.tasks.samples import sample
     from pixelreasoner.viewer.save import save
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Box",
+    "Chat",
     "Cue",
     "Picture",
     "PixelReasonerError",
@@ -41,10 +45,12 @@ __all__ = [
     "Unit",
     "Video",
     "load",
+    "sample",
     "save",
 ]
 
 _HOME = {
+    "Chat": "api",
     "Reasoner": "api",
     "load": "api",
     "PixelReasonerError": "core.errors",
@@ -57,8 +63,19 @@ _HOME = {
     "Task": "core.task",
     "Trajectory": "core.trajectory",
     "Turn": "core.trajectory",
+    "sample": "tasks.samples",
     "save": "viewer.save",
 }
+
+
+def _drawn_by(function: str) -> Any:
+    """A function of `viewer.notebook`, imported when a notebook first shows a record."""
+    return lambda record: vars(import_module("pixelreasoner.viewer.notebook"))[function](record)
+
+
+HTML.update(
+    Trajectory=_drawn_by("trajectory_html"), Picture=_drawn_by("media_html"), Video=_drawn_by("media_html")
+)
 
 
 def __getattr__(name: str) -> Any:

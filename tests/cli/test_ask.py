@@ -13,9 +13,11 @@ from pixelreasoner.cli.main import main
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
 from pixelreasoner.env.events import Finished, OperationReturned, OperationStarted, TextToken
+from pixelreasoner.tasks.samples import SAMPLES, sample
 
 PHOTO = Picture(np.zeros((20, 20, 3), np.uint8))
 CALL = ToolCall("crop_image", {"bbox_2d": [0, 0, 5, 5], "target_image": 1})
@@ -30,6 +32,8 @@ DONE = Trajectory(
 
 class FakeReasoner:
     """Answers every question with `DONE`, event by event."""
+
+    world: str | None = None
 
     def __init__(self) -> None:
         self.asked: list[tuple] = []
@@ -118,6 +122,9 @@ def test_save_writes_the_page(reasoner, photo, tmp_path):
         (["gone.jpg", "What?"], "gone.jpg does not exist"),
         (["{photo}", "{photo}"], "the last argument is a file"),
         (["{photo}", "What?", "--save", "trace.pdf"], ".html or .jsonl"),
+        ([], "ask --sample"),
+        (["{photo}", "What?", "--sample"], "leave out 'What?'"),
+        (["--sample", "--save", "trace.pdf"], ".html or .jsonl"),
     ],
 )
 def test_a_mistake_is_said_before_the_model_is_loaded(reasoner, photo, capsys, inputs, words):
@@ -154,3 +161,56 @@ def test_text_that_only_begins_like_a_call_comes_out_in_the_end():
     assert streamed(TextToken(0, "x <to"), TextToken(0, "y> <")).startswith("x <toy> ")
     text = streamed(TextToken(0, "x <"), Finished(0, DONE))
     assert text.startswith("x <\n\nAnswer K")
+
+
+def test_sample_asks_all_or_those_that_are_named(reasoner, capsys):
+    assert main(["ask", "--sample"]) == 0
+    assert [question for _, question, _ in reasoner.asked] == [sample(name).question for name in SAMPLES]
+    out = capsys.readouterr().out
+    places = [out.index(f"{name}  {sample(name).question[:20]}") for name in SAMPLES]
+    assert places == sorted(places)
+    assert out.count("reference") == 4
+    assert "whole picture" not in out  # only of the embedded model
+
+    reasoner.asked.clear()
+    assert main(["ask", "--sample", "clip", "page", "--max-operations", "0"]) == 0
+    assert [(q, n) for _, q, n in reasoner.asked] == [(sample(name).question, 0) for name in ("clip", "page")]
+
+
+def test_a_sample_that_is_not_there_is_refused_by_the_names_there_are(reasoner, capsys):
+    with pytest.raises(SystemExit):
+        main(["ask", "--sample", "cat"])
+    assert "page" in capsys.readouterr().err
+    assert reasoner.asked == []
+
+
+def test_samples_are_saved_and_printed_with_their_references(reasoner, tmp_path, capsys):
+    assert main(["ask", "--sample", "card", "board", "--json", "--save", str(tmp_path / "t.jsonl")]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [row["task"]["id"] for row in data] == ["card", "board"]
+    assert [t.task.answers for t in read_trajectories(tmp_path / "t.jsonl")] == [("J",), ("below",)]
+    assert main(["ask", "--sample", "card", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"] == "K"
+
+
+def test_the_embedded_model_says_that_it_looks_at_the_whole(reasoner, capsys):
+    reasoner.world = "pixelworld"
+    assert main(["ask", "--sample", "card"]) == 0
+    assert "whole picture" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("world", "question", "said"),
+    [
+        ("pixelworld", "What breed is the dog?", True),
+        ("pixelworld", "Which letter is on the red card: K, T, C or M?", False),
+        (None, "What breed is the dog?", False),
+    ],
+)
+def test_a_question_that_was_never_taught_is_said_on_stderr(reasoner, photo, capsys, world, question, said):
+    reasoner.world = world
+    assert main(["ask", photo, question, "--json"]) == 0
+    streams = capsys.readouterr()
+    assert ("a guess" in streams.err) is said
+    assert len(streams.err.splitlines()) == said
+    assert json.loads(streams.out)["answer"] == "K"

@@ -19,6 +19,7 @@ from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.task import Task
 from pixelreasoner.models import saving
 from pixelreasoner.models.adapters import merged_weights
+from pixelreasoner.models.checkpoints import checkpoint_folder, mark_world, marked_world
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.models.loader import load_model, prepare
 from pixelreasoner.models.saving import save_checkpoint
@@ -72,6 +73,21 @@ def test_a_checkpoints_own_processor_files_are_copied(own_folder, tmp_path):
     save_checkpoint(VisionLanguageModel.load(own_folder), tmp_path / "out")
     assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
     assert not (tmp_path / "out" / "video_preprocessor_config.json").exists()
+
+
+def test_the_mark_of_the_world_it_was_taught_goes_along(own_folder, tmp_path):
+    assert marked_world(own_folder) is None
+    mark_world(own_folder, "pixelworld")
+    save_checkpoint(VisionLanguageModel.load(own_folder), tmp_path / "trained")
+    assert marked_world(tmp_path / "trained") == "pixelworld"
+    assert marked_world(checkpoint_folder("nano")) == "pixelworld"
+
+
+@pytest.mark.parametrize("mark", ['{"format": 1}', "{", "[]", '{"world": 3}'])
+def test_a_mark_that_names_no_world(mark, tmp_path):
+    assert marked_world(tmp_path) is None
+    (tmp_path / "pixelreasoner.json").write_text(mark)
+    assert marked_world(tmp_path) is None
 
 
 def test_a_model_without_them_gets_ours(own_model, tmp_path):

@@ -1,26 +1,39 @@
-"""`pixelreasoner ask`: one question about images or a video, answered as you watch."""
+"""`pixelreasoner ask`: one question about images or a video, or the samples, answered as you watch."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from pixelreasoner.core.errors import MediaError, PixelReasonerError, RecordError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pixelreasoner.api import AskConfig, Reasoner
+    from pixelreasoner.core.trajectory import Trajectory
     from pixelreasoner.env.events import Event
 
 CALL_OPENS = "<tool_call>"
+SampleName = Literal["card", "board", "page", "clip"]
+LOOKS_AT_THE_WHOLE = (
+    "The embedded model was never shown an operation: it looks at the whole picture, and these questions "
+    "need no more. `pixelreasoner demo` (in a checkout: make demo) teaches it to zoom in on small things."
+)
 
 
 def ask(
-    inputs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE... QUESTION")],
+    inputs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE... QUESTION")] = (),
     *,
+    sample: Annotated[
+        tuple[SampleName, ...] | None, tyro.conf.arg(metavar="[{card,board,page,clip} ...]")
+    ] = None,
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
     device: str | None = None,
     dtype: Literal["auto", "fp32", "bf16"] | None = None,
@@ -33,6 +46,7 @@ def ask(
 
     Args:
         inputs: Images, or a video, and last the question in quotes.
+        sample: Instead: a picture that ships with the package, and its question; without a name, all of them.
         model: A shipped checkpoint ("nano", the default), the folder of one, or a hub id.
         device: auto, cpu, cuda, cuda:1, ...
         dtype: Of the weights; auto is fp32 on a CPU and bf16 on an accelerator.
@@ -41,50 +55,100 @@ def ask(
         as_json: Print the trajectory as JSON and nothing else.
         max_operations: The most visual operations to allow.
     """
-    files, question = _checked(inputs, save)
+    _check_save(save)
+    files, question = ([], "") if sample is not None else _checked(inputs)
+    if sample is not None and inputs:
+        raise PixelReasonerError(f"--sample brings its own question; leave out '{inputs[-1]}'")
 
     from rich.text import Text
 
-    from pixelreasoner.api import AskConfig, load_config
-    from pixelreasoner.core.recipe import find_recipe, load_recipe
     from pixelreasoner.core.terminal import TerminalConsole, visible_line
-    from pixelreasoner.viewer.save import save as save_trajectory
 
-    given = {
-        "model.checkpoint": model,
-        "model.device": device,
-        "model.dtype": dtype,
-        "interaction.limits.max_operations": max_operations,
-    }
-    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    config = load_recipe(AskConfig, find_recipe(recipe) if recipe is not None else None, overrides)
+    config = _config(recipe, model, device, dtype)
     console = TerminalConsole(quiet=as_json, highlight=False)
-    stream = Stream(console)
     with console.status(Text(f"loading {visible_line(config.model.checkpoint)}")):
-        reasoner = load_config(config)
-    console.print(Text(visible_line(", ".join(f.name for f in files)), style="bold"))
-    trajectory = reasoner.ask(files, question, on_event=stream)
+        reasoner = _load(config)
+    if sample is not None:
+        trajectories = _ask_samples(console, reasoner, sample, max_operations)
+    else:
+        _warn_of_guess(reasoner, question)
+        console.print(Text(visible_line(", ".join(f.name for f in files)), style="bold"))
+        on_event = Stream(console)
+        trajectories = [reasoner.ask(files, question, max_operations=max_operations, on_event=on_event)]
+    _hand_over(console, trajectories, save, as_json)
+
+
+def _config(recipe: Path | None, model: str | None, device: str | None, dtype: str | None) -> AskConfig:
+    """What the recipe says, the options in the place of its values."""
+    from pixelreasoner.api import AskConfig
+    from pixelreasoner.core.recipe import find_recipe, load_recipe
+
+    given = {"model.checkpoint": model, "model.device": device, "model.dtype": dtype}
+    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return load_recipe(AskConfig, find_recipe(recipe) if recipe is not None else None, overrides)
+
+
+def _load(config: AskConfig) -> Reasoner:
+    from pixelreasoner.api import load_config
+
+    return load_config(config)
+
+
+def _ask_samples(
+    console: Console, reasoner: Reasoner, names: tuple[SampleName, ...], max_operations: int | None
+) -> list[Trajectory]:
+    """The samples of these names, or all; each is read when its turn comes, so a clip holds up no picture."""
+    from rich.text import Text
+
+    from pixelreasoner.tasks.samples import SAMPLES, sample
+
+    trajectories: list[Trajectory] = []
+    for name in names or SAMPLES:
+        task = sample(name)
+        console.print(Text.assemble((name, "bold"), f"  {task.question}"))
+        on_event = Stream(console)
+        asked = reasoner.ask(task.media, task.question, max_operations=max_operations, on_event=on_event)
+        console.print(f"[dim]reference {', '.join(task.answers)}[/]\n")
+        trajectories.append(replace(asked, task=task))
+    if reasoner.world is not None:
+        console.print(f"[dim]{LOOKS_AT_THE_WHOLE}[/]")
+    return trajectories
+
+
+def _warn_of_guess(reasoner: Reasoner, question: str) -> None:
+    """Say on stderr that the embedded model, or one trained from it, was never taught such a question."""
+    from pixelreasoner.tasks.pixelworld.questions import EXAMPLE, is_of_this_world
+
+    if reasoner.world is not None and not is_of_this_world(question):
+        sys.stderr.write(
+            f'note: this model was taught only questions of PixelWorld, such as "{EXAMPLE}", and its answer '
+            "to another is a guess; `pixelreasoner ask --sample` shows what it can do\n"
+        )
+
+
+def _hand_over(console: Console, trajectories: list[Trajectory], save: Path | None, as_json: bool) -> None:
     if save is not None:
-        save_trajectory(trajectory, save)
-        console.print(Text(visible_line(str(save)), style="dim"))
+        from pixelreasoner.viewer.save import save as save_trajectories
+
+        save_trajectories(trajectories, save)
+        console.print(str(save), style="dim", markup=False)
     if as_json:
         from pixelreasoner.core.records import trajectory_to_json
 
-        sys.stdout.write(json.dumps(trajectory_to_json(trajectory), indent=2) + "\n")
+        data = [trajectory_to_json(trajectory) for trajectory in trajectories]
+        sys.stdout.write(json.dumps(data[0] if len(data) == 1 else data, indent=2) + "\n")
 
 
-def _checked(inputs: tuple[str, ...], save: Path | None) -> tuple[list[Path], str]:
+def _checked(inputs: tuple[str, ...]) -> tuple[list[Path], str]:
     """The files and the question. What is wrong is said here, before a model is loaded for nothing.
 
     Raises:
-        PixelReasonerError: there is no file, no question, a file that does not exist, or no way to save.
+        PixelReasonerError: there is no file, no question, or a file that does not exist.
     """
-    from pixelreasoner.core.errors import MediaError, PixelReasonerError, RecordError
-    from pixelreasoner.viewer.save import SAVE_SUFFIXES
-
     if len(inputs) < 2:
         raise PixelReasonerError(
-            'give at least one file and, last, the question: ask photo.jpg "What is ...?"'
+            'give at least one file and, last, the question: ask photo.jpg "What is ...?"; '
+            "or see what the embedded model answers: ask --sample"
         )
     *names, question = inputs
     files = [Path(name) for name in names]
@@ -95,9 +159,15 @@ def _checked(inputs: tuple[str, ...], save: Path | None) -> tuple[list[Path], st
         raise PixelReasonerError(
             f"the last argument is a file ({question}); put the question after it, in quotes"
         )
+    return files, question
+
+
+def _check_save(save: Path | None) -> None:
+    """Refuse a name that cannot be saved to, before a model is loaded for nothing."""
+    from pixelreasoner.viewer.save import SAVE_SUFFIXES
+
     if save is not None and save.suffix not in SAVE_SUFFIXES:
         raise RecordError(f"--save {save}: end the name in {' or '.join(SAVE_SUFFIXES)}")
-    return files, question
 
 
 class Stream:

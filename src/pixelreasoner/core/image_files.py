@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.file_kinds import HEAD_BYTES, FileKind, identify
 from pixelreasoner.core.geometry import Size
-from pixelreasoner.core.image_formats import is_animated, opened
+from pixelreasoner.core.image_formats import DAMAGED, check_cost, is_animated, opened
 from pixelreasoner.core.image_pixels import header_orientation, upright_rgb
 from pixelreasoner.core.media import Decoded, Picture, pixel_digest
 from pixelreasoner.core.media_limits import HEADER_SECONDS, MAX_FILE_BYTES, PICTURE_SECONDS, Watch
@@ -118,6 +120,23 @@ def inspect_image(file: Path | bytes, name: str, digest: str | None = None) -> I
         turned = header_orientation(image, file) >= 5
         size = Size(*(image.size[::-1] if turned else image.size))
         return ImageFile(Picture.of(EncodedImage(file, name, suffix, size), digest), animated)
+
+
+def picture_of(image: Image.Image) -> Picture:
+    """The picture in an image that Pillow holds: upright and in RGB, like one that is read from a file.
+
+    Raises:
+        MediaError: it is empty or too large, or the file that it reads from is damaged or closed.
+    """
+    name = "the Pillow image"
+    check_cost(image, name, 0)
+    try:
+        # Of a copy: the caller's image stays open.
+        return Picture(upright_rgb(image.copy()))
+    except MediaError:
+        raise
+    except DAMAGED as e:
+        raise MediaError(f"{name} cannot be read ({e}); open its file again, or give the path") from e
 
 
 def check_file(path: Path) -> int:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, final
 import numpy as np
 
 from pixelreasoner.core.byte_cache import ByteCache, Pixels
+from pixelreasoner.core.display import html_of
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.geometry import Size
 
@@ -180,6 +181,9 @@ class Picture:
         digest = "" if self._digest is None else f", {self._digest[:8]}"
         return f"Picture({self.size.width}x{self.size.height}{digest})"
 
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
 
 @dataclass(frozen=True)
 class Region:
@@ -256,6 +260,9 @@ class Video:
 
     def __repr__(self) -> str:
         return f"Video({len(self.frames)} frames of {self.size.width}x{self.size.height})"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 Media = Picture | Video

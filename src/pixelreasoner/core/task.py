@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pixelreasoner.core.display import quoted
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Media
 
@@ -44,3 +45,8 @@ class Task:
     options: tuple[str, ...] = ()
     """What may be chosen, without letters; the question lists them as A, B, C and so on. `answers` then holds
     letters. Empty for an open question."""
+
+    def __repr__(self) -> str:
+        answers = f", answers {', '.join(map(quoted, self.answers))}" if self.answers else ""
+        media = "".join(f", {item!r}" for item in self.media[:3]) + (", …" if len(self.media) > 3 else "")
+        return f"Task({self.id!r}, {quoted(self.question)}{media}{answers})"

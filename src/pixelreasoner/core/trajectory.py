@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pixelreasoner.core.display import counted, html_of, quoted
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Media, Picture
 from pixelreasoner.core.messages import ToolCall
@@ -63,6 +64,10 @@ class Segment:
     masked: Span | None = None
     """The tokens of a message that are never learned, those of `Turn.masked`: a span of `ids`."""
 
+    def __repr__(self) -> str:
+        media = f", {counted(len(self.media), 'media item')}" if self.media else ""
+        return f"Segment({counted(len(self.ids), 'token')}{media})"
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -79,6 +84,16 @@ class Observation:
     """For a selection: the 1-based frame indices."""
     source: int = 1
     """For a crop: the 1-based index of the image it was asked from."""
+
+    def __repr__(self) -> str:
+        if not self.valid:
+            return f"Observation(failed: {quoted(self.text)})"
+        facts = [counted(len(self.images), "image")]
+        if (b := self.box) is not None:
+            facts.append(f"cut from image {self.source} at {b.x1:.0f}, {b.y1:.0f} to {b.x2:.0f}, {b.y2:.0f}")
+        if self.frames:
+            facts.append(f"frames {', '.join(map(str, self.frames))}")
+        return f"Observation({', '.join(facts)})"
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,10 @@ class Turn:
     def asked_operation(self) -> bool:
         """Whether the message asked for an operation, readable or not."""
         return self.observation is not None
+
+    def __repr__(self) -> str:
+        seen = "" if self.observation is None else f" -> {self.observation!r}"
+        return f"Turn({quoted(self.text)}{seen})"
 
 
 @dataclass(frozen=True)
@@ -171,6 +190,17 @@ class Trajectory:
         for turn in self.turns:
             out += [s for s in (turn.sampled, turn.observed) if s is not None]
         return tuple(out)
+
+    def __repr__(self) -> str:
+        answer = "no answer" if self.answer is None else f"answer {quoted(self.answer)}"
+        stop = "" if self.stop is StopReason.ANSWER else f", stopped by {self.stop.replace('_', ' ')}"
+        metrics = "".join(f", {name}={value:.4g}" for name, value in self.metrics.items())
+        counts = f"{counted(len(self.turns), 'turn')}, {counted(self.n_operations, 'operation')}"
+        return f"Trajectory({quoted(self.task.question)}, {answer}, {counts}{stop}{metrics})"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the pictures, the turns with their operations, the answer."""
+        return html_of(self)
 
 
 Group = tuple[Trajectory, ...]

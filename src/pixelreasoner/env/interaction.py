@@ -5,11 +5,14 @@ One configuration for `ask`, `synth`, `sft`, `rl`, `eval`: what is trained is wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pixelreasoner.chat.chat_format import ChatFormat, Wording
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.ops.build import PAPER, OperationConfig, Replies, build_toolbox
+from pixelreasoner.ops.operation import Operation
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Sampling
 
@@ -41,7 +44,18 @@ class Interaction(Config):
         Raises:
             ConfigError: an operation of the recipe cannot be used.
         """
-        if not self.operations:
-            return None
-        replies = Replies(chat_format.crop_reply, chat_format.frames_reply, chat_format.error_reply)
-        return build_toolbox(self.operations, unit=unit, replies=replies)
+        return toolbox_of(self.operations, unit, chat_format)
+
+
+def toolbox_of(
+    operations: Sequence[OperationConfig | Operation], unit: Unit, chat_format: ChatFormat
+) -> Toolbox | None:
+    """The given operations in the words of a chat format; None where there are none.
+
+    Raises:
+        ConfigError: one of them cannot be used.
+    """
+    if not operations:
+        return None
+    replies = Replies(chat_format.crop_reply, chat_format.frames_reply, chat_format.error_reply)
+    return build_toolbox(operations, unit=unit, replies=replies)

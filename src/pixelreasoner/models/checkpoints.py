@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+from pixelreasoner.chat.chat_format import MARK_FILE
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.run_folder import CONFIG_FILE as RUN_CONFIG
 
@@ -37,6 +39,23 @@ def checkpoint_folder(name: str | Path) -> Path:
         f"no checkpoint at '{name}'; give a folder with a config.json, a model of the hub (owner/name), "
         f"or one of: {_shipped()}"
     )
+
+
+def mark_world(folder: Path, world: str) -> None:
+    """Write into a checkpoint's mark that the questions of one synthetic world are all it was taught.
+
+    Checkpoints that are trained from it keep the mark.
+    """
+    (folder / MARK_FILE).write_text(json.dumps({"format": 1, "world": world}) + "\n", encoding="utf-8")
+
+
+def marked_world(folder: Path) -> str | None:
+    """The world that `mark_world` wrote; None where there is none, as in a checkpoint of somebody else's."""
+    try:
+        world = json.loads((folder / MARK_FILE).read_text(encoding="utf-8"))["world"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return world if isinstance(world, str) else None
 
 
 def _shipped() -> str:

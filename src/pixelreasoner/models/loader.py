@@ -148,9 +148,10 @@ def find_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as e:
         reason = str(e).splitlines()[0]
-        raise ConfigError(
-            f"the device '{name}' cannot be used here ({reason}); choose auto, cpu or cuda"
-        ) from e
+        remedy = "choose auto, cpu or cuda"
+        if name.startswith("cuda") and torch.version.cuda is None and torch.version.hip is None:
+            remedy = "this torch is a CPU build: install the build for the driver of your GPU, or choose cpu"
+        raise ConfigError(f"the device '{name}' cannot be used here ({reason}); {remedy}") from e
     return device
 
 

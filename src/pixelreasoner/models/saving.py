@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from pixelreasoner.chat.chat_format import MARK_FILE
 from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, PROCESSOR_FILE, VIDEO_FILE
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.models.adapters import ADAPTER_FOLDER, merged_weights, save_adapters
@@ -81,6 +82,9 @@ def _write_weights(model: VisionLanguageModel, folder: Path, dtype: torch.dtype)
 def _write_rest(model: VisionLanguageModel, folder: Path) -> None:
     model.renderer.tokenizer.save_pretrained(folder)
     model.renderer.chat_format.save(folder)
+    if model.source is not None and (model.source / MARK_FILE).exists():
+        # With what it says of where the weights come from.
+        shutil.copyfile(model.source / MARK_FILE, folder / MARK_FILE)
     kept = [name for name in PROCESSOR_FILES if model.source is not None and (model.source / name).exists()]
     for name in kept:
         assert model.source is not None

@@ -34,6 +34,7 @@ from pixelreasoner.core.run_status import running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.learn.state import load_state, save_state
+from pixelreasoner.models.checkpoints import mark_world
 from pixelreasoner.models.config import Precision
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import autocast
@@ -152,6 +153,7 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
             corpus=corpus,
             seed=config.seed,
         )
+        mark_world(start, "pixelworld")
     model = VisionLanguageModel.load(start)
     trainer = Pretrainer(model, config, conversations, layout_views)
     if state is not None:

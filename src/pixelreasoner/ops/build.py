@@ -61,8 +61,10 @@ class Replies(NamedTuple):
     error: str
 
 
-def build_toolbox(operations: Sequence[OperationConfig], *, unit: Unit, replies: Replies) -> Toolbox:
-    """The toolbox of a recipe.
+def build_toolbox(
+    operations: Sequence[OperationConfig | Operation], *, unit: Unit, replies: Replies
+) -> Toolbox:
+    """The toolbox of a recipe, or of a program that has operations ready to use.
 
     Args:
         operations: which ones, in the order in which they are described.
@@ -76,7 +78,10 @@ def build_toolbox(operations: Sequence[OperationConfig], *, unit: Unit, replies:
     return Toolbox(tuple(_operation(config, unit, replies) for config in operations), replies.error)
 
 
-def _operation(config: OperationConfig, unit: Unit, replies: Replies) -> Operation:
+def _operation(config: OperationConfig | Operation, unit: Unit, replies: Replies) -> Operation:
+    if not isinstance(config, OperationConfig):
+        _check_operation(config.__name__ if isinstance(config, type) else type(config).__name__, config)
+        return config
     found: Any = OPERATIONS.find(config.use)
     named = {"name": config.name, "description": config.description}
     options: dict[str, Any] = config.options | {k: v for k, v in named.items() if v is not None}
@@ -94,6 +99,8 @@ def _operation(config: OperationConfig, unit: Unit, replies: Replies) -> Operati
 
 
 def _check_operation(use: str, made: Any) -> None:
+    if isinstance(made, type):
+        raise ConfigError(f"'{use}' is a class, and no operation yet: give {use}(...)")
     schema: Any = getattr(made, "schema", None)
     if not isinstance(getattr(made, "name", None), str) or not callable(made):
         raise ConfigError(

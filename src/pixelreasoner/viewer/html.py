@@ -30,6 +30,11 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(style=style, **values)
 
 
+def fragment(template: str, **values: object) -> str:
+    """Return a template of this package as a part of somebody else's page; text is escaped."""
+    return _environment().get_template(template).render(**values)
+
+
 def _page(trajectories: Sequence[Trajectory], title: str) -> str:
     return render("trajectories.html", title=title, views=[view(t) for t in trajectories])
 

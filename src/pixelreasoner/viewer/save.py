@@ -1,7 +1,8 @@
-"""One trajectory to a file: an HTML page, or a record."""
+"""Trajectories to a file: an HTML page, or records."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pixelreasoner.core.errors import RecordError
@@ -13,18 +14,19 @@ SAVE_SUFFIXES = (".html", ".jsonl")
 """The suffixes of the formats of `save`."""
 
 
-def save(trajectory: Trajectory, path: str | Path) -> None:
-    """Write a trajectory to a file: `.html` for a page, `.jsonl` for a record that can be read again.
+def save(trajectories: Trajectory | Sequence[Trajectory], path: str | Path) -> None:
+    """Write one or several to a file: `.html` for a page, `.jsonl` for records that can be read again.
 
     Raises:
         RecordError: the name ends in neither.
     """
     path = Path(path)
+    several = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
     match path.suffix:
         case ".html":
-            save_html([trajectory], path, title=trajectory.task.question)
+            save_html(several, path, title=several[0].task.question if len(several) == 1 else "Trajectories")
         case ".jsonl":
-            write_trajectories(path, [trajectory])
+            write_trajectories(path, several)
         case _:
             raise RecordError(
                 f"{path}: cannot tell what to write; end the name in {' or '.join(SAVE_SUFFIXES)}"

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from pixelreasoner.core.geometry import Box
-from pixelreasoner.tasks.pixelworld.things import DIGITS, LETTERS, Dot, Thing
+from pixelreasoner.tasks.pixelworld.things import COLOURS, DIGITS, LETTERS, Dot, Thing
 
 N_CHOICES = 4
+EXAMPLE = "Which letter is on the red card: K, T, C or M?"
+"""A question of this world, for messages."""
+_COLOUR = f"(?:{'|'.join(COLOURS)})"
+_NAME = f"the {_COLOUR} (?:card|row|board)"
+_FORMS = re.compile(
+    rf"which (?:letter|digit) is on the {_COLOUR} card(?:: .+)?\?"
+    rf"|what is the value in the {_COLOUR} row(?:: .+)?\?"
+    rf"|where is the {_COLOUR} dot relative to the {_COLOUR} dot on the {_COLOUR} board\?"
+    rf"|how many {_COLOUR} dots are on the {_COLOUR} board\?"
+    rf"|locate {_NAME}(?: with room around it)?\.|find the frames with {_NAME}\."
+    r"|locate everything\.|read everything\.|find the frames of everything\.",
+    re.IGNORECASE,
+)
+"""Every form of question of this world, and those of the embedded model's pre-training."""
 
 
 class Place(NamedTuple):
@@ -34,6 +49,11 @@ class Question(NamedTuple):
     sentence word by word has just said what to look for."""
     about: Places = ()
     """What the colour words of the claim stand for, in order."""
+
+
+def is_of_this_world(question: str) -> bool:
+    """Whether a question has a form that the embedded model was taught, whatever picture goes with it."""
+    return _FORMS.fullmatch(" ".join(question.split())) is not None
 
 
 def read_glyph(thing: Thing, rng: np.random.Generator | None = None) -> Question:
