@@ -291,7 +291,7 @@ def test_a_question_that_fails_leaves_the_conversation_as_it_was(reasoner, pictu
     chat.ask("When?")
     with pytest.raises(MediaError, match="2 videos"):
         chat.ask("And here?", video(3))
-    with pytest.raises(PixelReasonerError, match="takes .* tokens"):
+    with pytest.raises(PixelReasonerError, match=r"takes \d+ tokens"):
         chat.ask("word " * 40_000)
     with pytest.raises(PixelReasonerError, match="a question is text"):
         chat.ask(None)
