@@ -133,7 +133,7 @@ def test_options_out_of_range_are_the_users_mistake(reasoner, qwen3_folder, pict
 def test_a_question_longer_than_the_model_reads(qwen3_folder, picture):
     """Case C29: both numbers. So are messages that could be longer."""
     reasoner = pr.load(qwen3_folder)
-    with pytest.raises(pr.PixelReasonerError, match=r"takes \d{5} tokens, .* at most 8192 .*max_position"):
+    with pytest.raises(pr.PixelReasonerError, match=r"takes 9\d{3} tokens, .* at most 8192 .*max_position"):
         reasoner.ask(picture(30, 30), "red " * 9000, max_operations=0)
     short = Interaction.model_validate({"limits": {"max_tokens": 10}, "sampling": {"temperature": 0.0}})
     with pytest.raises(pr.PixelReasonerError, match=r"at most 10 \(interaction\.limits\.max_tokens\)"):

@@ -112,7 +112,7 @@ class Config(BaseModel):
         wrong = any(isinstance(item, bool) for item in items)
         if wrong and _is_number(cls.model_fields[info.field_name].annotation):
             raise ValueError("a number is needed")
-        return value
+        return cast(Any, value)
 
     @model_validator(mode="before")
     @classmethod
