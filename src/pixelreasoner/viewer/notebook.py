@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pixelreasoner.core.media import Media, Picture
 from pixelreasoner.core.trajectory import Observation, Trajectory
 from pixelreasoner.viewer.html import fragment
-from pixelreasoner.viewer.pictures import Figure, Mark, data_uri, mark
+from pixelreasoner.viewer.pictures import EXACT_PIXELS, Figure, Mark, data_uri, mark
 from pixelreasoner.viewer.steps import call_text, written_text
 
 PICTURE_SIDE, CROP_SIDE, FRAME_SIDE = 320, 220, 88
@@ -70,7 +70,7 @@ def _figure(picture: Picture, longest: int, label: str = "", marks: tuple[Mark, 
     scale = longest / max(width, height)
     shown = max(1, round(width * scale))
     return Figure(
-        uri=data_uri(picture, max_side=longest),
+        uri=data_uri(picture, max_side=longest, exact_pixels=EXACT_PIXELS if scale >= 1 else 0),
         size=picture.size,
         display_width=shown,
         enlarged=scale >= 2,

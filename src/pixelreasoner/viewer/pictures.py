@@ -72,12 +72,15 @@ def figure(
     )
 
 
-def data_uri(picture: Picture, *, max_side: int) -> str:
-    """Return `picture` as a data URI, scaled down to `max_side` pixels where it is larger."""
+def data_uri(picture: Picture, *, max_side: int, exact_pixels: int = EXACT_PIXELS) -> str:
+    """Return `picture` as a data URI, scaled down to `max_side` pixels where it is larger.
+
+    Up to `exact_pixels` it is inlined as PNG, exact; above it as JPEG.
+    """
     image = Image.fromarray(picture.pixels)
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    if image.width * image.height <= EXACT_PIXELS:
+    if image.width * image.height <= exact_pixels:
         image.save(buffer, "PNG", optimize=True)
         kind = "png"
     else:
