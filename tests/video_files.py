@@ -33,16 +33,21 @@ def write_video(
     fps: int = 25,
     ticks: list[int] | None = None,
     container_format: str | None = None,
+    aspect: Fraction | None = None,
+    first: int = 0,
+    options: dict[str, str] | None = None,
 ) -> None:
-    """A video of numbered frames; `ticks` are their times in 1/fps seconds."""
-    with av.open(str(path), "w", format=container_format) as container:
+    """A video of numbered frames; `ticks` are their times in 1/fps seconds, `aspect` is that of a pixel."""
+    with av.open(str(path), "w", format=container_format, options=options or {}) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = 8 * STRIPE, HEIGHT, "yuv420p"
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         stream.codec_context.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
         stream.codec_context.time_base = Fraction(1, fps)
         for i in range(n):
-            frame = av.VideoFrame.from_ndarray(draw_number(i), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(draw_number(first + i), format="rgb24")
             frame.pts, frame.time_base = (ticks[i] if ticks else i), Fraction(1, fps)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -1,6 +1,7 @@
 """Video files in. Every file is made here, so that which frames must come back is known."""
 
 import contextlib
+import logging
 import os
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from pixelreasoner.core import media, media_io, video_io
 from pixelreasoner.core.byte_cache import ByteCache
 from pixelreasoner.core.errors import MediaError, MissingExtraError
-from pixelreasoner.core.frame_sampling import spread
+from pixelreasoner.core.frame_sampling import mend_clock, spread
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_io import load_image, load_media, load_video, save_image
 from video_files import draw_number, read_number, write_video
@@ -104,22 +105,141 @@ def test_spread_is_even_over_even_frames():
     assert spread(range(32), 16) == list(range(1, 32, 2))
 
 
+# ------------------------------------------------------------------------------ clocks
+
+
+def test_of_two_joined_parts_both_are_seen(tmp_path: Path):
+    """V10: the clock starts again in the middle."""
+    for part, first in (("a", 0), ("b", 60)):
+        write_video(tmp_path / f"{part}.ts", 60, b_frames=0, gop=250, first=first, container_format="mpegts")
+    (tmp_path / "both.ts").write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    video = load_media(tmp_path / "both.ts")
+    numbers = [read_number(frame) for frame in video.frames]
+    assert numbers == [(2 * i + 1) * 120 // 32 for i in range(16)]
+    assert video.times_s == pytest.approx([n / 25 for n in numbers], abs=0.02)
+
+
+@pytest.mark.parametrize("later_s", [3600, 30])
+def test_a_clock_that_jumps_hides_no_part(tmp_path: Path, later_s: int):
+    """A neighbour of V10: the second part begins an hour later."""
+    ticks = [*range(30), *range(30 + 25 * later_s, 60 + 25 * later_s)]
+    write_video(tmp_path / "a.ts", 60, b_frames=0, ticks=ticks, container_format="mpegts")
+    video = load_media(tmp_path / "a.ts", n_frames=6)
+    assert [read_number(frame) for frame in video.frames] == [5, 15, 25, 35, 45, 55]
+    assert video.times_s == pytest.approx([n / 25 for n in (5, 15, 25, 35, 45, 55)], abs=0.02)
+
+
+def test_a_still_of_half_a_minute_in_an_mp4_is_no_jump(tmp_path: Path):
+    """A neighbour of V10: a screen that does not change for a while."""
+    write_video(tmp_path / "a.mp4", 4, fps=10, ticks=[0, 1, 301, 302])
+    assert load_media(tmp_path / "a.mp4").times_s == pytest.approx([0, 0.1, 30.1, 30.2])
+
+
 @pytest.mark.parametrize(
-    ("matrix", "quarter_turns"),
-    # The rows a b, c d of a track's matrix: x' = ax + cy, y' = bx + dy. The first is how a phone held upright
-    # writes: a quarter turn clockwise.
-    [((0, 1, -1, 0), -1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)],
+    ("times", "mended"),
+    [
+        ([], []),
+        ([7], [7]),
+        ([5, 7, 9, 11], [5, 7, 9, 11]),
+        # 11 steps, one of them back: the median of the others is 2.
+        ([0, 2, 4, 6, 8, 10, 0, 2, 4, 6, 9, 11], [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 21, 23]),
+        # A jump of 1000, and a step of 100 that is allowed.
+        ([0, 2, 4, 6, 8, 10, 12, 14, 114, 1114, 1116], [0, 2, 4, 6, 8, 10, 12, 14, 114, 116, 118]),
+        # One frame comes late, and one too early: no later time changes.
+        ([0, 2, 4, 6, 8, 10, 12, 14, 4, 18, 20, 22, 24], [0, 2, 4, 6, 8, 10, 12, 14, 15, 18, 20, 22, 24]),
+        ([0, 2, 4, 6, 8, 20, 10, 22, 24, 26, 28, 30, 32], [0, 2, 4, 6, 8, 20, 21, 22, 24, 26, 28, 30, 32]),
+        ([0, 2, 2, 4], None),
+        ([9, 8, 7, 6], None),
+    ],
 )
-def test_rotation_metadata_is_applied(tmp_path: Path, matrix: tuple[int, ...], quarter_turns: int):
-    path = tmp_path / "a.mp4"
-    write_video(path, 6)
-    stored = load_video(path).frames[5]
+def test_steps_that_cannot_be_are_made_usual_ones(times: list[int], mended: list[int] | None):
+    assert mend_clock(times, longest=100) == mended
+
+
+def test_times_count_from_the_first_frame_that_is_shown(tmp_path: Path):
+    """A start offset, and an edit list that hides the first ten frames."""
+    write_video(tmp_path / "late.mkv", 20, ticks=[500 + i for i in range(20)])
+    assert load_media(tmp_path / "late.mkv", n_frames=4).times_s == pytest.approx([0.08, 0.28, 0.48, 0.68])
+    write_video(tmp_path / "a.mp4", 40, gop=250)
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    at = content.index(b"elst") + 12  # version and flags, count, then duration, start and rate
+    duration, start = struct.unpack(">Ii", content[at : at + 8])
+    scale = struct.unpack(">I", content[content.index(b"mdhd") + 16 : content.index(b"mdhd") + 20])[0]
+    content[at : at + 8] = struct.pack(">Ii", duration * 3 // 4, start + scale * 10 // 25)
+    (tmp_path / "a.mp4").write_bytes(content)
+    video = load_media(tmp_path / "a.mp4", n_frames=3)
+    assert [read_number(frame) for frame in video.frames] == [15, 25, 35]
+    assert video.times_s == pytest.approx([0.2, 0.6, 1.0])
+
+
+# ------------------------------------------------------------------------------ damage
+
+
+def hurt(path: Path, begin: float, end: float) -> None:
+    """Random bytes over a stretch of a file, given in shares of it."""
     content = bytearray(path.read_bytes())
-    a, b, c, d = (v * 0x10000 for v in matrix)
-    start = content.index(b"tkhd") + 4 + 40
-    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    low, high = int(len(content) * begin), int(len(content) * end)
+    content[low:high] = np.random.default_rng(1).bytes(high - low)
     path.write_bytes(content)
-    assert np.array_equal(load_video(path).frames[5].pixels, np.rot90(stored.pixels, k=quarter_turns))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_a_damaged_stretch_is_left_out_and_told(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture):
+    """V12: two in a hundred bytes."""
+    write_video(tmp_path / name, 120)
+    hurt(tmp_path / name, 0.45, 0.47)
+    with caplog.at_level(logging.WARNING, logger="pixelreasoner"):
+        video = load_media(tmp_path / name, n_frames=30)
+    numbers = [read_number(frame) for frame in video.frames]
+    right = [n == round(25 * t) for n, t in zip(numbers, video.times_s, strict=True)]
+    assert sum(right) >= 26, "frames far from the damage are whole, and at their times"
+    if name == "a.mp4":  # the decoder of the other conceals the damage
+        assert "of 120 packets are damaged and are left out" in caplog.text
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_matroska_file_that_ends_early_is_refused_and_not_shortened(tmp_path: Path, cut: bool):
+    """A neighbour of V12: its reader stops at the damage, or at the end, without a word."""
+    write_video(tmp_path / "a.mkv", 120)
+    if cut:
+        content = (tmp_path / "a.mkv").read_bytes()
+        (tmp_path / "a.mkv").write_bytes(content[: len(content) // 2])
+    else:
+        hurt(tmp_path / "a.mkv", 0.45, 0.47)
+    with pytest.raises(MediaError, match="of 120 packets of its video are lost"):
+        load_media(tmp_path / "a.mkv")
+
+
+def test_a_video_that_is_lost_by_more_than_a_tenth_is_refused(tmp_path: Path):
+    """V12."""
+    write_video(tmp_path / "a.mp4", 120, gop=12)
+    hurt(tmp_path / "a.mp4", 0.3, 0.7)
+    with pytest.raises(MediaError, match=r"damaged: \d+ of \d+ packets of its video are lost"):
+        load_media(tmp_path / "a.mp4")
+
+
+def test_an_mp4_that_ends_early_is_refused_and_not_shortened(tmp_path: Path):
+    """A neighbour of V12: half a download of a file whose table comes first."""
+    write_video(tmp_path / "a.mp4", 120, options={"movflags": "faststart"})
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+    (tmp_path / "a.mp4").write_bytes(content[: len(content) // 2])
+    with pytest.raises(MediaError, match="are lost"):
+        load_media(tmp_path / "a.mp4")
+
+
+def test_a_video_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_video(tmp_path / "a.mp4", 50)
+    monkeypatch.setattr(video_io, "VIDEO_SECONDS", 0.0)
+    with pytest.raises(MediaError, match="the limit is 0 s"):
+        load_media(tmp_path / "a.mp4")
+
+
+def test_too_many_frames_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_video(tmp_path / "a.mp4", 9)
+    monkeypatch.setattr(video_io, "MAX_FRAMES", 8)
+    with pytest.raises(MediaError, match="more than 8 frames"):
+        load_media(tmp_path / "a.mp4")
 
 
 def test_a_folder_of_images_is_a_video_in_natural_order(tmp_path: Path):

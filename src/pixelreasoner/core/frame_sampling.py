@@ -1,9 +1,14 @@
-"""Which frames stand for a video."""
+"""Which frames stand for a video, and when they are shown."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median_low
+
+LATE_FRAMES = 16
+"""A damaged video shows some frames out of their order; a clock that is back for longer has started again."""
 
 
 def spread(times: Sequence[int], n: int) -> list[int]:
@@ -19,3 +24,30 @@ def spread(times: Sequence[int], n: int) -> list[int]:
     span = (times[-1] - times[0]) * count
     middles = (times[0] + (2 * i + 1) * span // (2 * n * (count - 1)) for i in range(n))
     return list(dict.fromkeys(bisect_right(times, t) - 1 for t in middles))
+
+
+def mend_clock(times: Sequence[int], longest: int) -> list[int] | None:
+    """Times that ascend, of frames in their order, in ticks; None where such a clock tells nothing.
+
+    A step is wrong that does not go forward, or goes further than `longest`. A frame that comes late (a later
+    one of the next `LATE_FRAMES` is in time again) is shown for a tick. Otherwise the clock has started again
+    or jumped: the median of the other steps takes the place of this one, and all later times follow. More
+    than a tenth of wrong steps is too many.
+    """
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    right = [step for step in steps if 0 < step <= longest]
+    if len(steps) - len(right) > len(steps) / 10:
+        return None
+    usual = median_low(right or [1])
+    mended = list(times[:1])
+    shift = 0
+    for i, time in enumerate(times[1:], start=1):
+        now = mended[-1]
+        if not now < time + shift <= now + longest:
+            next_ones = times[i + 1 : i + 1 + LATE_FRAMES]
+            if time + shift <= now and any(now < later + shift <= now + longest for later in next_ones):
+                mended.append(now + 1)
+                continue
+            shift = now + usual - time
+        mended.append(time + shift)
+    return mended

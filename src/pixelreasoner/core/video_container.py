@@ -8,6 +8,7 @@ so that FFmpeg has no way to open another.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +84,15 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[V
         raise MediaError(f"{container.name} is a damaged video; fetch it again") from e
 
 
+def declared_seconds(stream: VideoStream) -> float:
+    """How long a stream is, as the file says; 0 where it does not."""
+    if "matroska" in stream.container.format.name:
+        # Kept among the texts, as hours:minutes:seconds; the number there is that of the whole file.
+        parts = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+        return 0.0 if parts is None else int(parts[1]) * 3600 + int(parts[2]) * 60 + float(parts[3])
+    return float((stream.duration or 0) * (stream.time_base or 0))
+
+
 def picture_of(frame: VideoFrame, stream: VideoStream) -> Picture:
     """A frame as it is shown: in RGB, with square pixels, turned and mirrored as the display matrix says.
 
@@ -117,7 +127,7 @@ def _displayed(pixels: Pixels, frame: VideoFrame) -> Pixels:
 
 
 def _film(path: Path, container: InputContainer) -> VideoStream:
-    """The stream that is the film: no cover, no thumbnail; the default one first, then the longest."""
+    """The stream that is the film: no cover and no thumbnail; the default one first, then the longest."""
     from av.stream import Disposition
 
     still = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -125,9 +135,11 @@ def _film(path: Path, container: InputContainer) -> VideoStream:
     if not streams:
         raise MediaError(f"{path} holds no video stream; give a video file (mp4, webm, ...) or an image")
 
+    longest = max(declared_seconds(s) for s in streams)
+
     def rank(stream: VideoStream) -> tuple[bool, bool, float]:
-        seconds = float((stream.duration or 0) * (stream.time_base or 0))
-        return stream.frames != 1, bool(stream.disposition & Disposition.default), seconds
+        seconds = declared_seconds(stream)
+        return seconds >= longest / 10, bool(stream.disposition & Disposition.default), seconds
 
     stream = max(streams, key=rank)
     # Where the codec is unknown PyAV leaves this out, whatever its annotations say.

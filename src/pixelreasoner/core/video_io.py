@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from statistics import median_low
 from typing import TYPE_CHECKING
 
 from pixelreasoner.core.errors import MediaError, MissingExtraError
-from pixelreasoner.core.frame_sampling import spread
+from pixelreasoner.core.frame_sampling import mend_clock, spread
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_limits import MAX_FRAMES, MAX_LOST, VIDEO_SECONDS, Watch
 from pixelreasoner.core.video_container import NO_VIDEO, opened_video, packets, picture_of
+from pixelreasoner.core.video_damage import WholeStream, declared_packets, ends_early
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -35,8 +35,6 @@ LONGEST_GAP_S = 10
 """In containers whose clock may start again (MPEG), a longer gap is a jump of the clock; as ffmpeg has it."""
 LONGEST_STILL_S = 30 * 3600
 """In the others, as ffmpeg has it."""
-MAX_ERRORS = 100
-"""Reading goes on behind so many damaged places."""
 _TS_DISCONT, _NO_TIMESTAMPS = 0x0200, 0x0080
 """FFmpeg's flags of containers whose clock may start again, and of streams that have none."""
 
@@ -89,24 +87,6 @@ def read_video(path: Path, *, n_frames: int) -> Video:
         return Video(tuple(frames), times_s=tuple(times_s))
     except MediaError as e:
         raise MediaError(f"{path} cannot be used: {e}. Convert it to mp4 with a fixed size") from e
-
-
-def mend_clock(times: Sequence[int], longest: int) -> list[int] | None:
-    """Times that ascend, of frames in their order, in ticks: steps back and jumps are made usual steps.
-
-    A step is wrong that does not go forward, or goes further than `longest`; the median of the others
-    takes its place. The first time stays. None where more than a tenth of the steps are wrong: such a clock
-    tells nothing.
-    """
-    steps = [later - earlier for earlier, later in pairwise(times)]
-    right = [step for step in steps if 0 < step <= longest]
-    if len(steps) - len(right) > len(steps) / 10:
-        return None
-    usual = median_low(right or [1])
-    mended = list(times[:1])
-    for step in steps:
-        mended.append(mended[-1] + (step if 0 < step <= longest else usual))
-    return mended
 
 
 def _seek_frames(request: _Request) -> tuple[list[float], list[Picture]] | None:
@@ -162,9 +142,11 @@ def _index_packets(request: _Request) -> _Index | None:
             if packet.is_keyframe:
                 keys.add(packet.pts)
             _check_count(request.path, len(shown))
-        if not keys or tick_s is None or n_packets < _declared_packets(container, stream):
-            return None
         times = sorted(shown)
+        if not keys or tick_s is None or n_packets < declared_packets(stream):
+            return None
+        if ends_early(stream, float(times[-1] * tick_s)):
+            return None
         if any(later - earlier > _longest_gap(container, tick_s) for earlier, later in pairwise(times)):
             return None
     return _Index(tuple(times), tuple(sorted(keys)), tick_s)
@@ -192,7 +174,7 @@ def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
     request.watch.next_phase()
     times: list[int | None] = []
     with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
-        whole = _Whole(container, stream)
+        whole = WholeStream(container, stream)
         for frame in whole.frames(request.watch):
             times.append(frame.pts)
             _check_count(request.path, len(times))
@@ -203,7 +185,7 @@ def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
     count = _Count(request.watch, len(times))
     frames: list[Picture] = []
     with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
-        for i, frame in enumerate(_Whole(container, stream).frames(None)):
+        for i, frame in enumerate(WholeStream(container, stream).frames(None)):
             count.add()
             if i in chosen:
                 frames.append(picture_of(frame, stream))
@@ -211,7 +193,7 @@ def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
         raise MediaError(f"{request.path} is a damaged video; fetch it again")
     if frames and whole.n_lost:
         LOG.warning(
-            "%s: %d of %d packets are damaged and are left out", request.path, whole.n_lost, whole.n_packets
+            "%s: %d of %d packets are damaged and are left out", request.path, whole.n_lost, whole.total
         )
     return [float((clock[i] - clock[0]) * tick_s) for i in wanted], frames
 
@@ -241,49 +223,6 @@ class _Count:
         self._watch.check(min(self._done / self._total, 1.0))
 
 
-class _Whole:
-    """All frames of a stream that can be decoded, and how many packets were lost."""
-
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self._container, self._stream = container, stream
-        self._n_bytes = max(container.size, 1)
-        self.n_packets = self.n_lost = 0
-
-    def frames(self, watch: Watch | None) -> Iterator[VideoFrame]:
-        """The frames, in order; `watch` follows the place in the file, None where the caller counts."""
-        from av.error import FFmpegError
-
-        for packet in self._packets():
-            if watch is not None:
-                watch.check(min((packet.pos or 0) / self._n_bytes, 1.0))
-            self.n_packets += packet.size > 0
-            try:
-                decoded = packet.decode()
-            except FFmpegError:
-                self.n_lost += packet.size > 0
-                continue
-            for frame in decoded:
-                if frame.is_corrupt:
-                    self.n_lost += 1
-                else:
-                    yield frame
-        self.n_lost += max(_declared_packets(self._container, self._stream) - self.n_packets, 0)
-
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
-        """The packets, also those behind a place that cannot be read."""
-        from av.error import EOFError as EndOfFile
-        from av.error import FFmpegError
-
-        for _ in range(MAX_ERRORS):
-            try:
-                yield from packets(self._container, self._stream)
-                return
-            except EndOfFile:
-                return
-            except FFmpegError:
-                continue
-
-
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     for packet in packets(container, stream):
         yield from packet.decode()
@@ -303,11 +242,6 @@ def _frames_to_decode(index: _Index, wanted: Sequence[int]) -> int:
     return total
 
 
-def _declared_packets(container: InputContainer, stream: VideoStream) -> int:
-    """How many packets the file says that it holds; 0 where only mp4's table would tell."""
-    return stream.frames if container.format.name.startswith("mov") else 0
-
-
 def _longest_gap(container: InputContainer, tick_s: Fraction) -> int:
     """The longest time, in ticks, that one frame may be shown."""
     seconds = LONGEST_GAP_S if container.format.flags & _TS_DISCONT else LONGEST_STILL_S
@@ -319,15 +253,14 @@ def _check_count(path: Path, count: int) -> None:
         raise MediaError(f"{path} has more than {MAX_FRAMES} frames; cut it into parts")
 
 
-def _check_lost(path: Path, whole: _Whole) -> None:
-    total = max(whole.n_packets, whole.n_lost)
-    if whole.n_lost == total > 0:
+def _check_lost(path: Path, whole: WholeStream) -> None:
+    if whole.n_lost == whole.total > 0:
         raise MediaError(
             f"{path} has no frame that can be decoded: they are damaged, or larger than the file says; "
             f"fetch it again"
         )
-    if whole.n_lost > MAX_LOST * total:
+    if whole.n_lost > MAX_LOST * whole.total:
         raise MediaError(
-            f"{path} is damaged: {whole.n_lost} of {total} packets of its video are lost; fetch or export it "
-            f"again"
+            f"{path} is damaged: {whole.n_lost} of {whole.total} packets of its video are lost; fetch or "
+            f"export it again"
         )
