@@ -67,8 +67,7 @@ def photo(tmp_path: Path) -> str:
 
 def test_the_question_comes_last_and_the_reasoning_is_streamed(reasoner, photo, capsys):
     assert main(["ask", photo, photo, "Which letter?", "--max-operations", "2"]) == 0
-    assert reasoner.asked == [([Path(photo), Path(photo)], "Which letter?", None)]
-    assert reasoner.configs[0].interaction.limits.max_operations == 2
+    assert reasoner.asked == [([Path(photo), Path(photo)], "Which letter?", 2)]
     out = capsys.readouterr().out
     places = [out.index(w) for w in ("photo.png", "Zoom.", "▸ crop_image(", "✓ Image 2", "Answer K")]
     assert places == sorted(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
 from collections.abc import Callable, Sequence
@@ -150,6 +151,8 @@ def _check_option(arg: str, after: str) -> None:
         return
     if not equals:
         value = "VALUE" if not after or after.startswith("--") or "=" in after else after
+    if near := difflib.get_close_matches(option, OPTIONS, n=1):
+        raise ConfigError(f"there is no option {option}. Did you mean {near[0]}?")
     key = option.lstrip("-").replace("-", "_")
     raise ConfigError(
         f"there is no option {option}; a key of the recipe is given without dashes: write {key}={value}"

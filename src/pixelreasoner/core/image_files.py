@@ -129,6 +129,8 @@ def picture_of(image: Image.Image) -> Picture:
         MediaError: it is empty or too large, or the file that it reads from is damaged or closed.
     """
     name = "the Pillow image"
+    if 0 in image.size:
+        raise MediaError(f"{name} is {image.width}x{image.height}; give one with at least one pixel")
     check_cost(image, name, 0)
     try:
         # Of a copy: the caller's image stays open.
