@@ -22,7 +22,7 @@ def save(trajectory: Trajectory, path: str | Path) -> None:
     path = Path(path)
     match path.suffix:
         case ".html":
-            save_html([trajectory], path, title=trajectory.task.question)
+            save_html(trajectory, path, title=trajectory.task.question)
         case ".jsonl":
             write_trajectories(path, [trajectory])
         case _:
