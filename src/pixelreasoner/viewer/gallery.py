@@ -1,16 +1,17 @@
-"""Pages of many trajectories: a list to search, filter and sort, and one attempt, or two models' side by side.
+"""Pages of many trajectories: a list to search, filter and sort; one attempt, or two models' side by side.
 
 ::
 
-    page.html           the first attempts, which are there without JavaScript
-    page_files/         gallery.js, gallery.css
-                        index.js               a row per task and per attempt: all that is searched and sorted by
-                        attempts-0-12.js       the HTML of 50 attempts of the first model, read when it is looked at
-                        messages-0.js          the texts of its messages, read at the first search
-                        5f0c...-760x480.jpeg   pictures, each once
+    page.html               the first attempts, which are there without JavaScript
+    page_files/
+      gallery.js, gallery.css
+      index.js              a row per task and per attempt: all that is filtered and sorted by
+      attempts-0-12.js      the HTML of 50 attempts of the first model, read when one is looked at
+      messages-0.js         the texts of its messages, read at the first search
+      5f0c...-760x480.jpeg  pictures, each once per size
 
-Data are scripts, because a page opened from a disk may read no other files. HTML comes from the templates only,
-so that whatever a model wrote is escaped in one place.
+Data are scripts, because a page opened from a disk may read no other files. HTML comes from the templates
+only, so that whatever a model wrote is escaped in one place.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class PictureFiles:
 
 
 def encode(picture: Picture, *, max_side: int) -> tuple[str, bytes]:
-    """Return ("png" or "jpeg", the file) of `picture`, scaled down to `max_side` pixels where it is larger."""
+    """Return ("png" or "jpeg", the file) of a picture, scaled down to `max_side` pixels where larger."""
     size = _scaled_size(picture.size, max_side)
     image = Image.fromarray(picture.pixels)
     if image.size != size:
