@@ -196,7 +196,7 @@ def machine(device: torch.device) -> Record:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "kind": "machine", "device": name, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0], "python": platform.pythonpackage_version(), "torch": torch.__version__,
+        "load": os.getloadavg()[0], "python": platform.python_version(), "torch": torch.__version__,
         "transformers": transformers.__version__, "trl": package_version("trl"),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }  # fmt: skip

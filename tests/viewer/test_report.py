@@ -61,7 +61,7 @@ def test_the_best_of_a_column_is_marked_and_a_low_error_rate_is_the_best():
         "RL with curiosity": [1, 2, 3, 4],
         "Rl no warm start": [1],
     }
-    assert table.caption == "All held-out tasks (n = 40), 95 % intervals below"
+    assert table.caption == "All held-out tasks (n = 40)"
 
 
 def test_what_was_not_measured_is_a_dash():

@@ -67,12 +67,14 @@ def show(
     console = Console()
     if html is not None:
         _write_page(console, html, sources, query)
-    elif len(sources) > 1:
+        return
+    source, *others = sources
+    if others:
         raise RecordError("several runs go to one page: add --html FILE, or name one of them")
-    elif table:
-        console.print(trajectory_table(list(_found(sources[0], query)), width=console.width))
+    if table:
+        console.print(trajectory_table(list(_found(source, query)), width=console.width))
     else:
-        for trajectory in _found(sources[0], query):
+        for trajectory in _found(source, query):
             print_trajectory(console, trajectory)
 
 
@@ -118,7 +120,9 @@ def _write_page(console: Console, html: Path, sources: Sequence[Path], query: Re
 
 def _names(sources: Sequence[Path]) -> list[str]:
     """What tells the sources apart: their last names, longer where two are the same."""
-    paths = [source.resolve().with_suffix("") if source.is_file() else source.resolve() for source in sources]
+    paths = [
+        source.absolute().with_suffix("") if source.is_file() else source.absolute() for source in sources
+    ]
     paths = [path.parent if path.name == "trajectories" else path for path in paths]
     if len({path.name for path in paths}) == len(paths):
         return [path.name for path in paths]

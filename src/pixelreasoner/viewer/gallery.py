@@ -99,7 +99,7 @@ class _Writer:
         self.first: list[TrajectoryView] = []
         self._task_rows: list[tuple[Any, ...]] = []
         self._models: list[dict[str, Any]] = []
-        self._names = set(ASSETS)
+        self._names: set[str] = set(ASSETS)
 
     def add(self, model: Attempts) -> None:
         """Write the attempts of one model.

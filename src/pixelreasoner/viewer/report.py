@@ -183,7 +183,7 @@ def overview_table(models: Mapping[str, Any]) -> Table:
     errors = [m["op_error_rate"] for m in models.values()]
     columns.append(("failed operations", _cells(errors, [None] * len(errors), largest=False)))
     return Table(
-        caption=f"All held-out tasks (n = {_counts(models)}), 95 % intervals below",
+        caption=f"All held-out tasks (n = {_counts(models)})",
         columns=tuple(name for name, _ in columns),
         rows=tuple((model_name(m), tuple(cells[i] for _, cells in columns)) for i, m in enumerate(models)),
     )

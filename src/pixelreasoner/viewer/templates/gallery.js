@@ -9,7 +9,7 @@ var pixelreasoner = (() => {
   const ANY = { left: "0", right: "", verdict: "", kind: "", need: "", operation: "", stop: "", sort: "", q: "" };
   const state = { ...ANY };
   const chunks = new Map(), messages = new Map(), loading = new Map();
-  let data, entries = [], found = [], page = 0, current = -1, opened = 0;
+  let data, entries = [], found = [], page = 0, current = -1, opened = 0, asked = 0;
 
   // ------------------------------------------------------------------------------------------- data
 
@@ -88,19 +88,20 @@ var pixelreasoner = (() => {
   }
 
   async function refresh() {
-    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const update = () => {
-      found = sorted(entries.map((_, i) => i).filter((i) => shownModels().some((m) => entries[i][m] >= 0) && matches(i, words)));
-      if (!found.includes(current)) current = found.length ? found[0] : -1;
-      page = Math.max(0, Math.floor(found.indexOf(current) / ROWS));
-      showList();
-      showAttempt();
-    };
-    update();
+    const mine = ++asked, words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
     const missing = words.length ? shownModels().filter((m) => !messages.has(m)) : [];
+    let failed = "";
     if (missing.length) {
-      await Promise.all(missing.map((m) => load(`messages-${m}.js`))).then(update, showError);
+      $("count").textContent = "Reading the messages …";
+      await Promise.all(missing.map((m) => load(`messages-${m}.js`))).catch(() => { failed = "; the messages could not be read"; });
+      if (mine !== asked) return;
     }
+    found = sorted(entries.map((_, i) => i).filter((i) => shownModels().some((m) => entries[i][m] >= 0) && matches(i, words)));
+    if (!found.includes(current)) current = found.length ? found[0] : -1;
+    page = Math.max(0, Math.floor(found.indexOf(current) / ROWS));
+    showList();
+    $("count").append(failed);
+    await showAttempt();
   }
 
   // ------------------------------------------------------------------------------------------- fields
@@ -135,7 +136,7 @@ var pixelreasoner = (() => {
     let typing;
     $("search").oninput = () => { clearTimeout(typing); typing = setTimeout(() => change({ q: $("search").value }), 150); };
     $("controls").onsubmit = (event) => event.preventDefault();
-    $("clear").onclick = () => change({ ...ANY, left: state.left, right: state.right });
+    $("clear").onclick = () => { $("search").value = ""; change({ verdict: "", kind: "", need: "", operation: "", stop: "", sort: "", q: "" }); };
   }
 
   function fillChanging() {
@@ -159,6 +160,7 @@ var pixelreasoner = (() => {
 
   function change(values) {
     Object.assign(state, values);
+    if (!("left" in values || "right" in values)) current = -1;  // what was asked for begins at its first
     fillChanging();
     refresh();
   }
@@ -209,7 +211,7 @@ var pixelreasoner = (() => {
     link.href = `#at=${entry}`;
     link.append(marks, element("span", "text", task[1]), element("span", "facts", facts.filter(Boolean).join(" · ")));
     link.onclick = (event) => { event.preventDefault(); open(entry, true); };
-    if (entry === current) link.setAttribute("aria-current", "true");
+    link.tabIndex = -1;  // one stop for Tab; the arrows go on within the list
     item.append(link);
     return item;
   }
@@ -222,6 +224,17 @@ var pixelreasoner = (() => {
     $("count").textContent = `${found.length.toLocaleString("en")} of ${entries.length.toLocaleString("en")} tasks${range}`;
     $("back-page").disabled = page === 0;
     $("next-page").disabled = start + ROWS >= found.length;
+  }
+
+  function markCurrent(place) {
+    for (const link of $("rows").querySelectorAll("[aria-current]")) {
+      link.removeAttribute("aria-current");
+      link.tabIndex = -1;
+    }
+    const link = $("rows").children[place - page * ROWS]?.firstChild || $("rows").querySelector("a");
+    if (!link) return;
+    if (place >= page * ROWS && place < (page + 1) * ROWS) link.setAttribute("aria-current", "true");
+    link.tabIndex = 0;
   }
 
   function showError(error) {
@@ -239,9 +252,7 @@ var pixelreasoner = (() => {
     $("position").textContent = `${(place + 1).toLocaleString("en")} of ${found.length.toLocaleString("en")}`;
     $("previous").disabled = place <= 0;
     $("next").disabled = place + 1 >= found.length;
-    for (const link of $("rows").querySelectorAll("[aria-current]")) link.removeAttribute("aria-current");
-    const link = $("rows").children[place - page * ROWS]?.firstChild;
-    link?.setAttribute("aria-current", "true");
+    markCurrent(place);
     const models = shownModels();
     let bodies;
     try {
@@ -287,6 +298,7 @@ var pixelreasoner = (() => {
   function turnPage(by) {
     page += by;
     showList();
+    markCurrent(found.indexOf(current));
     $("list").scrollTop = 0;
     $("rows").querySelector("a")?.focus();
   }
@@ -301,7 +313,11 @@ var pixelreasoner = (() => {
     if (!data || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") return document.activeElement === $("search") ? $("search").blur() : toList();
     if (/^(input|select|textarea)$/i.test(event.target.tagName)) return;
-    if (event.key === "j" || event.key === "ArrowRight") step(1);
+    const row = event.target.closest?.("#rows li");
+    if (row && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      event.preventDefault();
+      (event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling)?.firstChild.focus();
+    } else if (event.key === "j" || event.key === "ArrowRight") step(1);
     else if (event.key === "k" || event.key === "ArrowLeft") step(-1);
     else if (event.key === "/") { event.preventDefault(); $("search").focus(); }
   });
