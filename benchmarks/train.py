@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +32,7 @@ from benchmarks.profile import where_time_goes
 from benchmarks.roofline import DecoderSize, VisionSize, Work, training_flops
 from benchmarks.shapes import SMALL, stock_model, write_checkpoint
 from benchmarks.timing import MatrixProducts, Ratio, interleaved
+from pixelreasoner.core.provenance import package_version, processor
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup
 
@@ -155,7 +155,7 @@ def training_method(
 
 def available(methods: Sequence[str]) -> list[str]:
     """Those whose packages are installed."""
-    return [m for m in methods if m != "trl" or _version("trl")]
+    return [m for m in methods if m != "trl" or package_version("trl")]
 
 
 def timed_record(times: list[float], ours: list[float]) -> Record:
@@ -193,11 +193,11 @@ def efficiency(
 
 def machine(device: torch.device) -> Record:
     """Where it is measured, and with which versions."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "kind": "machine", "device": name, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0], "python": platform.python_version(), "torch": torch.__version__,
-        "transformers": transformers.__version__, "trl": _version("trl"),
+        "transformers": transformers.__version__, "trl": package_version("trl"),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }  # fmt: skip
 
@@ -208,17 +208,3 @@ def quiet() -> None:
     transformers.utils.logging.set_verbosity_error()
     logging.getLogger("trl").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(trl|accelerate|transformers|torch)\..*")
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -8,7 +8,7 @@ import pytest
 
 from pixelreasoner.cli.main import main
 from pixelreasoner.core.media import Picture
-from pixelreasoner.core.records import write_trajectories
+from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory, Turn
 
@@ -36,8 +36,45 @@ def test_html_writes_a_page_instead(records: Path, tmp_path: Path, capsys):
     page = tmp_path / "page.html"
     assert main(["show", str(records), "--html", str(page)]) == 0
     assert "Question 0?" not in capsys.readouterr().out
-    assert page.read_text().count("<details") == 3
-    assert "warm start: 3 trajectories" in page.read_text()
+    assert page.read_text().count('<details class="trajectory"') == 3
+    assert "<title>warm_start</title>" in page.read_text()
+
+
+def test_one_trajectory_is_one_file(records: Path, tmp_path: Path):
+    page = tmp_path / "page.html"
+    assert main(["show", str(records), "--html", str(page), "--limit", "1"]) == 0
+    assert "data:image/png" in page.read_text()
+    assert not (tmp_path / "page_files").exists()
+
+
+def test_a_page_gets_all_unless_told_otherwise(tmp_path: Path):
+    photo = Picture(np.zeros((8, 8, 3), np.uint8))
+    many = [
+        Trajectory(Task(f"t{i}", f"Question {i}?", (photo,), ("K",)), (Turn("K"),), StopReason.ANSWER)
+        for i in range(23)
+    ]
+    write_trajectories(tmp_path / "many.jsonl", many)
+    assert main(["show", str(tmp_path / "many.jsonl"), "--html", str(tmp_path / "page.html")]) == 0
+    assert "23 tasks" in (tmp_path / "page.html").read_text()
+
+
+def test_two_runs_of_the_same_tasks_go_to_one_page(records: Path, tmp_path: Path, capsys):
+    for name in ("a", "b"):
+        write_trajectories(tmp_path / name / "trajectories.jsonl", list(read_trajectories(records)))
+    a, b, page = str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "page.html")
+    assert main(["show", a, b, "--html", page]) == 0
+    assert "a: 3 attempts" in Path(page).read_text()
+    assert "b: 3 attempts" in Path(page).read_text()
+    assert main(["show", a, b]) == 2
+    assert "add --html FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--html", "page.html", "--task", "nix"], []])
+def test_nothing_to_show_leaves_nothing_behind(records: Path, tmp_path: Path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert main(["show", *([str(records)] if options else []), *options]) == 2
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_file_cut_in_mid_line_shows_what_is_whole(records: Path, capsys):

@@ -11,6 +11,7 @@ import pytest
 
 from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.intervals import wilson_interval
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
@@ -37,6 +38,10 @@ def recorded(*observations: Observation, kind: str = "count", needs: bool | None
     turns = [Turn("words", observation=o) for o in observations]
     task = Task("t", "Q?", (PICTURE,), ("A",), kind=kind, cue=CUE, needs_operation=needs)
     return Trajectory(task, (*turns, Turn("answer")), StopReason.ANSWER)
+
+
+def interval(share: float, n: int) -> list[float]:
+    return list(wilson_interval(share, n))
 
 
 def test_every_number_of_a_summary():
@@ -81,6 +86,17 @@ def test_every_number_of_a_summary():
                 "needs_operation": math.sqrt(3 / 4 * 1 / 4 / 4),
             },
             "rapr": {"all": math.sqrt(1 / 4 / 8), "needs_operation": math.sqrt(3 / 4 * 1 / 4 / 4)},
+        },
+        "interval95": {
+            "accuracy": {
+                "all": interval(5 / 8, 8),
+                "needs_operation": interval(3 / 4, 4),
+                "by_kind": {
+                    "count": {"all": interval(3 / 5, 5), "needs_operation": interval(2 / 3, 3)},
+                    "page": {"all": interval(2 / 3, 3), "needs_operation": interval(1.0, 1)},
+                },
+            },
+            "rapr": {"all": interval(4 / 8, 8), "needs_operation": interval(3 / 4, 4)},
         },
     }
     assert json.loads(json.dumps(summary)) == summary

@@ -8,7 +8,7 @@ import pytest
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.viewer.html import save_html, trajectory_html
+from pixelreasoner.viewer.html import trajectory_html
 from pixelreasoner.viewer.save import save
 
 
@@ -17,7 +17,8 @@ def test_the_page_loads_nothing(zoomed: Trajectory, clip: Trajectory):
         sources = re.findall(r'(?:src|href)="([^"]*)"', page)
         assert sources
         assert all(s.startswith("data:image/") for s in sources)
-        assert "http" not in re.sub(r'src="[^"]*"', "", page)
+        assert "http:" not in re.sub(r'src="[^"]*"', "", page)
+        assert "https:" not in re.sub(r'src="[^"]*"', "", page)
         assert "<script" not in page
 
 
@@ -43,13 +44,29 @@ def test_selected_frames_are_highlighted(clip: Trajectory):
     assert "✗ wrong" in page
 
 
-def test_several_trajectories_are_folded_but_the_first(zoomed: Trajectory, clip: Trajectory, tmp_path: Path):
-    path = tmp_path / "new" / "page.html"
-    save_html([zoomed, clip], path, title="A & B")
-    page = path.read_text()
-    assert "<title>A &amp; B</title>" in page
-    assert page.count("<details") == 2
-    assert page.count(" open>") == 1
+def test_the_page_forbids_scripts_and_everything_from_elsewhere(zoomed: Trajectory):
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', trajectory_html(zoomed))
+    assert policy.split("; ") == ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
+
+
+def test_headings_follow_one_another_without_a_gap(zoomed: Trajectory):
+    assert re.findall(r"<h(\d)", trajectory_html(zoomed)) == ["1", "2"]
+
+
+def test_every_picture_has_words(zoomed: Trajectory, clip: Trajectory):
+    alts = re.findall(r'<img [^>]*alt="([^"]*)"', trajectory_html(zoomed))
+    assert alts == [
+        "Image 1, 200\u2009×\u2009100, with crop 2 and crop 3 and the evidence marked",
+        "in image 1, with crop 2 marked", "Image 2, 80\u2009×\u200960",
+        "in image 2, with crop 3 marked", "Image 3, 20\u2009×\u200920",
+    ]  # fmt: skip
+    assert "Frame 2 at 0.5 s, selected" in trajectory_html(clip)
+
+
+def test_a_place_that_cannot_be_written_is_the_users_error(zoomed: Trajectory, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="cannot be written"):
+        save(zoomed, tmp_path / "file" / "trace.html")
 
 
 def test_a_trajectory_saves_itself_by_suffix(zoomed: Trajectory, tmp_path: Path):

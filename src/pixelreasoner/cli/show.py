@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from pixelreasoner.cli.options import option
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pixelreasoner.core.record_query import RecordQuery
+    from pixelreasoner.core.trajectory import Trajectory
+
 Metric = Annotated[str | None, option("METRIC")]
+PRINTED = 20
+"""Trajectories that are printed when no limit is given; a page gets all."""
 
 
 def show(
-    source: Annotated[tyro.conf.Positional[Path], option("FILE.jsonl|RUN")],
+    sources: Annotated[tyro.conf.Positional[tuple[Path, ...]], option("FILE.jsonl|RUN [FILE.jsonl|RUN ...]")],
     *,
     html: Annotated[Path | None, option("FILE")] = None,
     table: Annotated[bool, option()] = False,
@@ -23,47 +34,104 @@ def show(
     highest: Metric = None,
     stop: Annotated[str | None, option("REASON")] = None,
     task: Annotated[str | None, option("ID")] = None,
-    limit: Annotated[int, option("N")] = 20,
+    limit: Annotated[int | None, option("N")] = None,
 ) -> None:
-    """Print trajectories, or write them to a page.
+    """Print trajectories, or write them to a page to search, filter and sort; two runs side by side.
 
     Args:
-        source: Trajectories of a synthesis or an evaluation, or the folder of a run: of RL, its rollouts.
-        html: Write a page with the pictures instead of printing.
+        sources: Trajectories of a synthesis or an evaluation, or the folder of a run: of RL, its rollouts.
+            Several of them, of the same tasks, go to one page.
+        html: Write a page instead of printing; its pictures and data go to a folder beside it.
         table: A line for each instead of its text.
         step: Only rollouts of this step of RL; -1 is the last one.
         lowest: Those with the lowest values first: reward, advantage, a reward term, operations, turns, ...
         highest: Those with the highest values first.
         stop: Only those that ended so: answer, turn_limit, token_limit, image_limit.
         task: Only rollouts of this task.
-        limit: How many to show.
+        limit: How many of each source; 20 are printed when left out, and a page gets all.
     """
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.core.errors import RecordError
-    from pixelreasoner.core.record_query import RecordQuery, find_trajectories
+    from pixelreasoner.core.record_query import RecordQuery
     from pixelreasoner.core.terminal import TerminalConsole
-    from pixelreasoner.viewer.html import save_html
     from pixelreasoner.viewer.terminal import print_trajectory, trajectory_table
 
+    if not sources:
+        raise RecordError(
+            "name a file of trajectories, or the folder of a run; `pixelreasoner runs` lists them"
+        )
     if lowest and highest:
         raise RecordError("--lowest and --highest exclude one another; give one of them")
-    found = find_trajectories(source, RecordQuery(step, task, stop, lowest, highest, limit))
-    if not found:
-        asked = step is not None or task or stop
-        raise RecordError(f"{source} holds no {'such ' if asked else ''}trajectories")
+    if limit is None and html is None:
+        limit = PRINTED
+    query = RecordQuery(step, task, stop, lowest, highest, limit)
     console = TerminalConsole()
     if html is not None:
-        save_html(found, html, title=f"{source.stem.replace('_', ' ')}: {len(found)} trajectories")
-        console.print(f"{len(found)} trajectories", highlight=False)
+        _write_page(console, html, sources, query)
         say_done({"Page": html})
         return
+    source, *others = sources
+    if others:
+        raise RecordError("several runs go to one page: add --html FILE, or name one of them")
     if table:
-        console.print(trajectory_table(found, width=console.width))
+        console.print(trajectory_table(list(_found(source, query)), width=console.width))
     else:
-        for trajectory in found:
+        for trajectory in _found(source, query):
             print_trajectory(console, trajectory)
     if console.is_terminal:
         given = {"--step": step, "--lowest": lowest, "--highest": highest, "--stop": stop, "--task": task}
         chosen = [word for name, value in given.items() if value is not None for word in (name, str(value))]
         command = ["show", str(source), *chosen, "--limit", str(limit), "--html", "trajectories.html"]
         say_done({}, {"As a page": shlex.join(command)})
+
+
+def _found(source: Path, query: RecordQuery) -> Iterator[Trajectory]:
+    """The trajectories asked for; there is at least one.
+
+    Raises:
+        RecordError: there is none.
+    """
+    from pixelreasoner.core.errors import RecordError
+    from pixelreasoner.core.record_query import find_trajectories
+
+    found = find_trajectories(source, query)
+    first = list(islice(found, 1))
+    if not first:
+        asked = query.step is not None or query.task or query.stop
+        raise RecordError(f"{source} holds no {'such ' if asked else ''}trajectories")
+    return chain(first, found)
+
+
+def _write_page(console: Console, html: Path, sources: Sequence[Path], query: RecordQuery) -> None:
+    """One trajectory becomes one self-contained file, several a page with a folder beside it."""
+    from pixelreasoner.viewer.gallery import Attempts, write_gallery
+    from pixelreasoner.viewer.html import save_html
+
+    names = _names(sources)
+    found = [_found(source, query) for source in sources]
+    start = list(islice(found[0], 2))
+    if len(sources) == 1 and len(start) == 1:
+        save_html(start[0], html, title=start[0].task.question)
+        console.print(f"{html}: 1 trajectory", highlight=False, soft_wrap=True)
+        return
+    found[0] = chain(start, found[0])
+    n = write_gallery(
+        html,
+        [Attempts(name, each) for name, each in zip(names, found, strict=True)],
+        title=" and ".join(names),
+    )
+    console.print(
+        f"{html}: {n} tasks; it needs the folder {html.stem}_files beside it", highlight=False, soft_wrap=True
+    )
+
+
+def _names(sources: Sequence[Path]) -> list[str]:
+    """What tells the sources apart: their last names, longer where two are the same."""
+    paths = [
+        source.absolute().with_suffix("") if source.is_file() else source.absolute() for source in sources
+    ]
+    paths = [path.parent if path.name == "trajectories" else path for path in paths]
+    if len({path.name for path in paths}) == len(paths):
+        return [path.name for path in paths]
+    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    return [str(path.relative_to(shared)) for path in paths]

@@ -56,7 +56,7 @@ def tasks(
     from pixelreasoner.rewards.scorers import ScoringConfig, build_scorer
     from pixelreasoner.tasks.check import TaskCheck
     from pixelreasoner.tasks.files import write_task_file
-    from pixelreasoner.viewer.html import save_html
+    from pixelreasoner.viewer.gallery import Attempts, write_gallery
 
     found = _open(source, split)
     n = found.size if found.size is not None else ENDLESS_LIMIT if limit is None else limit
@@ -72,8 +72,8 @@ def tasks(
     console = TerminalConsole()
     if html is None:
         _print(console, shown)
-    else:
-        save_html([_as_trajectory(task) for task in shown], html, title=f"{source}: {len(shown)} tasks")
+    elif shown:
+        write_gallery(html, [Attempts("tasks", map(_as_trajectory, shown))], title=source)
     console.print(_table(check))
     if (note := check.unanswered_note) is not None:
         console.print(note, markup=False, highlight=False, style="yellow", soft_wrap=True)

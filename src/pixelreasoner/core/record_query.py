@@ -37,7 +37,8 @@ class RecordQuery:
     lowest: str | None = None
     """A metric, or one of `COUNTS`: the trajectories with the lowest values, the lowest first."""
     highest: str | None = None
-    limit: int = 20
+    limit: int | None = None
+    """At most so many; None takes all."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def _blank(digest: str) -> Picture:
     return Picture(np.zeros((1, 1, 3), np.uint8))
 
 
-def find_trajectories(source: Path, query: RecordQuery) -> list[Trajectory]:
-    """The trajectories of a file or of a run's folder that a query asks for, at most `query.limit`.
+def find_trajectories(source: Path, query: RecordQuery) -> Iterator[Trajectory]:
+    """The trajectories of a file or of a run's folder that a query asks for, read one at a time.
 
     Raises:
         RecordError: there are no records, the metric is not in them, or one or a picture cannot be read.
@@ -80,11 +81,13 @@ def find_trajectories(source: Path, query: RecordQuery) -> list[Trajectory]:
     lines = _matching(source, query)
     name = query.lowest or query.highest
     if name is None:
-        chosen = list(islice(lines, query.limit))
+        chosen = islice(lines, query.limit)
+    elif query.limit is None:
+        chosen = sorted(lines, key=lambda line: _value(line, name), reverse=query.lowest is None)
     else:
         choose = heapq.nsmallest if query.lowest else heapq.nlargest
         chosen = choose(query.limit, lines, key=lambda line: _value(line, name))
-    return [line.trajectory() for line in chosen]
+    return (line.trajectory() for line in chosen)
 
 
 def record_files(source: Path) -> dict[int, Path]:

@@ -1,6 +1,7 @@
 """What an evaluation reports: accuracy, how often the model looks closer, and whether it looks at the cue.
 
-Errors are standard errors of a share p over n tasks, sqrt(p (1 - p) / n).
+Errors are standard errors of a share p over n tasks, sqrt(p (1 - p) / n); intervals are 95 % Wilson
+intervals.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelreasoner.core.errors import PixelReasonerError
+from pixelreasoner.core.intervals import wilson_interval
 from pixelreasoner.core.localisation import Localisation, localise
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 
@@ -86,7 +88,8 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
          "cue_coverage",      on tasks that need it, the share of operations that are on the cue
          "cue_iou",           on tasks that need it, the mean IoU of crops with the cue
          "whole_image_crops", the share of crops that are of the whole image (`core.localisation`)
-         "stderr": {"accuracy": {"all", "needs_operation"}, "rapr": {"all", "needs_operation"}}}
+         "stderr": {"accuracy": {"all", "needs_operation"}, "rapr": {"all", "needs_operation"}},
+         "interval95": as accuracy and rapr, a pair [low, high] in the place of each share}
 
     Raises:
         PixelReasonerError: there are no scores.
@@ -119,6 +122,13 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
             "accuracy": {key: _stderr(p, sizes[key]) for key, p in correct.items()},
             "rapr": {key: _stderr(p, sizes[key]) for key, p in rapr.items()},
         },
+        "interval95": {
+            "accuracy": {
+                **{key: _interval(p, sizes[key]) for key, p in correct.items()},
+                "by_kind": {kind: _intervals_of_kind(scores, kind) for kind in kinds},
+            },
+            "rapr": {key: _interval(p, sizes[key]) for key, p in rapr.items()},
+        },
     }
 
 
@@ -126,6 +136,16 @@ def _of_kind(scores: Sequence[Score], kind: str) -> dict[str, float | None]:
     return {
         "all": _share(s.score for s in scores if s.kind == kind),
         "needs_operation": _share(s.score for s in scores if s.kind == kind and s.needs_operation),
+    }
+
+
+def _intervals_of_kind(scores: Sequence[Score], kind: str) -> dict[str, list[float] | None]:
+    n = sum(s.kind == kind for s in scores)
+    n_needing = sum(s.kind == kind and s.needs_operation for s in scores)
+    shares = _of_kind(scores, kind)
+    return {
+        "all": _interval(shares["all"], n),
+        "needs_operation": _interval(shares["needs_operation"], n_needing),
     }
 
 
@@ -137,3 +157,7 @@ def _share(values: Iterable[float]) -> float | None:
 
 def _stderr(p: float | None, n: int) -> float | None:
     return None if p is None else math.sqrt(p * (1 - p) / n)
+
+
+def _interval(p: float | None, n: int) -> list[float] | None:
+    return None if p is None else list(wilson_interval(p, n))

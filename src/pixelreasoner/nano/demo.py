@@ -5,27 +5,35 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.metrics_file import read_curves
+from pixelreasoner.core.metrics_file import curve_of, read_curves, read_metrics
+from pixelreasoner.core.provenance import provenance
+from pixelreasoner.core.run_folder import write_text
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.nano.pipeline import Pipeline
 from pixelreasoner.tasks.pixelworld.paint import photographs
-from pixelreasoner.viewer.report import write_report
+from pixelreasoner.viewer.gallery import Attempts, write_gallery
+from pixelreasoner.viewer.report import Example, HeldOut, model_name, write_report
 
 CURVES = ("rapr", "reward", "accuracy")
 EXAMPLES = 8
 NO_CURIOSITY = "rewards.curiosity.weight=0"
+CURVE_TASKS = 60
+HELD_OUT_CURVE = ("eval_every=15", f"eval.n={CURVE_TASKS}", "eval.tasks.needs_operation=true")
+"""What RL evaluates on the way, on held-out tasks that need the operation."""
+REPORT, PAGES = "report.html", "trajectories.html"
+PAGE_ORDER = ("rl_curiosity", "rl_no_curiosity", "warm_start", "base")
+"""The first two stand side by side when the page of all attempts opens."""
 
 
 def run(*, out: Path, seed: int, photos: Path | None) -> None:
-    """Run the whole demo; writes `metrics.json` and `report.html` into `out`.
+    """Run the whole demo; writes `metrics.json`, `report.html` and `trajectories.html` into `out`.
 
     Raises:
         ConfigError: `out` holds a demo with another seed or other photographs.
@@ -43,33 +51,41 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
     demo.stage("2/5  warm-start instruction tuning")
     models = {"base": demo.base, "warm_start": demo.warm_start("warm_start", data)}
     demo.stage("3/5  RL without curiosity")
-    models["rl_no_curiosity"] = demo.rl("rl_no_curiosity", models["warm_start"], NO_CURIOSITY)
+    models["rl_no_curiosity"] = demo.rl(
+        "rl_no_curiosity", models["warm_start"], *HELD_OUT_CURVE, NO_CURIOSITY
+    )
     demo.stage("4/5  RL with curiosity")
-    models["rl_curiosity"] = demo.rl("rl_curiosity", models["warm_start"])
+    models["rl_curiosity"] = demo.rl("rl_curiosity", models["warm_start"], *HELD_OUT_CURVE)
     demo.stage("5/5  evaluate on held-out tasks, and report")
     results = {name: demo.evaluate(name, checkpoint) for name, checkpoint in models.items()}
     summaries = {name: summarize(trajectories) for name, trajectories in results.items()}
     console.print(summary_table(summaries))
-    curves = {name: read_curves(out / name, CURVES) for name in models if name.startswith("rl_")}
+    trained = [name for name in models if name.startswith("rl_")]
+    curves = {name: read_curves(out / name, CURVES) for name in trained}
     metrics = {
         "wall_s": round(spent + time.time() - began, 1),
         "seed": seed,
         "models": summaries,
         "training": curves,
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_gallery(
+        out / PAGES,
+        [Attempts(model_name(name), results[name]) for name in PAGE_ORDER],
+        title=f"The demo's attempts at {len(results['base'])} held-out tasks",
+    )
+    held_out = {name: curve_of(read_metrics(out / name), "eval_accuracy_needs_operation") for name in trained}
     write_report(
-        out / "report.html",
+        out / REPORT,
         metrics=metrics,
         curves=curves,
+        held_out=HeldOut(held_out, CURVE_TASKS),
         examples=_examples(results["rl_curiosity"], results["warm_start"]),
-        meta={
-            "seed": seed,
-            "version": version("pixelreasoner"),
-            "command": f"pixelreasoner demo --seed {seed}",
-        },
+        pages=PAGES,
+        meta={"seed": seed, "command": f"pixelreasoner demo --seed {seed}", **provenance()},
     )
-    console.print(f"[bold]{out / 'report.html'}[/]   {out / 'metrics.json'}   {metrics['wall_s']:.0f} s")
+    made = "   ".join(str(out / name) for name in (PAGES, "metrics.json"))
+    console.print(f"[bold]{out / REPORT}[/]   {made}   {metrics['wall_s']:.0f} s", soft_wrap=True)
 
 
 def _claim(out: Path, settings: Mapping[str, Any]) -> float:
@@ -88,15 +104,15 @@ def _rows(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for p in out.glob("*/metrics.jsonl") for line in p.read_text().splitlines()]
 
 
-def _examples(curious: Sequence[Trajectory], warm: Sequence[Trajectory]) -> list[tuple[str, Trajectory]]:
+def _examples(curious: Sequence[Trajectory], warm: Sequence[Trajectory]) -> list[Example]:
     """Return a solved task that needs the operation for each kind, and the warm start's rollout."""
-    out: list[tuple[str, Trajectory]] = []
+    out: list[Example] = []
     seen: set[str] = set()
     for ours, theirs in zip(curious, warm, strict=True):
         task = ours.task
         if task.needs_operation and ours.metrics["correct"] and ours.n_operations and task.kind not in seen:
             seen.add(task.kind)
-            out.append((f"RL with curiosity · {task.kind}", ours))
+            out.append(Example(f"RL with curiosity · {task.kind}", ours))
             if len(out) < EXAMPLES and not theirs.metrics["correct"]:
-                out.append((f"warm start · the same task · {task.kind}", theirs))
+                out.append(Example(f"warm start · the same task · {task.kind}", theirs))
     return out[:EXAMPLES]

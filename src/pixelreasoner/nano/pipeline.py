@@ -17,6 +17,7 @@ from rich.console import Console
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.recipe import find_recipe, load_recipe
+from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.run_folder import TRAJECTORIES_FILE
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
@@ -41,6 +42,8 @@ C = TypeVar("C", bound=Config)
 N_HELD_OUT = 300
 """Held-out tasks: 60 of each kind, half of which need the operation."""
 EVAL_BATCH = 100
+HELD_OUT_FOLDER = "held_out"
+"""The attempts of every evaluated model, one file each; their pictures are stored once for all."""
 
 
 class Pipeline:
@@ -60,6 +63,10 @@ class Pipeline:
             photos = {} if self.world.photos is None else {"photos": str(self.world.photos)}
             options = shipped.tasks.options | {"seed": self.seed} | photos
             update["tasks"] = shipped.tasks.model_copy(update={"options": options})
+            if isinstance(shipped, RLConfig) and shipped.eval_every:
+                world = {"seed": self.seed} | photos
+                tasks = shipped.eval.tasks.model_copy(update={"options": shipped.eval.tasks.options | world})
+                update["eval"] = shipped.eval.model_copy(update={"tasks": tasks})
         return shipped.model_copy(update=update)
 
     def stage(self, title: str) -> None:
@@ -93,7 +100,10 @@ class Pipeline:
         return train_rl(config, resume=True)
 
     def evaluate(self, name: str, checkpoint: Path) -> list[Trajectory]:
-        """Greedy rollouts of the held-out tasks, which are the same for every model of a seed."""
+        """Greedy rollouts of the held-out tasks, the same for every model of a seed; they are kept."""
+        path = self.out / HELD_OUT_FOLDER / f"{name}.jsonl"
+        if path.exists():
+            return list(read_trajectories(path))
         if self._held_out is None:
             self._held_out = list(PixelWorld(self.world).tasks("test", N_HELD_OUT))
         model = load_model(ModelConfig(checkpoint=str(checkpoint), device="cpu"), training=False)
@@ -106,7 +116,8 @@ class Pipeline:
             batch_size=EVAL_BATCH,
         )
         with EvalProgress(self.console, total=N_HELD_OUT, scores=[]) as progress:
-            return list(progress.watch(made))
+            write_trajectories(path, progress.watch(made))
+        return list(read_trajectories(path))
 
 
 def _release_memory() -> None:

@@ -1,50 +1,79 @@
-"""Trajectories as one self-contained HTML page: question, turns, crops with their boxes, answer."""
+"""A trajectory as one self-contained HTML page: question, turns, crops with their boxes, answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.run_folder import write_text
 from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.viewer.pictures import FigureUri, data_uri
 from pixelreasoner.viewer.steps import view
+
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def trajectory_html(trajectory: Trajectory) -> str:
     """Return one trajectory as a complete page without external resources."""
-    return _page([trajectory], trajectory.task.question)
+    return _page(trajectory, trajectory.task.question)
 
 
-def save_html(trajectories: Sequence[Trajectory], path: Path, title: str = "Trajectories") -> None:
-    """Write a page with all trajectories, folded when there are several. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_page(trajectories, title), encoding="utf-8")
+def save_html(trajectory: Trajectory, path: Path, title: str) -> None:
+    """Write a page with one trajectory, pictures included; `viewer.gallery` writes many. Makes the folder.
+
+    Raises:
+        RecordError: the place cannot be written to.
+    """
+    write_page(path, _page(trajectory, title))
 
 
-def render(template: str, **values: object) -> str:
-    """Return a template of this package as a complete page; text is escaped unless it is `Markup`."""
-    style = Markup(_environment().get_template("style.css").render())
-    return _environment().get_template(template).render(style=style, **values)
+def render(template: str, *, uri: FigureUri = data_uri, **values: object) -> str:
+    """Return a template of this package; text is escaped unless it is `Markup`."""
+    return _environment().get_template(template).render(uri=uri, **values)
 
 
-def fragment(template: str, **values: object) -> str:
-    """Return a template of this package as a part of somebody else's page; text is escaped."""
-    return _environment().get_template(template).render(**values)
+def asset(name: str) -> str:
+    """Return a style sheet or a script of this package."""
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _page(trajectories: Sequence[Trajectory], title: str) -> str:
-    return render("trajectories.html", title=title, views=[view(t) for t in trajectories])
+def write_page(path: Path, page: str) -> None:
+    """Write a page so that it appears whole or not at all. Makes the folder.
+
+    Raises:
+        RecordError: the place cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Half a surrogate pair is text in a record, and none in a file.
+        write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
+    except OSError as e:
+        raise cannot_write(path, e) from e
+
+
+def cannot_write(path: Path, error: OSError) -> RecordError:
+    """Return what to raise when a page cannot be written."""
+    return RecordError(
+        f"{path} cannot be written ({error.strerror or error}); name another place for the page"
+    )
+
+
+def _page(trajectory: Trajectory, title: str) -> str:
+    return render("single.html", title=title, t=view(trajectory))
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("pixelreasoner.viewer"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["style"] = Markup(asset("style.css"))
+    return environment

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from pixelreasoner.core.media import Media, Picture
 from pixelreasoner.core.trajectory import Observation, Trajectory
-from pixelreasoner.viewer.html import fragment
-from pixelreasoner.viewer.pictures import EXACT_PIXELS, Figure, Mark, data_uri, mark
+from pixelreasoner.viewer.html import render
+from pixelreasoner.viewer.pictures import EXACT_PIXELS, Figure, encode, figure, inline, mark
 from pixelreasoner.viewer.steps import call_text, written_text
 
 PICTURE_SIDE, CROP_SIDE, FRAME_SIDE = 320, 220, 88
@@ -44,45 +44,36 @@ def trajectory_html(trajectory: Trajectory) -> str:
                 call="" if turn.call is None else call_text(turn.call),
                 reply="" if seen is None else seen.text.strip(),
                 failed=seen is not None and not seen.valid,
-                figures=() if seen is None else tuple(_figure(p, CROP_SIDE) for p in seen.images),
+                figures=() if seen is None else tuple(figure(p, longest=CROP_SIDE) for p in seen.images),
             )
         )
-    return fragment("notebook.html", trajectory=trajectory, figures=figures, steps=steps)
+    return render("notebook.html", uri=_uri, trajectory=trajectory, figures=figures, steps=steps)
 
 
 def media_html(media: Media) -> str:
     """Return a picture, or the frames of a video in a row."""
-    return fragment("notebook.html", trajectory=None, figures=_figures(media), steps=())
+    return render("notebook.html", uri=_uri, trajectory=None, figures=_figures(media), steps=())
 
 
 def _figures(media: Media) -> list[Figure]:
     if isinstance(media, Picture):
-        return [_figure(media, PICTURE_SIDE)]
+        return [figure(media, longest=PICTURE_SIDE)]
     return [
-        _figure(frame, FRAME_SIDE, f"{i} · {time_s:.1f} s")
+        figure(frame, longest=FRAME_SIDE, label=f"{i} · {time_s:.1f} s")
         for i, (frame, time_s) in enumerate(zip(media.frames, media.times_s, strict=True), start=1)
     ]
 
 
-def _figure(picture: Picture, longest: int, label: str = "", marks: tuple[Mark, ...] = ()) -> Figure:
-    """A picture at the resolution it is shown with: notebooks keep what they show."""
-    width, height = picture.size
-    scale = longest / max(width, height)
-    shown = max(1, round(width * scale))
-    return Figure(
-        uri=data_uri(picture, max_side=longest, exact_pixels=EXACT_PIXELS if scale >= 1 else 0),
-        size=picture.size,
-        display_width=shown,
-        enlarged=scale >= 2,
-        label=label,
-        marks=marks,
-    )
+def _uri(shown: Figure) -> str:
+    """The picture at the resolution it is shown with, since notebooks keep what they show."""
+    exact = EXACT_PIXELS if max(shown.size) <= shown.longest else 0
+    return inline(*encode(shown.picture, max_side=shown.longest, exact_pixels=exact))
 
 
-def _marked(figure: Figure, seen: Observation, media: tuple[Media, ...]) -> Figure:
+def _marked(shown: Figure, seen: Observation, media: tuple[Media, ...]) -> Figure:
     """A picture of the question with the place that a crop was cut from."""
     picture = media[seen.source - 1]
     assert isinstance(picture, Picture)
     assert seen.box is not None
     box = mark("crop", "", seen.box, picture.size)
-    return _figure(picture, PICTURE_SIDE, marks=(*figure.marks, box))
+    return figure(picture, longest=PICTURE_SIDE, marks=(*shown.marks, box))

@@ -1,10 +1,16 @@
-"""Pictures of a page: inlined as data URIs, scaled to their displayed size."""
+"""Pictures of a page, scaled to their displayed size: inlined as data URIs, or files beside the page."""
 
 from __future__ import annotations
 
 import base64
 import io
+import os
+import re
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -12,7 +18,11 @@ from pixelreasoner.core.geometry import Box, Size
 from pixelreasoner.core.media import Picture
 
 EXACT_PIXELS = 160 * 160
-"""Up to this many pixels a picture is inlined as PNG, exact; above it as JPEG."""
+"""Up to this many pixels a picture is a PNG, exact; above it a JPEG."""
+PENDING = 32
+"""Pictures encoded at a time, at most."""
+FILE_NAME = re.compile(r"[0-9a-f]{32}-[0-9]+x[0-9]+\.(png|jpeg)")
+"""The names that `PictureFiles` gives."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +42,9 @@ class Mark:
 class Figure:
     """One picture ready for the page."""
 
-    uri: str
-    size: Size
-    """Of the original, in pixels."""
+    picture: Picture
+    longest: int
+    """Its longest side on the page, in CSS pixels, at most."""
     display_width: int
     """The widest it is shown, in CSS pixels."""
     enlarged: bool
@@ -43,6 +53,17 @@ class Figure:
     note: str = ""
     marks: tuple[Mark, ...] = ()
     selected: bool = False
+    alt: str = ""
+    """What it is, for who does not see it."""
+
+    @property
+    def size(self) -> Size:
+        """Of the original, in pixels."""
+        return self.picture.size
+
+
+FigureUri = Callable[[Figure], str]
+"""From a figure to the address of its picture."""
 
 
 def figure(
@@ -53,41 +74,116 @@ def figure(
     note: str = "",
     marks: tuple[Mark, ...] = (),
     selected: bool = False,
+    alt: str = "",
 ) -> Figure:
     """Return `picture` with its longest side at about `longest` CSS pixels, enlarged when it is small.
 
-    Twice that resolution is inlined where the original has it, for high-density screens.
+    The page gets twice that resolution where the original has it, for high-density screens.
     """
     width, height = picture.size
     scale = longest / max(width, height)
     return Figure(
-        uri=data_uri(picture, max_side=2 * longest),
-        size=picture.size,
+        picture=picture,
+        longest=longest,
         display_width=max(1, round(width * scale)),
         enlarged=scale >= 2,
         label=label,
         note=note,
         marks=marks,
         selected=selected,
+        alt=alt or _alt(label, note, marks),
     )
 
 
-def data_uri(picture: Picture, *, max_side: int, exact_pixels: int = EXACT_PIXELS) -> str:
-    """Return `picture` as a data URI, scaled down to `max_side` pixels where it is larger.
+def _alt(label: str, note: str, marks: tuple[Mark, ...]) -> str:
+    """Return the words of a figure: "Image 1, 640 × 480, with crop 2 and the evidence marked"."""
+    names = [f"crop {m.label}" if m.kind == "crop" else "the evidence" for m in marks]
+    marked = f"with {' and '.join(names)} marked" if names else ""
+    return ", ".join(part for part in (label, note, marked) if part)
 
-    Up to `exact_pixels` it is inlined as PNG, exact; above it as JPEG.
+
+def data_uri(figure: Figure) -> str:
+    """Return the picture of a figure as a data URI."""
+    return inline(*encode(figure.picture, max_side=2 * figure.longest))
+
+
+def inline(kind: str, content: bytes) -> str:
+    """Return an encoded picture as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+class PictureFiles:
+    """Pictures as files in a folder, each once per displayed size, named by content.
+
+    A context manager: pictures are encoded in threads, and all are there when it ends.
     """
+
+    def __init__(self, folder: Path) -> None:
+        """Pictures in `folder`, which exists; those that are there already are not written again."""
+        self.folder = folder
+        self.names: set[str] = set()
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="pictures")
+        self._pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> PictureFiles:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._threads.shutdown(cancel_futures=exc[0] is not None)
+        while self._pending and exc[0] is None:
+            self._pending.popleft().result()
+
+    def uri(self, figure: Figure) -> str:
+        """Return the address of a figure's picture, relative to the folder's parent.
+
+        Raises:
+            MediaError: the file of an earlier picture is damaged or gone.
+            OSError: an earlier picture could not be written.
+        """
+        picture, max_side = figure.picture, 2 * figure.longest
+        size = _scaled_size(picture.size, max_side)
+        name = f"{picture.digest}-{size.width}x{size.height}.{_kind(size)}"
+        if name not in self.names:
+            self.names.add(name)
+            while len(self._pending) >= PENDING:
+                self._pending.popleft().result()
+            self._pending.append(self._threads.submit(self._write, picture, max_side, name))
+        return f"{self.folder.name}/{name}"
+
+    def _write(self, picture: Picture, max_side: int, name: str) -> None:
+        path = self.folder / name
+        if path.exists():
+            return
+        part = path.with_name(f".{name}.part")
+        part.write_bytes(encode(picture, max_side=max_side)[1])
+        os.replace(part, path)
+
+
+def encode(picture: Picture, *, max_side: int, exact_pixels: int = EXACT_PIXELS) -> tuple[str, bytes]:
+    """Return ("png" or "jpeg", the file) of a picture, scaled down to `max_side` pixels where larger.
+
+    Up to `exact_pixels` it is a PNG, exact.
+    """
+    size = _scaled_size(picture.size, max_side)
     image = Image.fromarray(picture.pixels)
-    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
-    if image.width * image.height <= exact_pixels:
-        image.save(buffer, "PNG", optimize=True)
-        kind = "png"
-    else:
-        # Full chroma: pages show coloured signs of a few pixels.
-        image.save(buffer, "JPEG", quality=88, subsampling=0)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    kind = _kind(size, exact_pixels)
+    # Full chroma: pages show coloured signs of a few pixels.
+    options = {"optimize": True} if kind == "png" else {"quality": 88, "subsampling": 0}
+    image.save(buffer, kind, **options)
+    return kind, buffer.getvalue()
+
+
+def _kind(size: Size, exact_pixels: int = EXACT_PIXELS) -> str:
+    return "png" if size.width * size.height <= exact_pixels else "jpeg"
+
+
+def _scaled_size(size: Size, max_side: int) -> Size:
+    """Return the size within `max_side`, with the aspect ratio kept."""
+    scale = min(1.0, max_side / max(size))
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
 def mark(kind: str, label: str, box: Box, size: Size) -> Mark:

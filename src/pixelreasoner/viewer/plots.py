@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from markupsafe import escape
 
 from pixelreasoner.core.errors import MissingExtraError, RecordError
 from pixelreasoner.core.metrics_file import Curve
@@ -19,6 +22,15 @@ PANELS_IN_ROW = 3
 
 _INK = "#0a0b0c"
 """Placeholder of the page's text colour while matplotlib draws."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of some tasks, 0 to 1, and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def curve_svg(
@@ -39,18 +51,69 @@ def curve_svg(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    rc_context, figure_class = _matplotlib()
     curves = {name: Curve(tuple(range(1, len(v) + 1)), tuple(v)) for name, v in runs.items()}
+    chosen = colours or run_colours(list(runs))
+    ends = {name: [x for x in smoothed(v, 5) if not math.isnan(x)][-1:] for name, v in runs.items()}
+    words = [f"{name} ends at {end[0]:.2f}" for name, end in ends.items() if end]
+    return _svg(
+        lambda axes: _draw_panel(axes, curves, title, chosen, half_life),
+        title,
+        f"{title}: {', '.join(words)}",
+    )
+
+
+def interval_svg(shares: Mapping[str, Share], *, title: str, colours: Mapping[str, str]) -> str:
+    """Return shares of several models as points with their intervals, in percent, the first on top.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    words = [
+        f"{name} {100 * s.value:.0f} ({100 * s.low:.0f} to {100 * s.high:.0f})" for name, s in shares.items()
+    ]
+    return _svg(
+        lambda axes: _draw_intervals(axes, shares, title, colours), title, f"{title}, %: {', '.join(words)}"
+    )
+
+
+def share_curve_svg(
+    runs: Mapping[str, Sequence[tuple[int, Share]]],
+    *,
+    title: str,
+    colours: Mapping[str, str],
+    start: tuple[str, float] | None = None,
+) -> str:
+    """Return a share of several runs at some of their steps, in percent, each with the band of its interval.
+
+    Args:
+        runs: run -> (step, share) in order.
+        title: what the shares are.
+        colours: run -> colour.
+        start: name and share of what the runs started from, drawn as a line across.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    words = [f"{name} ends at {100 * points[-1][1].value:.0f}" for name, points in runs.items() if points]
+    return _svg(
+        lambda axes: _draw_bands(axes, runs, title, colours, start), title, f"{title}, %: {', '.join(words)}"
+    )
+
+
+def _svg(draw: Callable[[Any], None], title: str, words: str) -> str:
+    """Return one panel as SVG in the page's ink; `words` are for who does not see it."""
+    rc_context, figure_class = _matplotlib()
     # Text stays text, in the page's own font; a salt makes the ids of two figures in one page differ.
     with rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif", "font.size": 11}
     ):
         figure = figure_class(figsize=PANEL_INCHES, layout="constrained")
-        _draw_panel(figure.add_subplot(), curves, title, colours or run_colours(list(runs)), half_life)
+        draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
 
 
 def save_curves(
@@ -126,14 +189,59 @@ def _draw_panel(
             axes.plot(curve.steps, curve.values, color=colours[name], alpha=0.25, linewidth=0.9)
         strong = smooth_curve(curve, half_life)
         axes.plot(strong.steps, strong.values, style, color=colours[name], linewidth=2.0)
-    axes.set_title(title, loc="left", color=_INK, fontsize=12, fontweight="bold")
     axes.set_xlabel("step", color=_INK)
+    axes.margins(x=0.01)
+    _style(axes, title)
+
+
+def _draw_intervals(axes: Any, shares: Mapping[str, Share], title: str, colours: Mapping[str, str]) -> None:
+    for place, (name, share) in enumerate(shares.items()):
+        colour = colours.get(name, _INK)
+        axes.plot([100 * share.low, 100 * share.high], [place, place], color=colour, linewidth=3, alpha=0.4)
+        axes.plot([100 * share.value], [place], "o", color=colour, markersize=7)
+        axes.annotate(
+            f"{100 * share.value:.0f}", (100 * share.value, place), (0, 7), textcoords="offset points",
+            ha="center", color=_INK, fontsize=10,
+        )  # fmt: skip
+    axes.set_yticks(range(len(shares)), list(shares))
+    axes.set_ylim(len(shares) - 0.5, -0.6)
+    axes.set_xlim(-2, 102)
+    axes.set_xlabel("%, 95 % interval", color=_INK)
+    _style(axes, title)
+
+
+def _draw_bands(
+    axes: Any,
+    runs: Mapping[str, Sequence[tuple[int, Share]]],
+    title: str,
+    colours: Mapping[str, str],
+    start: tuple[str, float] | None,
+) -> None:
+    for name, points in runs.items():
+        steps = [step for step, _ in points]
+        low, high = [100 * s.low for _, s in points], [100 * s.high for _, s in points]
+        axes.fill_between(steps, low, high, color=colours[name], alpha=0.18, linewidth=0)
+        axes.plot(steps, [100 * s.value for _, s in points], ".-", color=colours[name], linewidth=2.0)
+    if start is not None:
+        name, value = start
+        axes.axhline(100 * value, color=_INK, linewidth=1, linestyle="--", alpha=0.6)
+        axes.annotate(
+            name, (0, 100 * value), (3, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+            color=_INK, fontsize=9,
+        )  # fmt: skip
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("step (%, 95 % band)", color=_INK)
+    axes.margins(x=0.03)
+    _style(axes, title)
+
+
+def _style(axes: Any, title: str) -> None:
+    axes.set_title(title, loc="left", color=_INK, fontsize=12, fontweight="bold")
     axes.tick_params(colors=_INK, length=0)
     axes.grid(color=_INK, alpha=0.12, linewidth=0.8)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.margins(x=0.01)
 
 
 def _line(colour: str) -> Any:

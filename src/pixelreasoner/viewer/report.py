@@ -1,4 +1,7 @@
-"""The report of a demo run: one page with the finding, the tables, the curves and some trajectories."""
+"""The report of a demo run: one page with the finding, the tables, the curves and some trajectories.
+
+Every share has its 95 % interval, as the evaluation gives it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
+from pixelreasoner.core.intervals import wilson_interval
+from pixelreasoner.core.metrics_file import Curve
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.viewer.html import render
-from pixelreasoner.viewer.plots import curve_svg, run_colours
+from pixelreasoner.viewer.html import render, write_page
+from pixelreasoner.viewer.plots import Share, curve_svg, interval_svg, run_colours, share_curve_svg
 from pixelreasoner.viewer.steps import view
 
 MODEL_NAMES = {
@@ -22,6 +28,8 @@ MODEL_NAMES = {
     "rl_curiosity": "RL with curiosity",
 }
 CURVE_NAMES = {"rapr": "RaPR", "reward": "Reward", "accuracy": "Accuracy"}
+"""Of the rollouts of training."""
+NEEDS = "needs_operation"
 CURVE_ORDER = ("rl_curiosity", "rl_no_curiosity")
 
 
@@ -29,6 +37,8 @@ CURVE_ORDER = ("rl_curiosity", "rl_no_curiosity")
 class Cell:
     text: str
     best: bool = False
+    interval: str = ""
+    """Of a share, in the unit of the text; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +57,48 @@ class Key:
     colour: str
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Accuracy on held-out tasks that need the operation, while a run trains."""
+
+    curves: Mapping[str, Curve]
+    """Run -> accuracy at the steps that were evaluated."""
+    n: int
+    """Tasks of each evaluation."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One trajectory of the report."""
+
+    label: str
+    trajectory: Trajectory
+
+
 def write_report(
     path: Path,
     *,
     metrics: Mapping[str, Any],
     curves: Mapping[str, Mapping[str, Sequence[float]]],
-    examples: Sequence[tuple[str, Trajectory]],
+    held_out: HeldOut,
+    examples: Sequence[Example],
+    pages: str,
     meta: Mapping[str, object],
 ) -> None:
-    """Write the page at `path`, without external resources.
+    """Write the report at `path`, without external resources.
 
     Args:
         path: the HTML file; its folder is made.
-        metrics: what `metrics.json` holds: `wall_s` and, per model, n, accuracy, rapr, op_error_rate.
+        metrics: what `metrics.json` holds: `wall_s` and, per model, a summary of `evals.metrics`.
         curves: run -> metric -> the value at each step.
-        examples: (label, trajectory), in the order to show them.
+        held_out: evaluations during training; empty curves are left out.
+        examples: in the order to show them.
+        pages: address of the page with all attempts, relative to `path`.
         meta: facts about the run: seed, versions, the command.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        RecordError: the place cannot be written to.
     """
     models: Mapping[str, Any] = metrics["models"]
     runs = [r for r in CURVE_ORDER if r in curves] + [r for r in curves if r not in CURVE_ORDER]
@@ -74,6 +107,7 @@ def write_report(
         "report.html",
         title="Pixel-space reasoning, trained on this machine",
         headline=headline(models),
+        finding=[Markup(svg) for svg in _finding(models, held_out, colours)],
         overview=overview_table(models),
         kinds=kind_tables(models),
         keys=[Key(model_name(r), colours[r]) for r in runs],
@@ -82,18 +116,21 @@ def write_report(
             for m, name in CURVE_NAMES.items()
             if any(m in curves[r] for r in runs)
         ],
-        examples=[(label, view(t)) for label, t in examples],
+        examples=[
+            (e.label, view(e.trajectory), f"{pages}#task={quote(e.trajectory.task.id)}") for e in examples
+        ],
+        pages=pages,
+        n_tasks=_counts(models),
         meta={"wall time": _duration(metrics["wall_s"]), **meta},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_page(path, page)
 
 
 def headline(models: Mapping[str, Any]) -> str:
     """Return the finding in figures, whatever its direction."""
     parts = [
-        f"{label} {_percent(models[name]['accuracy']['needs_operation'])} right"
-        f" (RaPR {_share(models[name]['rapr']['needs_operation'])})"
+        f"{label} {_percent(models[name]['accuracy'][NEEDS])} right"
+        f" (RaPR {_percent(models[name]['rapr'][NEEDS])})"
         for name, label in (
             ("rl_curiosity", "RL with curiosity gets"),
             ("rl_no_curiosity", "RL without it"),
@@ -106,29 +143,49 @@ def headline(models: Mapping[str, Any]) -> str:
     return f"On held-out tasks that need a visual operation, {', '.join(parts)}."
 
 
+def _finding(models: Mapping[str, Any], held_out: HeldOut, colours: Mapping[str, str]) -> list[str]:
+    """Return what the headline says as figures, where it was measured."""
+    by_name = {model_name(run): colour for run, colour in colours.items()}
+    figures: list[str] = []
+    for key, title in (("accuracy", "Accuracy where needed"), ("rapr", "RaPR where needed")):
+        shares = {
+            model_name(m): Share(s[key][NEEDS], *s["interval95"][key][NEEDS])
+            for m, s in models.items()
+            if s[key][NEEDS] is not None
+        }
+        if shares:
+            figures.append(interval_svg(shares, title=title, colours=by_name))
+    runs = {
+        model_name(run): [
+            (step, Share(value, *wilson_interval(value, held_out.n)))
+            for step, value in zip(curve.steps, curve.values, strict=True)
+            if not math.isnan(value)
+        ]
+        for run, curve in held_out.curves.items()
+    }
+    runs = {name: points for name, points in runs.items() if points}
+    if runs:
+        warm = models.get("warm_start", {}).get("accuracy", {}).get(NEEDS)
+        start = None if warm is None else (model_name("warm_start"), warm)
+        title = "Accuracy where needed, in training"
+        figures.insert(0, share_curve_svg(runs, title=title, colours=by_name, start=start))
+    return figures
+
+
 def overview_table(models: Mapping[str, Any]) -> Table:
     """Return a row per model over all held-out tasks; the best cell of each column is marked."""
-    columns: list[tuple[str, list[float | None], bool, bool]] = [
-        ("accuracy, all", [m["accuracy"]["all"] for m in models.values()], True, True),
-        (
-            "accuracy, needs operation",
-            [m["accuracy"]["needs_operation"] for m in models.values()],
-            True,
-            True,
-        ),
-        ("RaPR, all", [m["rapr"]["all"] for m in models.values()], False, True),
-        ("RaPR, needs operation", [m["rapr"]["needs_operation"] for m in models.values()], False, True),
-        ("failed operations", [m["op_error_rate"] for m in models.values()], True, False),
-    ]
-    cells = [
-        _mark_best([_percent(v) if as_percent else _share(v) for v in values], values, largest=largest)
-        for _, values, as_percent, largest in columns
-    ]
-    counts = sorted({m["n"] for m in models.values()})
+    columns: list[tuple[str, list[Cell]]] = []
+    for key, name in (("accuracy", "accuracy"), ("rapr", "RaPR")):
+        for part, words in (("all", "all"), (NEEDS, "needs operation")):
+            shares = [m[key][part] for m in models.values()]
+            intervals = [m["interval95"][key][part] for m in models.values()]
+            columns.append((f"{name}, {words}", _cells(shares, intervals, largest=True)))
+    errors = [m["op_error_rate"] for m in models.values()]
+    columns.append(("failed operations", _cells(errors, [None] * len(errors), largest=False)))
     return Table(
-        caption=f"All held-out tasks (n = {' / '.join(map(str, counts))})",
-        columns=tuple(name for name, *_ in columns),
-        rows=tuple((model_name(m), tuple(column[i] for column in cells)) for i, m in enumerate(models)),
+        caption=f"All held-out tasks (n = {_counts(models)})",
+        columns=tuple(name for name, _ in columns),
+        rows=tuple((model_name(m), tuple(cells[i] for _, cells in columns)) for i, m in enumerate(models)),
     )
 
 
@@ -136,14 +193,14 @@ def kind_tables(models: Mapping[str, Any]) -> list[Table]:
     """Return accuracy per kind: a row per kind, a column per model; the best cell of each row is marked."""
     kinds = list(dict.fromkeys(kind for m in models.values() for kind in m["accuracy"]["by_kind"]))
     tables: list[Table] = []
-    for key, caption in (
-        ("needs_operation", "Accuracy where an operation is needed"),
-        ("all", "Accuracy, all tasks"),
-    ):
+    for part, caption in ((NEEDS, "Accuracy where an operation is needed"), ("all", "Accuracy, all tasks")):
         rows: list[tuple[str, tuple[Cell, ...]]] = []
         for kind in kinds:
-            values = [m["accuracy"]["by_kind"].get(kind, {}).get(key) for m in models.values()]
-            rows.append((kind, tuple(_mark_best([_percent(v) for v in values], values, largest=True))))
+            shares = [m["accuracy"]["by_kind"].get(kind, {}).get(part) for m in models.values()]
+            intervals = [
+                m["interval95"]["accuracy"]["by_kind"].get(kind, {}).get(part) for m in models.values()
+            ]
+            rows.append((kind, tuple(_cells(shares, intervals, largest=True))))
         tables.append(Table(caption, tuple(model_name(m) for m in models), tuple(rows)))
     return tables
 
@@ -153,19 +210,31 @@ def model_name(key: str) -> str:
     return MODEL_NAMES.get(key, key.replace("_", " ").capitalize())
 
 
-def _mark_best(texts: Sequence[str], values: Sequence[float | None], *, largest: bool) -> list[Cell]:
-    """Return cells with the best value marked; all of several equals, none when all are equal."""
-    known = [v for v in values if v is not None and not math.isnan(v)]
+def _counts(models: Mapping[str, Any]) -> str:
+    return " / ".join(map(str, sorted({m["n"] for m in models.values()})))
+
+
+def _cells(
+    shares: Sequence[float | None],
+    intervals: Sequence[Sequence[float] | None],
+    *,
+    largest: bool,
+) -> list[Cell]:
+    """Return cells with the best share marked; all of several equals, none when all are equal."""
+    known = [v for v in shares if v is not None and not math.isnan(v)]
     best = (max if largest else min)(known) if len(set(known)) > 1 else None
-    return [Cell(t, best=best is not None and v == best) for t, v in zip(texts, values, strict=True)]
+    return [
+        Cell(
+            _percent(share),
+            best is not None and share == best,
+            "" if interval is None else f"{100 * interval[0]:.0f}–{100 * interval[1]:.0f}",
+        )
+        for share, interval in zip(shares, intervals, strict=True)
+    ]
 
 
 def _percent(value: float | None) -> str:
     return f"{100 * value:.1f}\u2009%" if value is not None and not math.isnan(value) else "–"
-
-
-def _share(value: float | None) -> str:
-    return f"{value:.2f}" if value is not None and not math.isnan(value) else "–"
 
 
 def _duration(seconds: float) -> str:

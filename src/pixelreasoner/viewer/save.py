@@ -8,6 +8,7 @@ from pathlib import Path
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.viewer.gallery import Attempts, write_gallery
 from pixelreasoner.viewer.html import save_html
 
 SAVE_SUFFIXES = (".html", ".jsonl")
@@ -17,6 +18,8 @@ SAVE_SUFFIXES = (".html", ".jsonl")
 def save(trajectories: Trajectory | Sequence[Trajectory], path: str | Path) -> None:
     """Write one or several to a file: `.html` for a page, `.jsonl` for records that can be read again.
 
+    The page of one is one file; that of several has a folder beside it, with their pictures.
+
     Raises:
         RecordError: the name ends in neither.
     """
@@ -24,7 +27,10 @@ def save(trajectories: Trajectory | Sequence[Trajectory], path: str | Path) -> N
     several = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
     match path.suffix:
         case ".html":
-            save_html(several, path, title=several[0].task.question if len(several) == 1 else "Trajectories")
+            if len(several) == 1:
+                save_html(several[0], path, title=several[0].task.question)
+            else:
+                write_gallery(path, [Attempts("trajectories", several)], title="Trajectories")
         case ".jsonl":
             write_trajectories(path, several)
         case _:

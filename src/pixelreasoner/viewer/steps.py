@@ -68,7 +68,7 @@ class TrajectoryView:
 
 
 def view(trajectory: Trajectory) -> TrajectoryView:
-    """Return all values that a page shows of `trajectory`, with inlined pictures."""
+    """Return all values that a page shows of `trajectory`, without encoding a picture."""
     task = trajectory.task
     images = _numbered(trajectory)
     correct = trajectory.metrics.get(SCORE_METRIC)
@@ -177,6 +177,7 @@ def _strip(video: Video, trajectory: Trajectory, cue: Cue | None) -> tuple[Figur
                 note=f"{time_s:.1f} s",
                 marks=marks,
                 selected=i in chosen,
+                alt=f"Frame {i} at {time_s:.1f} s{', selected' if i in chosen else ''}",
             )
         )
     return tuple(frames)
@@ -247,9 +248,9 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
     bad, unread = trajectory.n_invalid_operations, trajectory.n_unread_operations
     facts = (
         need,
-        _count(trajectory.n_operations, "operation"),
-        _count(bad, "invalid call") if bad else "",
-        f"{_count(unread, 'result')} that did not fit" if unread else "",
+        count(trajectory.n_operations, "operation"),
+        count(bad, "invalid call") if bad else "",
+        f"{count(unread, 'result')} that did not fit" if unread else "",
         f"{trajectory.n_sampled_tokens} tokens" if trajectory.n_sampled_tokens else "",
         f"weights {weights}" if (weights := weight_versions(trajectory)) not in (None, "0") else "",
         f"stopped by {trajectory.stop.replace('_', ' ')}" if trajectory.stop != "answer" else "",
@@ -268,7 +269,8 @@ def _legend(trajectory: Trajectory) -> tuple[tuple[str, str], ...]:
     return tuple((kind, text) for kind, text in legend if text)
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """Return "no operations", "1 operation", "2 operations"."""
     return f"{n or 'no'} {noun}{'' if n == 1 else 's'}"
 
 
