@@ -7,7 +7,7 @@ import pytest
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import CheckpointError, ConfigError
 from pixelreasoner.core.recipe import load_recipe
-from pixelreasoner.core.run_folder import CONFIG_FILE, open_run, starting, write_text
+from pixelreasoner.core.run_folder import CONFIG_FILE, open_run, starting
 
 
 class Inner(Config):
@@ -66,16 +66,3 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
     (tmp_path / "plain").write_text("")
     with pytest.raises(ConfigError, match=r"plain.* cannot be written"):
         open_run(tmp_path / "plain" / "run", Example(), resume=False)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_text(tmp_path / "a", "old")
-
-    def fail(*_: object) -> None:
-        raise OSError("no")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="no"):
-        write_text(tmp_path / "a", "new")
-    assert (tmp_path / "a").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.run_status import is_locked, read_status, running, state_of
+from pixelreasoner.core.run_status import is_locked, locked, read_status, running, state_of
 
 SRC = Path(__file__).parents[2] / "src"
 WORK = """
 import sys
 from pathlib import Path
-from pixelreasoner.core.run_status import running
-with running(Path(sys.argv[1]), "rl", 10):
+from pixelreasoner.core.run_status import locked, running
+with locked(Path(sys.argv[1])), running(Path(sys.argv[1]), "rl", 10):
     print("running", flush=True)
     sys.stdin.read()
 """
 
 
 def test_a_run_is_running_and_then_finished(tmp_path):
-    with running(tmp_path, "rl", 40):
+    with locked(tmp_path), running(tmp_path, "rl", 40):
         assert state_of(tmp_path) == "running"
         status = read_status(tmp_path)
         assert status is not None
@@ -59,12 +60,13 @@ def test_another_process_is_kept_out_until_it_is_killed(tmp_path):
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         assert state_of(tmp_path) == "running"
-        with pytest.raises(ConfigError, match="another process is working on"), running(tmp_path, "rl", 10):
+        named = rf"process {process.pid} on {socket.gethostname()} is working on"
+        with pytest.raises(ConfigError, match=named), locked(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert state_of(tmp_path) == "stopped"
-    with running(tmp_path, "rl", 10):
+    with locked(tmp_path), running(tmp_path, "rl", 10):
         pass
 
 

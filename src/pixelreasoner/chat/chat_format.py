@@ -7,6 +7,7 @@ use a released checkpoint, put the wording it was trained with.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal, Self
 
@@ -17,11 +18,15 @@ from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.ops.operation import check_template
 
+CONFIG_FILE = "config.json"
 CHAT_FORMAT_FILE = "chat_format.json"
 MARK_FILE = "pixelreasoner.json"
 """In every checkpoint folder that this package writes."""
 OLD_FILE = "dialect.json"
 """What the first release called it."""
+CONFIG_MARK = "pixelreasoner_format"
+"""A key in the `config.json` of every checkpoint that this package writes: a copy that lacks the chat format
+file shows by it."""
 
 
 class PixelBudget(Config):
@@ -108,7 +113,10 @@ class ChatFormat(Config):
         return self.model_copy(update=wording.model_dump(exclude_none=True))
 
     def save(self, folder: Path) -> None:
-        """Write `chat_format.json`, and the mark that says the folder was written by this package."""
+        """Write `chat_format.json`, and the mark that says the folder was written by this package.
+
+        The mark comes last: a folder that has it is a whole one, where this is called last.
+        """
         (folder / CHAT_FORMAT_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (folder / MARK_FILE).write_text('{"format": 1}\n', encoding="utf-8")
 
@@ -123,7 +131,7 @@ class ChatFormat(Config):
         if not path.exists() and (folder / OLD_FILE).exists():
             path = folder / OLD_FILE
         if not path.exists():
-            if (folder / MARK_FILE).exists():
+            if (folder / MARK_FILE).exists() or _is_marked(folder):
                 raise CheckpointError(
                     f"{folder} was written by pixelreasoner and lacks its {CHAT_FORMAT_FILE}: with another "
                     f"wording the model would lose its skill. Copy the file from where the folder came from"
@@ -135,3 +143,17 @@ class ChatFormat(Config):
             return cls.model_validate_json(text)
         except (ValidationError, OSError) as e:
             raise CheckpointError(f"{path} is not a chat format file: {e}") from e
+
+
+def mark_config(folder: Path) -> None:
+    """Write into the `config.json` of a folder that a chat format file belongs to it."""
+    path = folder / CONFIG_FILE
+    config = json.loads(path.read_text(encoding="utf-8")) | {CONFIG_MARK: 1}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return CONFIG_MARK in json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # what is wrong with the file is said by whoever needs it
+        return False

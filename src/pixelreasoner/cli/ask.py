@@ -74,6 +74,7 @@ def _checked(inputs: tuple[str, ...], save: Path | None) -> tuple[list[Path], st
         PixelReasonerError: there is no file, no question, a file that does not exist, or no way to save.
     """
     from pixelreasoner.core.errors import MediaError, PixelReasonerError, RecordError
+    from pixelreasoner.core.files import check_writable
     from pixelreasoner.viewer.save import SAVE_SUFFIXES
 
     if len(inputs) < 2:
@@ -91,6 +92,8 @@ def _checked(inputs: tuple[str, ...], save: Path | None) -> tuple[list[Path], st
         )
     if save is not None and save.suffix not in SAVE_SUFFIXES:
         raise RecordError(f"--save {save}: end the name in {' or '.join(SAVE_SUFFIXES)}")
+    if save is not None:
+        check_writable(save)
     return files, question
 
 

@@ -1,6 +1,7 @@
 """The command `pixelreasoner`: reads the command line, then imports what the command needs.
 
-Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback), 130 interrupted.
+Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback), 130 interrupted,
+143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, 
 from pixelreasoner.cli.render import render
 from pixelreasoner.cli.runs import runs
 from pixelreasoner.cli.show import show
+from pixelreasoner.cli.signals import exit_code
 from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import PixelReasonerError
 
@@ -65,11 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say(f"error: {e}", "red")
         return 2
-    except KeyboardInterrupt:
-        resumable = bool(args) and args[0] in RECIPE_COMMANDS
-        _say(f"Interrupted.{' The same command with --resume goes on.' if resumable else ''}", "yellow")
-        return 130
+    except KeyboardInterrupt as e:
+        _say(f"Interrupted.{_how_to_go_on(args[:1])}", "yellow")
+        return exit_code(e)
     return 0
+
+
+def _how_to_go_on(command: Sequence[str]) -> str:
+    if command and command[0] in RECIPE_COMMANDS:
+        return " The same command with --resume goes on."
+    return " The same command goes on." if command and command[0] in ("demo", "ablations") else ""
 
 
 class _Stderr(logging.Handler):

@@ -7,9 +7,7 @@ what to do about it. `core.image_files` reads the image formats, `core.video_io`
 from __future__ import annotations
 
 import io
-import os
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import IO
 from PIL import Image
 
 from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.files import replacing, writing
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.image_files import MAX_IMAGE_PIXELS, EncodedImage, check_file, open_image
 from pixelreasoner.core.media import DECODED, Decoded, Media, Picture, Video
@@ -217,17 +216,8 @@ def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         MediaError: the place cannot be written to.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            write(file)
-        os.replace(part, path)
-    except OSError as e:
-        raise MediaError(f"cannot write {path}: {e}") from e
-    finally:
-        if part.exists():
-            part.unlink()
+    with replacing(path, MediaError, one_of_many=True) as file, writing(path, MediaError):
+        write(file)
 
 
 def _read_frame_folder(folder: Path, n_frames: int) -> Video:

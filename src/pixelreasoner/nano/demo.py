@@ -12,7 +12,10 @@ from typing import Any
 from rich.console import Console
 
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.metrics_file import read_curves
+from pixelreasoner.core.files import remove_left, write_text
+from pixelreasoner.core.metrics_file import read_curves, read_metrics
+from pixelreasoner.core.run_folder import METRICS_FILE
+from pixelreasoner.core.run_status import locked
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.evals.tables import summary_table
@@ -21,6 +24,7 @@ from pixelreasoner.viewer.report import write_report
 
 CURVES = ("rapr", "reward", "accuracy")
 EXAMPLES = 8
+METRICS_JSON = "metrics.json"
 NO_CURIOSITY = "rewards.curiosity.weight=0"
 
 
@@ -28,12 +32,18 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
     """Run the whole demo; writes `metrics.json` and `report.html` into `out`.
 
     Raises:
-        ConfigError: `out` holds a demo with another seed or other photographs.
+        ConfigError: `out` holds a demo with another seed or other photographs, or another process works in
+            it, or it cannot be written to.
     """
-    began = time.time()
     console = Console(stderr=True)
-    out.mkdir(parents=True, exist_ok=True)
-    spent = _claim(out, {"seed": seed, "photos": str(photos) if photos else None})
+    with locked(out):
+        remove_left(out)
+        _claim(out, {"seed": seed, "photos": str(photos) if photos else None})
+        _run(out, seed, photos, console)
+
+
+def _run(out: Path, seed: int, photos: Path | None, console: Console) -> None:
+    began, spent = time.time(), _spent(out)
     demo = Pipeline(out, seed=seed, photos=photos, console=console)
 
     demo.stage("1/5  synthesise trajectories (oracle teacher)")
@@ -55,7 +65,7 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
         "models": summaries,
         "training": curves,
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_text(out / METRICS_JSON, json.dumps(metrics, indent=2) + "\n")
     write_report(
         out / "report.html",
         metrics=metrics,
@@ -67,23 +77,28 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
             "command": f"pixelreasoner demo --seed {seed}",
         },
     )
-    console.print(f"[bold]{out / 'report.html'}[/]   {out / 'metrics.json'}   {metrics['wall_s']:.0f} s")
+    console.print(f"[bold]{out / 'report.html'}[/]   {out / METRICS_JSON}   {metrics['wall_s']:.0f} s")
 
 
-def _claim(out: Path, settings: Mapping[str, Any]) -> float:
-    """Check that the folder belongs to this demo; returns the seconds that earlier runs of it took."""
+def _claim(out: Path, settings: Mapping[str, Any]) -> None:
+    """Write down whose folder this is; one of a demo with other settings is refused."""
     path = out / "demo.json"
-    if path.exists() and json.loads(path.read_text()) != dict(settings):
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # ValueError: torn by a power cut
+        before = dict(settings)
+    if before != settings:
         raise ConfigError(
             f"{out} holds a demo with other settings ({path}); choose another --out or delete it"
         )
-    path.write_text(json.dumps(settings) + "\n")
-    times = [row["time"] for row in _rows(out)]
-    return max(times) - min(times) if len(times) > 1 and not (out / "metrics.json").exists() else 0.0
+    write_text(path, json.dumps(settings) + "\n", ConfigError)
 
 
-def _rows(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for p in out.glob("*/metrics.jsonl") for line in p.read_text().splitlines()]
+def _spent(out: Path) -> float:
+    """The seconds that earlier runs of an unfinished demo took."""
+    folders = [path.parent for path in out.glob(f"*/{METRICS_FILE}")]
+    times = [row["time"] for folder in folders for row in read_metrics(folder)]
+    return max(times) - min(times) if len(times) > 1 and not (out / METRICS_JSON).exists() else 0.0
 
 
 def _examples(curious: Sequence[Trajectory], warm: Sequence[Trajectory]) -> list[tuple[str, Trajectory]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pixelreasoner.core.files import write_text
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.steps import view
 
@@ -19,9 +20,12 @@ def trajectory_html(trajectory: Trajectory) -> str:
 
 
 def save_html(trajectories: Sequence[Trajectory], path: Path, title: str = "Trajectories") -> None:
-    """Write a page with all trajectories, folded when there are several. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_page(trajectories, title), encoding="utf-8")
+    """Write a page with all trajectories, folded when there are several. Makes the folder.
+
+    Raises:
+        RecordError: the place cannot be written to.
+    """
+    write_text(path, _page(trajectories, title))
 
 
 def render(template: str, **values: object) -> str:

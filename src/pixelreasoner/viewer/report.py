@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pixelreasoner.core.files import write_text
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.html import render
 from pixelreasoner.viewer.plots import curve_svg, run_colours
@@ -66,6 +67,7 @@ def write_report(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        RecordError: the place cannot be written to.
     """
     models: Mapping[str, Any] = metrics["models"]
     runs = [r for r in CURVE_ORDER if r in curves] + [r for r in curves if r not in CURVE_ORDER]
@@ -85,8 +87,7 @@ def write_report(
         examples=[(label, view(t)) for label, t in examples],
         meta={"wall time": _duration(metrics["wall_s"]), **meta},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def headline(models: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ def save(trajectory: Trajectory, path: str | Path) -> None:
     """Write a trajectory to a file: `.html` for a page, `.jsonl` for a record that can be read again.
 
     Raises:
-        RecordError: the name ends in neither.
+        RecordError: the name ends in neither, or the place cannot be written to.
     """
     path = Path(path)
     match path.suffix:
