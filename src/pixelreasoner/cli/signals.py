@@ -2,8 +2,8 @@
 
 The first signal raises `KeyboardInterrupt` (`Terminated` for SIGTERM), so that what is under way cleans up
 behind itself; a training run saves first (`train.progress.Interruptible`). The process ends at once where
-raising would do harm: while a module is being imported, and at a second signal, while the first one is
-cleaned up after. A run goes on from what is on disk, whatever ended it.
+raising would do harm: while a module is being imported, within a finalizer, and at a second signal, while the
+first one is cleaned up after. A run goes on from what is on disk, whatever ended it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from pixelreasoner.core.errors import Terminated
 
@@ -32,24 +32,26 @@ class Interrupts:
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
-        sys.unraisablehook = self._on_unraisable
+        sys.unraisablehook = _on_unraisable
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._raised or _importing(frame):
-            with suppress(OSError):
-                os.write(2, b"Interrupted.\n")
-            os._exit(128 + number)
+            _end(number)
         self._raised = True
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    def _on_unraisable(self, unraisable: Any) -> None:
-        """Raise again what came while something ran that cannot raise, such as a finalizer."""
-        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
-            sys.__unraisablehook__(unraisable)
-            return
-        self._raised = False
-        terminated = isinstance(unraisable.exc_value, Terminated)
-        signal.raise_signal(signal.SIGTERM if terminated else signal.SIGINT)
+
+def _on_unraisable(unraisable: Any) -> None:
+    """End where the interrupt came to something that cannot raise, such as a finalizer, and would be lost."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _end(exit_code(unraisable.exc_value) - 128)
+    sys.__unraisablehook__(unraisable)
+
+
+def _end(number: int) -> NoReturn:
+    with suppress(OSError):
+        os.write(2, b"Interrupted.\n")
+    os._exit(128 + number)
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
