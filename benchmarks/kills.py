@@ -2,7 +2,8 @@
 
 Each command runs on a tiny setting of its shipped recipe: once without a kill, and then once for each kill.
 After a kill the same command is given again, and its folder is compared with that of the run that was never
-killed: the same files with the same bytes, but for the times that some of them hold (`comparable`).
+killed: the same files with the same bytes, but for the times that some of them hold (`comparable`). So it is
+done on full disks: the system refuses files beyond a size, each time another one.
 
 Every command is run in a forked process, so that torch is imported once. Needs a POSIX system.
 """
@@ -13,11 +14,13 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +42,7 @@ RECIPES = {
 }
 """The shipped recipes, as small as they may be; `demo` takes those in `nano/` below the folder it runs in."""
 COMMANDS = ("synth", "sft", "rl", "eval", "demo")
+POINTS = "\0points "
 TIMES = ("time", "started", "ended", "wall_s")
 
 
@@ -104,11 +108,14 @@ class Trials:
             after = self._rng.uniform(0, reference.seconds)
             killed.append(self._trial(f"moment-{i}", None, after, wanted))
             sys.stderr.write(f"\r{self.command}: {i + 1} of {moments} moments ")
+        rooms = _rooms(whole / OUT)
+        refused = [self._full(f"room-{room}", room, wanted) for room in rooms]
         return {
             "command": self.command, "points": reference.points,
             "killed_at_points": sum(killed[: len(at_points)]),
             "killed_at_moments": sum(killed[len(at_points) :]), "moments": moments,
-            "files": len(wanted), "same": len(killed) - len(self.failures), "trials": len(killed),
+            "full_disks": len(rooms), "refused_by_a_full_disk": sum(refused), "files": len(wanted),
+            "same": len(killed) + len(rooms) - len(self.failures), "trials": len(killed) + len(rooms),
             "failures": self.failures, "seconds": round(time.monotonic() - began),
         }  # fmt: skip
 
@@ -118,6 +125,26 @@ class Trials:
         first = ended = self._run(folder, kill_at, again=False, after_s=after_s)
         if first.code == -signal.SIGKILL:
             ended = self._run(folder, None, again=True)
+        self._compare(name, folder, ended, wanted)
+        return first.code == -signal.SIGKILL
+
+    def _full(self, name: str, room: int, wanted: dict[str, bytes]) -> bool:
+        """Refuse files beyond `room` bytes, then go on without a limit; whether something was refused."""
+        folder = self._new_folder(name)
+        first = ended = self._run(folder, None, again=False, room=room)
+        left = [str(path) for path in (folder / OUT).rglob(".*.part")]
+        if first.code == 0:
+            pass  # everything fits
+        elif first.code != 2 or first.said.count("error:") != 1 or "Traceback" in first.said or left:
+            self.failures.append(f"{name}: exit code {first.code}, left {left}: {first.said[-400:]}")
+            return True
+        else:
+            ended = self._run(folder, None, again=True)
+        self._compare(name, folder, ended, wanted)
+        return first.code == 2
+
+    def _compare(self, name: str, folder: Path, ended: Ended, wanted: dict[str, bytes]) -> None:
+        """Note what is wrong with a folder; one without a fault is removed."""
         found = comparable(folder / OUT)
         if ended.code != 0:
             self.failures.append(f"{name}: exit code {ended.code}: {ended.said[-400:]}")
@@ -126,7 +153,6 @@ class Trials:
             self.failures.append(f"{name}: differs in {', '.join(differing[:5])}")
         else:
             shutil.rmtree(folder)
-        return first.code == -signal.SIGKILL
 
     def _new_folder(self, name: str) -> Path:
         folder = self.folder / name
@@ -142,12 +168,20 @@ class Trials:
             (folder / "synth").symlink_to(data)
         return folder
 
-    def _run(self, folder: Path, kill_at: int | None, *, again: bool, after_s: float | None = None) -> Ended:
+    def _run(
+        self,
+        folder: Path,
+        kill_at: int | None,
+        *,
+        again: bool,
+        after_s: float | None = None,
+        room: int | None = None,
+    ) -> Ended:
         if self.command == "demo":
             args = ["demo", "--out", OUT]
         else:
             args = [self.command, f"{self.command}.toml", *(["--resume"] if again else [])]
-        return _forked(folder, args, kill_at=kill_at, after_s=after_s)
+        return _forked(folder, args, kill_at=kill_at, after_s=after_s, room=room)
 
 
 def comparable(folder: Path) -> dict[str, bytes]:
@@ -170,44 +204,54 @@ def _timeless(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k not in TIMES and not k.startswith("seconds")}
 
 
+def _rooms(folder: Path) -> list[int]:
+    """Limits for the size of a file: none at all, then one that each file of a run just does not fit in."""
+    sizes = {path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return [0, *sorted(size - 1 for size in sizes if size > 1)]
+
+
 def _forked(
-    folder: Path, args: list[str], *, kill_at: int | None = None, after_s: float | None = None
+    folder: Path,
+    args: list[str],
+    *,
+    kill_at: int | None = None,
+    after_s: float | None = None,
+    room: int | None = None,
 ) -> Ended:
     """Run a command in a forked process, in a folder."""
     began = time.monotonic()
-    said, points = folder / ".said", folder / ".points"
+    output, given = os.pipe()
     child = os.fork()
     if child == 0:
-        _child(folder, args, kill_at, said, points)
+        os.close(output)
+        _child(folder, args, kill_at, room, given)
+    os.close(given)
     if after_s is not None:
         time.sleep(after_s)
         os.kill(child, signal.SIGKILL)  # one that has ended is there until it is waited for
+    with os.fdopen(output, "rb") as file:
+        said, _, points = file.read().decode(errors="replace").partition(POINTS)
     _, status = os.waitpid(child, 0)
-    return Ended(
-        os.waitstatus_to_exitcode(status),
-        int(points.read_text()) if points.exists() else 0,
-        time.monotonic() - began,
-        said.read_text(errors="replace"),
-    )
+    return Ended(os.waitstatus_to_exitcode(status), int(points or 0), time.monotonic() - began, said)
 
 
-def _child(folder: Path, args: list[str], kill_at: int | None, said: Path, points: Path) -> None:
+def _child(folder: Path, args: list[str], kill_at: int | None, room: int | None, given: int) -> None:
     """In the forked process: run the command and end. Nothing of the parent's is cleaned up here."""
     code = 1
     try:
         os.chdir(folder)
-        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        points.unlink(missing_ok=True)
+        os.dup2(given, 1)
+        os.dup2(given, 2)
         counted = DiskPoints(folder / OUT, kill_at)
         counted.install()
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
         from pixelreasoner.cli.main import main
 
         code = main(args)
-        points.write_text(str(counted.count))
-    except BaseException as e:
-        sys.stderr.write(f"{type(e).__name__}: {e}\n")
+        sys.stderr.write(f"{POINTS}{counted.count}")
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
