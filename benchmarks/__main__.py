@@ -160,6 +160,35 @@ def bench_hostile_media(*, changed: int = 16, seed: int = 0, only: str = "", out
     sys.stdout.write(f"{hostile.table(outcomes)}\n")
 
 
+def bench_kills(
+    commands: tuple[str, ...] = ("synth", "sft", "rl", "eval", "demo"),
+    *,
+    moments: int = 20,
+    every: int = 1,
+    seed: int = 0,
+    out: Out = None,
+) -> None:
+    """SIGKILL at random moments and at every point of the disk; the same command goes on to the same bytes.
+
+    Exit code 2 when one did not.
+
+    Args:
+        commands: Which ones.
+        moments: Kills at random moments, for each command.
+        every: A kill at every point at which the run touches its disk (1), or at every second one (2), ...
+        seed: Of the moments.
+        out: Where the results go, a JSON object per line.
+    """
+    from benchmarks import kills
+    from pixelreasoner.core.errors import ConfigError, PixelReasonerError
+
+    if unknown := [name for name in commands if name not in kills.COMMANDS]:
+        raise ConfigError(f"{', '.join(unknown)}: there are {', '.join(kills.COMMANDS)}")
+    records = list(kills.run(commands=commands, moments=moments, every=every, seed=seed, out=out))
+    if failures := [line for record in records for line in record["failures"]]:
+        raise PixelReasonerError("\n".join(failures))
+
+
 def bench_report(
     files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE.jsonl ...")],
     *,
@@ -238,6 +267,7 @@ COMMANDS = {
     "gpu": bench_gpu,
     "memory": bench_memory,
     "hostile-media": bench_hostile_media,
+    "kills": bench_kills,
     "report": bench_report,
 }
 

@@ -1,5 +1,6 @@
 """Rules of `ask`: what is streamed, what --json prints, what --save writes, what is refused at once."""
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -213,3 +214,28 @@ def test_a_question_that_was_never_taught_is_said_on_stderr(reasoner, photo, cap
     assert ("a guess" in streams.err) is said
     assert len(streams.err.splitlines()) == said
     assert json.loads(streams.out)["answer"] == "K"
+
+
+@pytest.mark.parametrize("name", ["trace.html", "trace.jsonl"])
+def test_c4_a_place_that_cannot_be_written_is_said_before_a_model_is_loaded(
+    reasoner, photo, tmp_path, capsys, name
+):
+    (tmp_path / "plain").touch()
+    assert main(["ask", photo, "Which letter?", "--save", str(tmp_path / "plain" / name)]) == 2
+    said = capsys.readouterr().err
+    assert f"{name} cannot be written" in said
+    assert said.count("\n") == 1
+    assert reasoner.configs == []
+
+
+def test_c5_a_disk_that_fills_up_meanwhile_leaves_the_answer_on_the_screen(
+    reasoner, photo, tmp_path, capsys, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    assert main(["ask", photo, "Which letter?", "--save", str(tmp_path / "trace.jsonl")]) == 2
+    out, err = capsys.readouterr()
+    assert "Answer K" in out
+    assert "the disk is full" in err

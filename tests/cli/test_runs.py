@@ -11,7 +11,7 @@ import pytest
 from pixelreasoner.cli.main import main
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.run_folder import open_run
-from pixelreasoner.core.run_status import running
+from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.viewer.runs import age, find_runs, read_run
 
 PNG = b"\x89PNG"
@@ -74,7 +74,7 @@ def test_a_run_is_known_by_its_folder(runs: Path):
 
 def test_a_run_is_running_while_a_process_works_on_it_and_failed_after_an_error(runs: Path):
     def fail() -> None:
-        with running(runs / "done", "rl", 20):
+        with locked(runs / "done"), running(runs / "done", "rl", 20):
             now = read_run(runs / "done")
             assert (now.state, now.total) == ("running", 20)
             raise ValueError("no luck")

@@ -205,7 +205,7 @@ def test_unknown_suffixes_cannot_be_written(tmp_path: Path, name: str):
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(MediaError, match="cannot write"):
+    with pytest.raises(MediaError, match="cannot be written"):
         save_image(Picture(noise(4, 4)), tmp_path / "file" / "a.png")
 
 

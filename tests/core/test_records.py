@@ -355,3 +355,37 @@ def test_a_picture_that_was_changed_is_refused(tmp_path: Path):
     with pytest.raises(MediaError, match="changed"):
         _ = changed.pixels
     assert folder.get(PICTURES[1].digest) == PICTURES[1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_c5_a_device_without_room_is_a_record_error():
+    task = Task("t", "q", (), ())
+    with pytest.raises(RecordError, match="/dev/full cannot be written: the disk is full"):
+        write_trajectories("/dev/full", [Trajectory(task, (), StopReason.ANSWER)], append=True)
+
+
+def test_c4_a_place_below_a_file_is_a_record_error(tmp_path: Path):
+    (tmp_path / "plain").touch()
+    for append in (False, True):
+        with pytest.raises(RecordError, match=r"trace\.jsonl cannot be written"):
+            write_trajectories(tmp_path / "plain" / "trace.jsonl", [], append=append)
+
+
+def test_an_error_of_the_source_of_records_is_not_taken_for_one_of_writing(tmp_path: Path):
+    def source():
+        raise FileNotFoundError("a bug of the source")
+        yield
+
+    for append in (False, True):
+        with pytest.raises(FileNotFoundError, match="a bug of the source"):
+            write_trajectories(tmp_path / "a.jsonl", source(), append=append)
+
+
+def test_a_long_last_line_is_cut_where_it_begins(tmp_path: Path):
+    """Longer than a block that is read from the end."""
+    path = tmp_path / "a.jsonl"
+    write_trajectories(path, [Trajectory(Task("t", "q" * 200_000, (), ()), (), StopReason.ANSWER)])
+    line = path.read_bytes()
+    path.write_bytes(line + line[:-10])
+    write_trajectories(path, [], append=True)
+    assert path.read_bytes() == line

@@ -1,14 +1,17 @@
 """One folder holds one run."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 
+from disk import full_disk
 from pixelreasoner.core.config import MAY_CHANGE, Config
 from pixelreasoner.core.errors import CheckpointError, ConfigError
+from pixelreasoner.core.files import left_name
 from pixelreasoner.core.recipe import load_recipe
-from pixelreasoner.core.run_folder import CONFIG_FILE, keep_config, open_run, starting, write_text
+from pixelreasoner.core.run_folder import CONFIG_FILE, keep_config, open_run, starting
 
 
 class Inner(Config):
@@ -83,14 +86,30 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
         open_run(tmp_path / "plain" / "run", Example(), resume=False)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_text(tmp_path / "a", "old")
+def test_results_without_a_configuration_are_not_taken_for_ones_own(tmp_path: Path):
+    """An evaluation would have appended to them, and counted them."""
+    (tmp_path / "trajectories.jsonl").write_text("{}\n")
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match=r"holds results, and no config\.toml.*choose another --out"):
+            open_run(tmp_path, Example(), resume=resume)
+    assert (tmp_path / "trajectories.jsonl").read_text() == "{}\n"
 
-    def fail(*_: object) -> None:
-        raise OSError("no")
 
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="no"):
-        write_text(tmp_path / "a", "new")
-    assert (tmp_path / "a").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_start_that_a_kill_or_a_power_cut_ended_can_be_given_again(tmp_path: Path, resume: bool):
+    (tmp_path / CONFIG_FILE).touch()  # a power cut may leave a name without content
+    left = [left_name(tmp_path / name) for name in (CONFIG_FILE, "media/0.png", "checkpoints/step-000001")]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    folder = open_run(tmp_path, Example(a=2), resume=resume)
+    assert load_recipe(Example, folder.path / CONFIG_FILE) == Example(a=2)
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_start_on_a_full_disk_leaves_nothing_in_the_way(tmp_path: Path):
+    with full_disk(0), pytest.raises(ConfigError, match=r"config\.toml cannot be written: the disk is full"):
+        open_run(tmp_path, Example(), resume=False)
+    assert list(tmp_path.iterdir()) == []
+    open_run(tmp_path, Example(), resume=False)

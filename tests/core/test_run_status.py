@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from disk import full_disk
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.run_status import is_locked, read_status, running, state_of
+from pixelreasoner.core.run_status import is_locked, locked, read_status, running, state_of
 
 SRC = Path(__file__).parents[2] / "src"
 WORK = """
 import sys
 from pathlib import Path
-from pixelreasoner.core.run_status import running
-with running(Path(sys.argv[1]), "rl", 10):
+from pixelreasoner.core.run_status import locked, running
+with locked(Path(sys.argv[1])), running(Path(sys.argv[1]), "rl", 10):
     print("running", flush=True)
     sys.stdin.read()
 """
 
 
 def test_a_run_is_running_and_then_finished(tmp_path):
-    with running(tmp_path, "rl", 40):
+    with locked(tmp_path), running(tmp_path, "rl", 40):
         assert state_of(tmp_path) == "running"
         status = read_status(tmp_path)
         assert status is not None
@@ -59,13 +62,44 @@ def test_another_process_is_kept_out_until_it_is_killed(tmp_path):
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         assert state_of(tmp_path) == "running"
-        with pytest.raises(ConfigError, match="another process is working on"), running(tmp_path, "rl", 10):
+        named = rf"process {process.pid} on {socket.gethostname()} is working on"
+        with pytest.raises(ConfigError, match=named), locked(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert state_of(tmp_path) == "stopped"
-    with running(tmp_path, "rl", 10):
+    with locked(tmp_path), running(tmp_path, "rl", 10):
         pass
+
+
+def test_where_locks_are_not_supported_it_is_said_and_the_run_goes_on(tmp_path, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("pixelreasoner.core.locks.fcntl.flock", no_locks)
+    with locked(tmp_path), running(tmp_path, "rl", 1):
+        pass
+    assert state_of(tmp_path) == "finished"
+    assert "has no locks" in caplog.text
+
+
+def test_a_reader_needs_no_lock(tmp_path):
+    with locked(tmp_path), running(tmp_path, "rl", 1):
+        assert read_status(tmp_path) is not None
+        assert state_of(tmp_path) == "running"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_on_a_full_disk_a_run_ends_with_its_own_error(tmp_path):
+    """The status that cannot be written does not take its place; a start is refused in one line."""
+    with locked(tmp_path):
+        with pytest.raises(MemoryError), running(tmp_path, "rl", 1), full_disk(0):
+            raise MemoryError("no more")
+        with full_disk(0), pytest.raises(ConfigError, match="disk is full"), running(tmp_path, "rl", 1):
+            pass
+    with full_disk(0), locked(tmp_path):
+        pass  # a lock needs no room
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "run.json"]
 
 
 def test_a_folder_of_an_earlier_version_is_judged_by_its_results(tmp_path):

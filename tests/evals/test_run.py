@@ -146,8 +146,8 @@ def test_a_resumed_run_makes_only_what_is_missing(tmp_path: Path, kept: int):
     policy = oracle(6)
     assert run(config(tmp_path), resume=True, load=lambda config: Evaluated(policy, RENDERER)) == whole
     assert path.read_bytes() == b"".join(lines)
-    # One message per rollout, and one more for each of the three that crop.
-    assert len(policy.seeds) == {0: 9, 3: 5, 6: 0}[kept]
+    # One message per rollout, one more for each of the three that crop; a batch that was cut is made whole.
+    assert len(policy.seeds) == {0: 9, 3: 6, 6: 0}[kept]
 
 
 def test_a_run_that_is_there_is_kept_and_another_recipe_cannot_go_on(tmp_path: Path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from disk import full_disk
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
@@ -82,7 +84,9 @@ def test_pictures_are_in_the_media_folder_once_and_not_in_the_state(tmp_path: Pa
     assert (tmp_path / "media" / f"{photo.digest}.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
     save_state(tmp_path / "run.pt", {"groups": [group(other, other)] * 4})
     assert (tmp_path / "run.pt").stat().st_size < 20_000
-    assert len(list((tmp_path / "media").iterdir())) == 4, "two pictures and a crop of each"
+    assert len(list((tmp_path / "media").iterdir())) == 2, (
+        "a picture and its crop; those of the state before are gone"
+    )
     back = load_state(tmp_path / "run.pt")
     assert back is not None
     found = back["groups"][0].trajectories[0].prompt.media[0]
@@ -119,3 +123,21 @@ def test_other_objects_are_a_bug_of_who_saves_them(tmp_path: Path):
     with pytest.raises(TypeError, match="Generator"):
         save_state(tmp_path / "state.pt", {"rng": np.random.default_rng(0)})
     assert not (tmp_path / "state.pt").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_on_a_full_disk_the_old_state_stays_and_nothing_else(tmp_path: Path):
+    save_state(tmp_path / "state.pt", {"step": 1})
+    with (
+        full_disk(20_000),
+        pytest.raises(CheckpointError, match=r"state\.pt cannot be written: the disk is full"),
+    ):
+        save_state(tmp_path / "state.pt", {"step": 2, "w": torch.zeros(100_000)})
+    assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+    assert load_state(tmp_path / "state.pt") == {"step": 1}
+
+
+def test_the_bytes_of_a_state_follow_from_what_is_in_it(tmp_path: Path):
+    for name in ("a.pt", "b.pt"):
+        save_state(tmp_path / name, {"step": 1, "w": torch.arange(9.0)})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from disk import full_disk
+from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.task import Task
@@ -22,7 +25,7 @@ from pixelreasoner.models.adapters import merged_weights
 from pixelreasoner.models.checkpoints import checkpoint_folder, mark_world, marked_world
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.models.loader import load_model, prepare
-from pixelreasoner.models.saving import save_checkpoint
+from pixelreasoner.models.saving import is_whole, save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 
 
@@ -230,11 +233,48 @@ class TestKilled:
                 assert torch.equal(found.hf.state_dict()[name], weight * factor.max()), name
 
     def test_what_a_kill_left_is_taken_away(self, own_model, saved):
-        left = saved.parent / ".out.0123.part"
+        left = saved.parent / f".out.{'0' * 32}.part"
         left.mkdir()
         (left / "half").write_text("")
         save_checkpoint(own_model, saved)
         assert not left.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("room", [0, 5_000, 60_000])
+def test_on_a_full_disk_the_old_folder_stays_and_nothing_else(own_model, tmp_path, room):
+    """Whichever writer it comes to: ours, that of transformers, of safetensors, of tokenizers."""
+    save_checkpoint(own_model, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    doubled(own_model)
+    with full_disk(room), pytest.raises(CheckpointError, match="out cannot be written: the disk is full"):
+        save_checkpoint(own_model, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_c10_a_copy_without_its_chat_format_is_refused(own_model, tmp_path):
+    """Its config.json says that one belongs to it, so every beginning of a copy shows."""
+    save_checkpoint(own_model, tmp_path / "out")
+    for name in ("chat_format.json", "pixelreasoner.json"):
+        (tmp_path / "out" / name).unlink()
+    with pytest.raises(CheckpointError, match=r"lacks its chat_format\.json"):
+        VisionLanguageModel.load(tmp_path / "out")
+    assert not is_whole(tmp_path / "out")
+
+
+def test_c10_of_the_shipped_checkpoint(tmp_path):
+    shutil.copyfile(checkpoint_folder("nano") / "config.json", tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match=r"lacks its chat_format\.json"):
+        ChatFormat.load(tmp_path)
+
+
+def test_c9_a_folder_is_whole_once_its_last_file_is_there(own_model, tmp_path):
+    save_checkpoint(own_model, tmp_path / "out")
+    assert is_whole(tmp_path / "out")
+    (tmp_path / "out" / "pixelreasoner.json").unlink()
+    assert not is_whole(tmp_path / "out")
+    assert not is_whole(tmp_path / "nothing")
 
 
 def test_something_else_is_never_overwritten(own_model, tmp_path):

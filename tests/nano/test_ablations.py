@@ -9,6 +9,7 @@ import pytest
 
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.recipe import find_recipe, load_recipe
+from pixelreasoner.evals.run import EvalConfig
 from pixelreasoner.nano import ablations, pipeline
 from pixelreasoner.nano.ablations import ABLATIONS, Ablation, ablation_table, interval
 from pixelreasoner.synth.run import SynthConfig
@@ -56,7 +57,13 @@ def test_an_unknown_name_lists_the_known(tmp_path: Path):
 def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tiny = ("steps=1", "tasks_per_step=2", "group_size=2", "interaction.sampling.max_tokens=8")
     monkeypatch.setitem(ABLATIONS, "tiny", Ablation("tiny", rl=tiny, warm_start=False))
-    monkeypatch.setattr(pipeline, "N_HELD_OUT", 10)
+    shipped = pipeline.load_recipe
+    few = ("n=10", "batch_size=10", "interaction.sampling.max_tokens=8")
+    monkeypatch.setattr(
+        pipeline,
+        "load_recipe",
+        lambda cls, path, changes: shipped(cls, path, (*changes, *few) if cls is EvalConfig else changes),
+    )
     ablations.run(out=tmp_path, names=["tiny"], seeds=[0])
     made = tmp_path / "seed0" / "tiny"
     assert (made / "model" / "config.json").is_file()

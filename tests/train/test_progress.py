@@ -4,12 +4,14 @@ import io
 import json
 import math
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pixelreasoner.core.errors import RecordError
+from disk import full_disk
+from pixelreasoner.core.errors import RecordError, Terminated
 from pixelreasoner.core.metrics_file import (
     Curve,
     curve_of,
@@ -124,6 +126,21 @@ def test_the_first_interrupt_finishes_the_step_and_leaving_raises():
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_sigterm_finishes_the_step_like_ctrl_c_and_is_told_from_it():
+    steps = []
+
+    def run() -> None:
+        with Interruptible(plain()) as interrupt:
+            signal.raise_signal(signal.SIGTERM)
+            steps.append(interrupt.requested)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated):
+        run()
+    assert steps == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_the_second_interrupt_aborts_at_once():
     reached = []
 
@@ -171,3 +188,18 @@ def test_a_metric_keeps_the_steps_it_was_measured_at(tmp_path: Path):
         for step in (1, 2, 3, 4):
             log.step(step, {"reward": 0.5} | ({"eval_accuracy": step / 4} if step % 2 == 0 else {}))
     assert curve_of(read_metrics(tmp_path), "eval_accuracy") == Curve((2, 4), (0.5, 1.0))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_full_disk_ends_a_run_with_one_line_and_its_metrics_whole(tmp_path: Path):
+
+    def run() -> None:
+        with full_disk(200), RunLog(tmp_path, 99, "rl", console=plain()) as log:
+            for step in range(1, 99):
+                log.step(step, {"reward": 0.5})
+
+    with pytest.raises(RecordError, match=r"metrics\.jsonl cannot be written: the disk is full"):
+        run()
+    done = len(read_metrics(tmp_path))
+    assert 0 < done < 98
+    assert (tmp_path / "metrics.jsonl").read_bytes().endswith(b"}\n")

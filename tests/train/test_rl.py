@@ -406,7 +406,7 @@ def test_no_checkpoint_is_later_than_the_state(tmp_path, checkpoint):
     save_state(run.out / "state.pt", build(run).state_dict())  # that of step 0
     written = {path.name for path in (run.out / "checkpoints").iterdir()}
     assert written == {"step-000001", "step-000002"}
-    rl.restore(build(run), rl.RunFolder(run.out))
+    rl.restore(build(run), rl.RunFolder(run.out), keep=2)
     assert list((run.out / "checkpoints").iterdir()) == []
 
 

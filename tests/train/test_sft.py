@@ -21,6 +21,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train import sft
+from pixelreasoner.train.progress import Interruptible
 from pixelreasoner.train.sft import SMOOTHED, SFTConfig, SFTTrainer, train
 from prompting import prompt_of
 
@@ -114,7 +115,8 @@ def test_every_trajectory_once_per_epoch(model, groups):
 
 def test_the_last_numbered_checkpoints_are_kept_and_load(tmp_path, model, groups):
     run = trainer(model, groups, 5, out=tmp_path, save_every=1, keep_checkpoints=2)
-    train(run, RunFolder(tmp_path))
+    with Interruptible() as interrupt:
+        train(run, RunFolder(tmp_path), interrupt)
     folders = sorted((tmp_path / "checkpoints").iterdir())
     assert [path.name for path in folders] == ["step-000003", "step-000004"], "the last step is model/"
     assert VisionLanguageModel.load(folders[-1]).hf.state_dict().keys() == model.hf.state_dict().keys()

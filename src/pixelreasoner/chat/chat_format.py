@@ -19,6 +19,7 @@ from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.ops.operation import check_template
 
+CONFIG_FILE = "config.json"
 CHAT_FORMAT_FILE = "chat_format.json"
 MARK_FILE = "pixelreasoner.json"
 """In every checkpoint folder that this package writes."""
@@ -26,6 +27,9 @@ OLD_FILE = "dialect.json"
 """What the first release called it."""
 REMEDY = "copy the file from where the folder came from"
 MOST_PIXELS = 2**40
+CONFIG_MARK = "pixelreasoner_format"
+"""A key in the `config.json` of every checkpoint that this package writes: a copy that lacks the chat format
+file shows by it."""
 
 
 class PixelBudget(Config):
@@ -123,7 +127,10 @@ class ChatFormat(Config):
         return self.model_copy(update=wording.model_dump(exclude_none=True))
 
     def save(self, folder: Path) -> None:
-        """Write `chat_format.json`, and the mark that says the folder was written by this package."""
+        """Write `chat_format.json`, and the mark that says the folder was written by this package.
+
+        The mark comes last: a folder that has it is a whole one, where this is called last.
+        """
         (folder / CHAT_FORMAT_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (folder / MARK_FILE).write_text('{"format": 1}\n', encoding="utf-8")
 
@@ -138,7 +145,7 @@ class ChatFormat(Config):
         if not path.exists() and (folder / OLD_FILE).exists():
             path = folder / OLD_FILE
         if not path.exists():
-            if (folder / MARK_FILE).exists():
+            if (folder / MARK_FILE).exists() or _is_marked(folder):
                 raise CheckpointError(
                     f"{folder} was written by pixelreasoner and lacks its {CHAT_FORMAT_FILE}: with another "
                     f"wording the model would lose its skill; {REMEDY}"
@@ -157,3 +164,17 @@ class ChatFormat(Config):
         except ValidationError as e:
             problems = "; ".join(explain(error) for error in e.errors())
             raise CheckpointError(f"{path} is not a chat format file ({problems}); {REMEDY}") from e
+
+
+def mark_config(folder: Path) -> None:
+    """Write into the `config.json` of a folder that a chat format file belongs to it."""
+    path = folder / CONFIG_FILE
+    config = json.loads(path.read_text(encoding="utf-8")) | {CONFIG_MARK: 1}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return CONFIG_MARK in json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # what is wrong with the file is said by whoever needs it
+        return False

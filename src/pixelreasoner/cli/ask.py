@@ -163,11 +163,14 @@ def _checked(inputs: tuple[str, ...]) -> tuple[list[Path], str]:
 
 
 def _check_save(save: Path | None) -> None:
-    """Refuse a name that cannot be saved to, before a model is loaded for nothing."""
+    """Refuse a place that cannot be saved to, before a model is loaded for nothing."""
+    from pixelreasoner.core.files import check_writable
     from pixelreasoner.viewer.save import SAVE_SUFFIXES
 
     if save is not None and save.suffix not in SAVE_SUFFIXES:
         raise RecordError(f"--save {save}: end the name in {' or '.join(SAVE_SUFFIXES)}")
+    if save is not None:
+        check_writable(save)
 
 
 class Stream:

@@ -1,6 +1,7 @@
 """The command `pixelreasoner`: reads the command line, then imports what the command needs.
 
-Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback), 130 interrupted.
+Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback), 130 interrupted,
+143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pixelreasoner.cli.recipes import recipes
 from pixelreasoner.cli.render import render
 from pixelreasoner.cli.runs import runs
 from pixelreasoner.cli.show import show
+from pixelreasoner.cli.signals import exit_code
 from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import ConfigError, PixelReasonerError
 from pixelreasoner.core.terminal import TerminalConsole, visible
@@ -64,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say(f"error: {e}", "red")
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         _say(f"Interrupted.{_resuming(args)}", "yellow")
-        return 130
+        return exit_code(e)
     return 0
 
 
@@ -90,9 +92,9 @@ def _run(name: str, args: list[str]) -> None:
 
 def _resuming(args: Sequence[str]) -> str:
     """The command that goes on with an interrupted run."""
-    if args[0] not in RECIPE_COMMANDS:
+    if args[0] not in (*RECIPE_COMMANDS, "demo", "ablations"):
         return ""
-    resume = () if "--resume" in args else ("--resume",)
+    resume = ("--resume",) if args[0] in RECIPE_COMMANDS and "--resume" not in args else ()
     return f" Go on with: {shlex.join(['pixelreasoner', *args, *resume])}"
 
 

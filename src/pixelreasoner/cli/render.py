@@ -54,7 +54,7 @@ def render(
     counts = {"trajectories": 0, "messages that changed": 0, "messages newly masked": 0}
 
     def rendered() -> Iterator[Trajectory]:
-        for old in read_trajectories(file):
+        for old in read_trajectories(file, tolerate_truncation=True):
             if texts_only:
                 new = rewrite_texts(old, renderer.vision, syntax)
             else:

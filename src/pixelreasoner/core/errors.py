@@ -52,5 +52,9 @@ class MissingExtraError(PixelReasonerError):
         )
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as Ctrl-C asks it."""
+
+
 class OperationError(Exception):
     """The model asked for something impossible; the text is written for the model to read."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image
 
 from pixelreasoner.core.animations import read_animation
 from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.files import replacing, writing
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.image_files import EncodedImage, check_file, inspect_image, kind_of, open_image
 from pixelreasoner.core.image_formats import read_suffixes
@@ -236,17 +236,8 @@ def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         MediaError: the place cannot be written to.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            write(file)
-        os.replace(part, path)
-    except OSError as e:
-        raise MediaError(f"cannot write {path}: {e}") from e
-    finally:
-        if part.exists():
-            part.unlink()
+    with replacing(path, MediaError, one_of_many=True) as file, writing(path, MediaError):
+        write(file)
 
 
 def _read_frame_folder(folder: Path, n_frames: int) -> Video:

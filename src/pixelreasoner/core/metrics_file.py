@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pixelreasoner.core.errors import RecordError
-from pixelreasoner.core.run_folder import METRICS_FILE, write_text
+from pixelreasoner.core.files import write_text
+from pixelreasoner.core.run_folder import METRICS_FILE
 
 OWN_FIELDS = ("step", "time")
 """What a line holds besides metrics."""

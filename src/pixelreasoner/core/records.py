@@ -18,8 +18,7 @@ import json
 import os
 import re
 import types
-import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -32,9 +31,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.files import LineFile, replacing, writing
 from pixelreasoner.core.image_files import SUFFIXES
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import keep_image, peek_image, suffix_of
+from pixelreasoner.core.media_refs import MEDIA_FOLDER
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
@@ -44,6 +45,7 @@ SCHEMA_VERSION = 3
 
 _NAMES: Mapping[type, str] = {Trajectory: "pixelreasoner.trajectory", Task: "pixelreasoner.task"}
 _LINE_START = b'{"schema": "pixelreasoner.'
+_BLOCK = 2**16
 
 Record = TypeVar("Record", Trajectory, Task)
 GetPicture = Callable[[str], Picture]
@@ -116,7 +118,7 @@ def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory], *, 
     a last line that an earlier writer was killed in is dropped first.
 
     Raises:
-        RecordError: `append` to a file that does not hold records.
+        RecordError: the place cannot be written to, or `append` to a file that does not hold records.
         MediaError: a picture cannot be written.
     """
     _write(Path(path), trajectories, append)
@@ -144,60 +146,76 @@ def read_tasks(path: str | Path, *, tolerate_truncation: bool = False) -> Genera
 
 
 def _write(path: Path, records: Iterable[Trajectory] | Iterable[Task], append: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    media = MediaFolder(path.parent / "media")
+    media = MediaFolder(path.parent / MEDIA_FOLDER)
     if append:
-        _drop_cut_line(path)
-        with path.open("ab") as file:
-            _write_lines(file, records, media)
+        drop_cut_line(path)
+        with LineFile.open(path) as lines:
+            for line in _lines(records, media):
+                lines.append(line)
+            lines.sync()
         return
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as file:
-            _write_lines(file, records, media)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        for line in _lines(records, media):
+            with writing(path):
+                file.write(line)
 
 
-def _write_lines(file: IO[bytes], records: Iterable[Trajectory] | Iterable[Task], media: MediaFolder) -> None:
+def _lines(records: Iterable[Trajectory] | Iterable[Task], media: MediaFolder) -> Iterator[bytes]:
+    """The line of each record, its pictures written before it: a line never names one that is not there."""
     for record in records:
         pictures: list[Picture] = []
         line = json.dumps(_to_json(record, pictures.append))
-        media.put(*pictures)  # first: a line that can be read never names a picture that is not there
-        file.write(line.encode() + b"\n")
-        file.flush()
+        media.put(*pictures)
+        yield line.encode() + b"\n"
 
 
-def _drop_cut_line(path: Path) -> None:
-    """Makes a file end at the end of a line, as a killed writer may not have."""
+def drop_cut_line(path: Path) -> None:
+    """Make a file end at the end of a line, as a killed writer may not have; one that is missing stays so.
+
+    Raises:
+        RecordError: it does not end like a file of records, or cannot be written.
+    """
     if not path.exists() or path.stat().st_size == 0:
         return
-    with path.open("r+b") as file:
+    with writing(path), path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         if file.read() == b"\n":
             return
-        file.seek(0)
-        whole, _, last = file.read().rpartition(b"\n")
+        start = _last_line_start(file)
+        file.seek(start)
+        last = file.read()
         if not last.startswith(_LINE_START[: len(last)]):
             raise RecordError(f"{path} does not end like a file of records; give another path to append to")
-        if _is_json(last):
+        if is_json(last):
             file.write(b"\n")
         else:
-            file.truncate(len(whole) + 1 if whole else 0)
+            file.truncate(start)
+
+
+def _last_line_start(file: IO[bytes]) -> int:
+    """Where the last line of a file begins that does not end in a newline."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        at = file.read(end - start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
 
 
 def _read(path: Path, kind: type[Record], tolerate_truncation: bool) -> Generator[Record]:
     if not path.is_file():
         raise RecordError(f"{path} does not exist or is not a file; check the path")
-    media = MediaFolder(path.parent / "media")
+    media = MediaFolder(path.parent / MEDIA_FOLDER)
 
     def read(numbered: tuple[int, bytes]) -> Record | None:
         """The record of a line; None for a blank one, or a cut one where that is tolerated."""
         number, line = numbered
         if not line.strip():
             return None
-        if not line.endswith(b"\n") and not _is_json(line):
+        if not line.endswith(b"\n") and not is_json(line):
             if tolerate_truncation:
                 return None
             raise RecordError(
@@ -224,7 +242,8 @@ def not_json(error: ValueError) -> str:
     return f"not JSON ({error})"
 
 
-def _is_json(line: bytes) -> bool:
+def is_json(line: bytes) -> bool:
+    """Whether a line is whole: one that its writer was killed in is not JSON."""
     try:
         json.loads(line)
     except ValueError:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,19 +22,16 @@ from pydantic import Field
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.media_refs import MEDIA_FOLDER, digests_in
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import numbered, step_name
 from pixelreasoner.core.trajectory import Trajectory
 
 STEP_METRIC = "step"
 """The metric of a recorded trajectory that says which step rolled it out, counted from 1."""
-MEDIA_FOLDER = "media"
 SUFFIX = ".jsonl"
 FILES_IN_BUDGET = 8
 """A file is full at this part of the budget, so that going over it costs an eighth of what is kept."""
-
-_DIGEST = re.compile(rb'"([0-9a-f]{32,128})"')
-"""How a line refers to a picture. Other strings that look the same keep nothing but pictures of that name."""
 
 
 class RolloutLogConfig(Config):
@@ -83,8 +79,7 @@ class RolloutLog:
             _truncate_after(path, step)
             break  # the files before hold earlier steps only
         self._files = [
-            _LogFile(path, path.stat().st_size, _digests_of(path))
-            for path in step_files(self.folder).values()
+            _LogFile(path, path.stat().st_size, digests_in(path)) for path in step_files(self.folder).values()
         ]
         self._pictures = {}
         self._remove_pictures(set(self._new_pictures()))
@@ -118,7 +113,7 @@ class RolloutLog:
             self._files.append(_LogFile(path, 0, set()))
         file = self._files[-1]
         write_trajectories(file.path, trajectories, append=True)
-        file.digests |= _digests_of(file.path, start=file.n_bytes)
+        file.digests |= digests_in(file.path, start=file.n_bytes)
         file.n_bytes = file.path.stat().st_size
         self._new_pictures()
         while len(self._files) > 1 and self.n_bytes > self.config.max_bytes:
@@ -151,7 +146,7 @@ class RolloutLog:
         own = {file.path for file in self._files}
         if gone:
             others = (path for path in self.folder.glob(f"*{SUFFIX}") if path not in own)
-            gone = gone.difference(*(_digests_of(path) for path in others))
+            gone = gone.difference(*(digests_in(path) for path in others))
         for path in (self.folder / MEDIA_FOLDER).iterdir() if gone else ():
             if _stem(path.name) in gone:
                 path.unlink()
@@ -199,16 +194,6 @@ def _truncate_after(path: Path, step: int) -> None:
         os.truncate(path, kept)
     else:
         path.unlink()
-
-
-def _digests_of(path: Path, *, start: int = 0) -> set[str]:
-    """The pictures that a file refers to from a byte on."""
-    found: set[str] = set()
-    with path.open("rb") as file:
-        file.seek(start)
-        for line in file:
-            found.update(digest.decode() for digest in _DIGEST.findall(line))
-    return found
 
 
 def _stem(name: str) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ import tomli_w
 
 from pixelreasoner.core.config import Config, differences
 from pixelreasoner.core.errors import ConfigError, PixelReasonerError
+from pixelreasoner.core.files import remove_left, write_text
+from pixelreasoner.core.media_refs import MEDIA_FOLDER
 from pixelreasoner.core.recipe import load_recipe
 
 CONFIG_FILE = "config.toml"
@@ -69,6 +70,12 @@ class RunFolder:
     def rollouts(self) -> Path:
         return self.path / ROLLOUTS_FOLDER
 
+    @property
+    def has_results(self) -> bool:
+        """Whether anything is there that a run has made; files without a byte do not count."""
+        results = (self.metrics, self.trajectories, self.state, self.summary, self.model, self.rollouts)
+        return any(path.is_dir() or (path.exists() and path.stat().st_size) for path in results)
+
     def checkpoint(self, step: int) -> Path:
         """The folder of the checkpoint after a step."""
         return self.path / CHECKPOINTS_FOLDER / step_name(step)
@@ -79,7 +86,7 @@ class RunFolder:
 
 
 def open_run(path: Path, config: Config, *, resume: bool) -> RunFolder:
-    """The folder of a run, its configuration saved in it.
+    """The folder of a run, its configuration saved in it. The caller holds its lock (`run_status.locked`).
 
     Args:
         path: made when missing.
@@ -88,13 +95,19 @@ def open_run(path: Path, config: Config, *, resume: bool) -> RunFolder:
             marked `MAY_CHANGE` may differ then (`keep_config` writes the new ones down).
 
     Raises:
-        ConfigError: the folder holds a run and `resume` is off, or holds one with another configuration, or
-            cannot be written to.
+        ConfigError: the folder holds a run and `resume` is off, or one with another configuration, or results
+            without a configuration; or it cannot be written to.
     """
-    saved = path / CONFIG_FILE
-    if not saved.exists():
+    folder, saved = RunFolder(path), path / CONFIG_FILE
+    remove_left_files(folder)
+    if not saved.exists() or saved.stat().st_size == 0:  # of length 0 after a power cut
+        if folder.has_results:
+            raise ConfigError(
+                f"{path} holds results, and no {CONFIG_FILE} that says what they are of; "
+                f"choose another --out, or move them away"
+            )
         _save(config, saved)
-        return RunFolder(path)
+        return folder
     if not resume:
         raise ConfigError(f"{path} already holds a run; go on with --resume, or choose another --out")
     found = differences(load_recipe(type(config), saved), config)
@@ -103,7 +116,14 @@ def open_run(path: Path, config: Config, *, resume: bool) -> RunFolder:
             f"{saved} differs from the recipe given in {', '.join(fixed)}; "
             f"resume with the same recipe, or choose another --out"
         )
-    return RunFolder(path)
+    return folder
+
+
+def remove_left_files(folder: RunFolder) -> None:
+    """Remove the temporary files that a killed run left; the caller holds the folder's lock."""
+    inner = ("", MEDIA_FOLDER, ROLLOUTS_FOLDER, f"{ROLLOUTS_FOLDER}/{MEDIA_FOLDER}", CHECKPOINTS_FOLDER)
+    for name in inner:
+        remove_left(folder.path / name)
 
 
 def keep_config(folder: RunFolder, config: Config) -> None:
@@ -122,15 +142,7 @@ def starting(folder: RunFolder) -> Generator[None]:
     try:
         yield
     except PixelReasonerError:
-        results = (
-            folder.metrics,
-            folder.trajectories,
-            folder.state,
-            folder.summary,
-            folder.model,
-            folder.rollouts,
-        )
-        if not any(path.is_dir() or (path.exists() and path.stat().st_size) for path in results):
+        if not folder.has_results:
             (folder.path / CONFIG_FILE).unlink(missing_ok=True)
         raise
 
@@ -148,25 +160,11 @@ def numbered(folder: Path, *, suffix: str) -> dict[int, Path]:
     return {step: folder / name for step, name in sorted((int(m[1]), m[0]) for m in matches)}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that a kill at any moment leaves the old one or the new one, never a torn one."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _save(config: Config, path: Path) -> None:
     """Write a configuration, every default spelled out.
 
     TOML has no null: a field that is None is left out, so a field that may be None has None for its default.
     """
     table = config.model_dump(mode="json", exclude_none=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, tomli_w.dumps(table))
-    except OSError as e:
-        raise ConfigError(f"{path} cannot be written ({e.strerror}); choose another --out") from e
+    write_text(path, tomli_w.dumps(table), ConfigError)
     assert load_recipe(type(config), path) == config, f"{type(config).__name__} does not survive TOML"

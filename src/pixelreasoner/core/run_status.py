@@ -7,29 +7,24 @@ that goes on. And a second process that wants to write into the folder is refuse
 from __future__ import annotations
 
 import json
+import logging
+import os
+import socket
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.run_folder import (
-    MODEL_FOLDER,
-    SUMMARY_FILE,
-    write_text,
-)
+from pixelreasoner.core.files import write_text, writing
+from pixelreasoner.core.locks import TRIES, Lock, try_lock
+from pixelreasoner.core.run_folder import MODEL_FOLDER, SUMMARY_FILE
 
-try:
-    import fcntl
-except ImportError:  # Windows: runs are not locked there
-    fcntl = None
-
+logger = logging.getLogger(__name__)
 STATUS_FILE = "run.json"
 LOCK_FILE = ".lock"
-LOCK_TRIES = 5
-"""Somebody who asks whether a folder is locked holds the lock for a moment himself."""
 ERROR_CHARACTERS = 500
 
 RunState = Literal["running", "finished", "stopped", "failed"]
@@ -54,26 +49,62 @@ class RunStatus:
 
 
 @contextmanager
-def running(folder: Path, kind: str, total: int) -> Generator[None]:
-    """Lock a run's folder, and write into its `run.json` what runs there and how it ended.
+def locked(folder: Path) -> Generator[None]:
+    """Hold the lock of a run's folder, which is made when missing; the lock ends with the process.
 
     Raises:
-        ConfigError: another process is working on the folder.
+        ConfigError: another process holds it, or the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        status = RunStatus(kind, total, started=time.time())
-        _write(folder, status)
-        try:
-            yield
-        except (KeyboardInterrupt, GeneratorExit):
+    with writing(folder, ConfigError):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK_FILE).open("a+b", buffering=0)
+    with file:
+        match try_lock(file.fileno(), tries=TRIES):
+            case Lock.TAKEN:
+                raise ConfigError(
+                    f"{_holder(file)} is working on {folder}; wait for it, stop it, or choose another --out"
+                )
+            case Lock.UNSUPPORTED:
+                logger.warning(
+                    f"the file system of {folder} has no locks: give no second command for this folder while "
+                    f"this one runs"
+                )
+            case Lock.HELD:
+                with suppress(OSError):  # who holds it is a courtesy; a full disk has no room for it
+                    file.truncate(0)
+                    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+
+
+def _holder(file: IO[bytes]) -> str:
+    """What the holder of a lock wrote into its file."""
+    file.seek(0)
+    return file.read(200).decode(errors="replace") or "another process"
+
+
+@contextmanager
+def running(folder: Path, kind: str, total: int) -> Generator[None]:
+    """Write into the `run.json` of a run's folder what runs there and how it ended.
+
+    The caller holds the folder's lock.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    status = RunStatus(kind, total, started=time.time())
+    _write(folder, status)
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        with suppress(ConfigError):  # the run ends for another reason already
             _write(folder, replace(status, ended=time.time()))
-            raise
-        except BaseException as e:
-            text = f"{type(e).__name__}: {e}"[:ERROR_CHARACTERS]
+        raise
+    except BaseException as e:
+        text = f"{type(e).__name__}: {e}"[:ERROR_CHARACTERS]
+        with suppress(ConfigError):
             _write(folder, replace(status, ended=time.time(), error=text))
-            raise
-        _write(folder, replace(status, ended=time.time(), completed=True))
+        raise
+    _write(folder, replace(status, ended=time.time(), completed=True))
 
 
 def read_status(folder: Path) -> RunStatus | None:
@@ -103,42 +134,12 @@ def state_of(folder: Path) -> RunState:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process is working on the run in a folder."""
-    path = folder / LOCK_FILE
-    if fcntl is None or not path.exists():
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            return try_lock(file.fileno(), shared=True) is Lock.TAKEN
+    except OSError:  # there is none, or it is somebody else's
         return False
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False  # a file system without locks
-    return False
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    with (folder / LOCK_FILE).open("ab") as file:
-        if fcntl is not None and not _lock(file.fileno()):
-            raise ConfigError(
-                f"another process is working on {folder}; wait for it, stop it, or choose another --out"
-            )
-        yield
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether the lock was free; on a file system without locks, it always is."""
-    assert fcntl is not None
-    for attempt in range(LOCK_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.05 if attempt < LOCK_TRIES - 1 else 0)
-        except OSError:
-            return True
-    return False
 
 
 def _write(folder: Path, status: RunStatus) -> None:
-    write_text(folder / STATUS_FILE, json.dumps(asdict(status)) + "\n")
+    write_text(folder / STATUS_FILE, json.dumps(asdict(status)) + "\n", ConfigError)

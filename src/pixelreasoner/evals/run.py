@@ -16,10 +16,12 @@ from rich.console import Console
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.files import write_text
+from pixelreasoner.core.media_refs import recover
 from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories, write_trajectories
-from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting, write_text
-from pixelreasoner.core.run_status import running
+from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
+from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
@@ -67,6 +69,8 @@ class Evaluated:
 
     policy: Policy
     renderer: Renderer
+    forget: Callable[[], object] = lambda: None
+    """Drops what the policy keeps from one batch to the next, so that a batch does not depend on others."""
 
 
 def load(config: EvalConfig) -> Evaluated:
@@ -84,7 +88,7 @@ def load(config: EvalConfig) -> Evaluated:
     model.use_wording(config.interaction.wording)
     features = FeatureStore(model, max_bytes=config.model.feature_bytes)
     policy = GroupPolicy(model, features=features, kv_cache_bytes=config.model.kv_cache_bytes)
-    return Evaluated(policy, model.renderer)
+    return Evaluated(policy, model.renderer, forget=features.clear)
 
 
 def run(
@@ -92,7 +96,8 @@ def run(
 ) -> Summary:
     """Evaluate, and write `trajectories.jsonl` and `summary.json` into the folder of `config`.
 
-    `resume` keeps the rollouts that an interrupted run has written and makes those that are missing.
+    `resume` keeps the rollouts that an interrupted run has written and makes those that are missing: the same
+    ones, log-probabilities included, as a run that was never interrupted (on a CPU).
 
     Raises:
         ConfigError: the folder holds a run and `resume` is off, or one of another recipe, or more rollouts
@@ -105,9 +110,10 @@ def run(
         TerminalConsole(stderr=True).print(
             f"eval: n = {config.n}, and the tasks are {n}: all of them", highlight=False
         )
-    folder = open_run(config.out, config, resume=resume)
-    with running(folder.path, "eval", n), starting(folder):
-        return _evaluate(config, folder, tasks, scorer, n, load)
+    with locked(config.out):
+        folder = open_run(config.out, config, resume=resume)
+        with running(folder.path, "eval", n), starting(folder):
+            return _evaluate(config, folder, tasks, scorer, n, load)
 
 
 def _evaluate(
@@ -118,8 +124,8 @@ def _evaluate(
     n: int,
     load: Callable[[EvalConfig], Evaluated],
 ) -> Summary:
-    # Writing nothing drops a line that a killed writer left unfinished.
-    write_trajectories(folder.trajectories, (), append=True)
+    write_trajectories(folder.trajectories, (), append=True)  # makes it end at the end of a line
+    recover(folder.trajectories)
     scores = [score(t) for t in read_trajectories(folder.trajectories)]
     if len(scores) > n:
         raise ConfigError(
@@ -131,17 +137,20 @@ def _evaluate(
         with loading(config.model.checkpoint, console):
             evaluated = load(config)
         config.interaction.check_lengths(evaluated.renderer.max_tokens)
+        # What else is in a batch changes log-probabilities by rounding: one that was cut is made again whole.
+        start = len(scores) // config.batch_size * config.batch_size
         made = rollouts(
             evaluated,
             config.interaction,
-            reported(tasks.take(len(scores), n - len(scores)), scorer, console),
+            reported(tasks.take(start, n - start), scorer, console),
             scorer,
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        made = asked(made, evaluated.renderer, config.interaction, console)
+        missing = islice(made, len(scores) - start, None)
+        missing = asked(missing, evaluated.renderer, config.interaction, console)
         with EvalProgress(console, total=n, scores=scores) as progress:
-            write_trajectories(folder.trajectories, progress.watch(made), append=True)
+            write_trajectories(folder.trajectories, progress.watch(missing), append=True)
     summary = summarize_scores(scores)
     write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     console.print(summary_table({config.model.checkpoint: summary}))
@@ -180,7 +189,10 @@ def rollouts(
     batch_size: int = 32,
     seed: int = 0,
 ) -> Iterator[Trajectory]:
-    """One scored rollout per task, in order, a batch at a time; a rollout's draws depend on its task only."""
+    """One scored rollout per task, in order, a batch at a time.
+
+    A rollout's draws depend on its task only, its log-probabilities on its batch only.
+    """
     renderer = evaluated.renderer
     toolbox = interaction.toolbox(renderer.vision.unit, renderer.chat_format)
     while batch := [RolloutRequest(task, rollout_seed(seed, task)) for task in islice(tasks, batch_size)]:
@@ -194,6 +206,7 @@ def rollouts(
         ):
             value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
             yield replace(trajectory, metrics={SCORE_METRIC: value})
+        evaluated.forget()
 
 
 def rollout_seed(seed: int, task: Task) -> int:

@@ -6,7 +6,6 @@ by digest; the pictures are files in `media/` beside it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +16,9 @@ import numpy as np
 import torch
 
 from pixelreasoner.core.errors import CheckpointError, MediaError, RecordError
+from pixelreasoner.core.files import remove_left, replacing, writing
 from pixelreasoner.core.media import Picture
+from pixelreasoner.core.media_refs import MEDIA_FOLDER, pictures_in, remove_unused
 from pixelreasoner.core.records import MediaFolder, trajectory_from_json, trajectory_to_json
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.objectives.scored_group import ScoredGroup
@@ -34,14 +35,22 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write the state so that a kill at any moment leaves the old one or the new one, never a torn one.
 
     Raises:
+        CheckpointError: it cannot be written.
         MediaError: a picture cannot be written, or its file is not there any more.
     """
     pictures: list[Picture] = []
     plain = _encode({"format": STATE_FORMAT, **state}, pictures.append)
     _media(path).put(*pictures)  # first: a state that can be read never names a picture that is not there
-    part = path.with_suffix(".tmp")
-    torch.save(plain, part)
-    os.replace(part, path)
+    with replacing(path, CheckpointError) as file, writing(path, CheckpointError):
+        torch.save(plain, file)
+    _remove_old_pictures(path.parent, {picture.digest for picture in pictures})
+
+
+def _remove_old_pictures(folder: Path, used: set[str]) -> None:
+    """Remove the pictures that only the state before referred to."""
+    with writing(folder, CheckpointError):
+        remove_left(folder / MEDIA_FOLDER)
+        remove_unused(folder, pictures_in(folder / MEDIA_FOLDER), used)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
@@ -69,7 +78,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
 
 
 def _media(path: Path) -> MediaFolder:
-    return MediaFolder(path.parent / "media")
+    return MediaFolder(path.parent / MEDIA_FOLDER)
 
 
 def _encode(value: Any, put: Callable[[Picture], object]) -> Any:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-import glob
 import json
 import os
 import shutil
 import sys
-import uuid
 from pathlib import Path
 
 import torch
 
-from pixelreasoner.chat.chat_format import MARK_FILE
+from pixelreasoner.chat.chat_format import CONFIG_FILE, MARK_FILE, mark_config
 from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, PROCESSOR_FILE, VIDEO_FILE
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.core.files import left_name, remove_left, sync_files, sync_folder, writing
 from pixelreasoner.models.adapters import ADAPTER_FOLDER, merged_weights, save_adapters
 from pixelreasoner.models.processor_config import write_processor_config
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.models.weight_files import quiet
 
 PROCESSOR_FILES = (PREPROCESSOR_FILE, VIDEO_FILE, PROCESSOR_FILE)
-CONFIG_FILE = "config.json"
 
 
 def save_checkpoint(
@@ -45,22 +43,28 @@ def save_checkpoint(
     """
     if folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} holds files and no checkpoint: choose another folder to save to")
-    _remove_left(folder, "part")
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.mkdir(parents=True)
-        if model.merge_on_save if merge is None else merge:
-            _write_weights(model, part, dtype or model.dtype)
-        else:
-            model.hf.config.save_pretrained(part)
-            save_adapters(model.hf, part / ADAPTER_FOLDER, base=model.base)
-        _write_rest(model, part)
-        _take_name(part, folder)
-        _remove_left(folder, "old")
-    except OSError as e:
-        raise CheckpointError(f"{folder} cannot be written ({e.strerror or e}); nothing was lost") from e
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with writing(folder, CheckpointError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_left(folder.parent, folder.name)
+        part = left_name(folder)
+        try:
+            part.mkdir()
+            if model.merge_on_save if merge is None else merge:
+                _write_weights(model, part, dtype or model.dtype)
+            else:
+                model.hf.config.save_pretrained(part)
+                save_adapters(model.hf, part / ADAPTER_FOLDER, base=model.base)
+            _write_rest(model, part)
+            sync_files(part)
+            _take_name(part, folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is a checkpoint that this package has written to its end."""
+    return (folder / CONFIG_FILE).is_file() and (folder / MARK_FILE).is_file()
 
 
 def _write_weights(model: VisionLanguageModel, folder: Path, dtype: torch.dtype) -> None:
@@ -80,23 +84,18 @@ def _write_weights(model: VisionLanguageModel, folder: Path, dtype: torch.dtype)
 
 
 def _write_rest(model: VisionLanguageModel, folder: Path) -> None:
+    mark_config(folder)
     model.renderer.tokenizer.save_pretrained(folder)
-    model.renderer.chat_format.save(folder)
-    if model.source is not None and (model.source / MARK_FILE).exists():
-        # With what it says of where the weights come from.
-        shutil.copyfile(model.source / MARK_FILE, folder / MARK_FILE)
     kept = [name for name in PROCESSOR_FILES if model.source is not None and (model.source / name).exists()]
     for name in kept:
         assert model.source is not None
         shutil.copyfile(model.source / name, folder / name)
     if not kept:
         write_processor_config(folder, model.renderer)
-
-
-def _remove_left(folder: Path, kind: str) -> None:
-    """Remove what a killed writer left beside the folder."""
-    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.{kind}"):
-        shutil.rmtree(path, ignore_errors=True)
+    model.renderer.chat_format.save(folder)  # last: its mark says that the folder is whole
+    if model.source is not None and (model.source / MARK_FILE).exists():
+        # With what it says of where the weights come from.
+        shutil.copyfile(model.source / MARK_FILE, folder / MARK_FILE)
 
 
 def _take_name(part: Path, folder: Path) -> None:
@@ -104,14 +103,16 @@ def _take_name(part: Path, folder: Path) -> None:
     if not folder.exists():
         part.rename(folder)
     elif not _exchanged(part, folder):
-        # Two steps, where the system knows no exchange: a kill between them leaves the old folder aside.
-        old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
+        # Two steps, where the system knows no exchange: a kill between them leaves the old folder aside, and
+        # `remove_left` gives it its name back.
+        old = left_name(folder, "old")
         folder.rename(old)
         try:
             part.rename(folder)
         except OSError:
             old.rename(folder)
             raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchanged(a: Path, b: Path) -> bool:

@@ -16,6 +16,8 @@ import numpy as np
 from scipy import stats
 
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.files import remove_left, write_text
+from pixelreasoner.core.run_status import locked
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.nano.pipeline import Pipeline
@@ -62,19 +64,21 @@ def run(*, out: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
     """Train and evaluate what is missing, then write `table.md` into `out`.
 
     Raises:
-        ConfigError: there is no ablation of a name.
+        ConfigError: there is no ablation of a name, or another process works in `out`.
     """
     chosen = list(names) or list(ABLATIONS)
     if unknown := [name for name in chosen if name not in ABLATIONS]:
         raise ConfigError(f"there is no ablation {', '.join(unknown)}; there are: {', '.join(ABLATIONS)}")
     console = TerminalConsole(stderr=True)
     results: dict[str, list[Mapping[str, Any]]] = {name: [] for name in chosen}
-    for seed in seeds:
-        pipeline = Pipeline(out / f"seed{seed}", seed=seed, photos=None, console=console)
-        for name in chosen:
-            results[name].append(_result(pipeline, name, ABLATIONS[name]))
-    table = ablation_table(results, seeds)
-    (out / TABLE_FILE).write_text(table + "\n", encoding="utf-8")
+    with locked(out):
+        remove_left(out)
+        for seed in seeds:
+            pipeline = Pipeline(out / f"seed{seed}", seed=seed, photos=None, console=console)
+            for name in chosen:
+                results[name].append(_result(pipeline, name, ABLATIONS[name]))
+        table = ablation_table(results, seeds)
+        write_text(out / TABLE_FILE, table + "\n")
     console.print(table, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -85,7 +89,7 @@ def _result(pipeline: Pipeline, name: str, ablation: Ablation) -> Mapping[str, A
         pipeline.stage(f"seed {pipeline.seed}  {name}: {ablation.what}")
         checkpoint = pipeline.rl(name, _start(pipeline, name, ablation), *ablation.rl)
         summary = summarize(pipeline.evaluate(name, checkpoint))
-        path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(summary, indent=2) + "\n")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

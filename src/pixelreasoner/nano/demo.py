@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.files import remove_left, write_text
 from pixelreasoner.core.metrics_file import curve_of, read_curves, read_metrics
 from pixelreasoner.core.provenance import provenance
-from pixelreasoner.core.run_folder import write_text
+from pixelreasoner.core.run_folder import METRICS_FILE
+from pixelreasoner.core.run_status import locked
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import summarize
@@ -23,6 +27,7 @@ from pixelreasoner.viewer.report import Example, HeldOut, model_name, write_repo
 
 CURVES = ("rapr", "reward", "accuracy")
 EXAMPLES = 8
+METRICS_JSON = "metrics.json"
 NO_CURIOSITY = "rewards.curiosity.weight=0"
 CURVE_TASKS = 60
 HELD_OUT_CURVE = ("eval_every=15", f"eval.n={CURVE_TASKS}", "eval.tasks.needs_operation=true")
@@ -36,14 +41,20 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
     """Run the whole demo; writes `metrics.json`, `report.html` and `trajectories.html` into `out`.
 
     Raises:
-        ConfigError: `out` holds a demo with another seed or other photographs.
+        ConfigError: `out` holds a demo with another seed or other photographs, or another process works in
+            it, or it cannot be written to.
         MediaError: the folder of photographs cannot be read, or holds none.
     """
-    began = time.time()
     console = TerminalConsole(stderr=True)
     photographs(photos)  # what is wrong with them is said before anything is written
-    out.mkdir(parents=True, exist_ok=True)
-    spent = _claim(out, {"seed": seed, "photos": str(photos) if photos else None})
+    with locked(out):
+        remove_left(out)
+        _claim(out, {"seed": seed, "photos": str(photos) if photos else None})
+        _run(out, seed, photos, console)
+
+
+def _run(out: Path, seed: int, photos: Path | None, console: Console) -> None:
+    began, spent = time.time(), _spent(out)
     demo = Pipeline(out, seed=seed, photos=photos, console=console)
 
     demo.stage("1/5  synthesise trajectories (oracle teacher)")
@@ -68,7 +79,7 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
         "models": summaries,
         "training": curves,
     }
-    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(out / METRICS_JSON, json.dumps(metrics, indent=2) + "\n")
     write_gallery(
         out / PAGES,
         [Attempts(model_name(name), results[name]) for name in PAGE_ORDER],
@@ -84,24 +95,29 @@ def run(*, out: Path, seed: int, photos: Path | None) -> None:
         pages=PAGES,
         meta={"seed": seed, "command": f"pixelreasoner demo --seed {seed}", **provenance()},
     )
-    made = "   ".join(str(out / name) for name in (PAGES, "metrics.json"))
-    console.print(f"[bold]{out / REPORT}[/]   {made}   {metrics['wall_s']:.0f} s", soft_wrap=True)
+    made = "   ".join(str(out / name) for name in (PAGES, METRICS_JSON))
+    console.print(f"{out / REPORT}   {made}   {metrics['wall_s']:.0f} s", markup=False, soft_wrap=True)
 
 
-def _claim(out: Path, settings: Mapping[str, Any]) -> float:
-    """Check that the folder belongs to this demo; returns the seconds that earlier runs of it took."""
+def _claim(out: Path, settings: Mapping[str, Any]) -> None:
+    """Write down whose folder this is; one of a demo with other settings is refused."""
     path = out / "demo.json"
-    if path.exists() and json.loads(path.read_text()) != dict(settings):
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # ValueError: torn by a power cut
+        before = dict(settings)
+    if before != settings:
         raise ConfigError(
             f"{out} holds a demo with other settings ({path}); choose another --out or delete it"
         )
-    path.write_text(json.dumps(settings) + "\n")
-    times = [row["time"] for row in _rows(out)]
-    return max(times) - min(times) if len(times) > 1 and not (out / "metrics.json").exists() else 0.0
+    write_text(path, json.dumps(settings) + "\n", ConfigError)
 
 
-def _rows(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for p in out.glob("*/metrics.jsonl") for line in p.read_text().splitlines()]
+def _spent(out: Path) -> float:
+    """The seconds that earlier runs of an unfinished demo took."""
+    folders = [path.parent for path in out.glob(f"*/{METRICS_FILE}")]
+    times = [row["time"] for folder in folders for row in read_metrics(folder)]
+    return max(times) - min(times) if len(times) > 1 and not (out / METRICS_JSON).exists() else 0.0
 
 
 def _examples(curious: Sequence[Trajectory], warm: Sequence[Trajectory]) -> list[Example]:

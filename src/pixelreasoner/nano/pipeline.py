@@ -17,33 +17,23 @@ from rich.console import Console
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.recipe import find_recipe, load_recipe
-from pixelreasoner.core.records import read_trajectories, write_trajectories
-from pixelreasoner.core.run_folder import TRAJECTORIES_FILE
-from pixelreasoner.core.task import Task
+from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.core.run_folder import MODEL_FOLDER, TRAJECTORIES_FILE
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.env.interaction import Interaction
-from pixelreasoner.evals.progress import EvalProgress
-from pixelreasoner.evals.run import Evaluated, rollouts
+from pixelreasoner.evals.run import EvalConfig
+from pixelreasoner.evals.run import run as evaluate
 from pixelreasoner.models.checkpoints import checkpoint_folder
-from pixelreasoner.models.config import ModelConfig
-from pixelreasoner.models.loader import load_model
-from pixelreasoner.policy.base import Sampling
-from pixelreasoner.policy.group import GroupPolicy
-from pixelreasoner.rewards.scorers import exact
+from pixelreasoner.models.saving import is_whole
 from pixelreasoner.synth.run import SynthConfig
 from pixelreasoner.synth.run import run as synthesise
-from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig
+from pixelreasoner.tasks.pixelworld import WorldConfig
 from pixelreasoner.train.rl import RLConfig
 from pixelreasoner.train.rl import run as train_rl
 from pixelreasoner.train.sft import SFTConfig
 from pixelreasoner.train.sft import run as train_sft
 
 C = TypeVar("C", bound=Config)
-N_HELD_OUT = 300
-"""Held-out tasks: 60 of each kind, half of which need the operation."""
-EVAL_BATCH = 100
-HELD_OUT_FOLDER = "held_out"
-"""The attempts of every evaluated model, one file each; their pictures are stored once for all."""
+EVAL_FOLDER = "eval"
 
 
 class Pipeline:
@@ -53,13 +43,12 @@ class Pipeline:
         self.out, self.seed, self.console = out, seed, console
         self.world = WorldConfig(seed=seed, photos=photos)
         self.base = checkpoint_folder("nano")
-        self._held_out: list[Task] | None = None
 
     def recipe(self, cls: type[C], name: str, changes: Sequence[str], **more: Any) -> C:
         """A shipped recipe with this run's seed and world, and what a command line would change of it."""
         shipped = load_recipe(cls, find_recipe(Path(f"nano/{name}")), changes)
         update: dict[str, Any] = {"seed": self.seed, **more}
-        if isinstance(shipped, SynthConfig | RLConfig):
+        if isinstance(shipped, SynthConfig | RLConfig | EvalConfig):
             photos = {} if self.world.photos is None else {"photos": str(self.world.photos)}
             options = shipped.tasks.options | {"seed": self.seed} | photos
             update["tasks"] = shipped.tasks.model_copy(update={"options": options})
@@ -77,47 +66,36 @@ class Pipeline:
     def synthesise(self, name: str, *changes: str) -> Path:
         """Write trajectories for the warm start; returns their file."""
         folder = self.out / name
-        done = folder / "done"
-        if not done.exists():
-            config = self.recipe(SynthConfig, "synth", changes, out=folder, checkpoint=str(self.base))
-            synthesise(config, resume=(folder / TRAJECTORIES_FILE).exists())
-            done.touch()
+        config = self.recipe(SynthConfig, "synth", changes, out=folder, checkpoint=str(self.base))
+        synthesise(config, resume=True)
         return folder / TRAJECTORIES_FILE
 
     def warm_start(self, name: str, data: Path) -> Path:
         """Tune the base on trajectories; returns the checkpoint."""
         folder = self.out / name
-        if (folder / "model").exists():
-            return folder / "model"
+        if is_whole(folder / MODEL_FOLDER):
+            return folder / MODEL_FOLDER
         return train_sft(self.recipe(SFTConfig, "sft", (), out=folder, data=data), resume=True)
 
     def rl(self, name: str, start: Path, *changes: str) -> Path:
         """Train a policy from `start`; returns the checkpoint."""
         folder = self.out / name
-        if (folder / "model").exists():
-            return folder / "model"
+        if is_whole(folder / MODEL_FOLDER):
+            return folder / MODEL_FOLDER
         config = self.recipe(RLConfig, "rl", (*changes, f"model.checkpoint={start}"), out=folder)
         return train_rl(config, resume=True)
 
     def evaluate(self, name: str, checkpoint: Path) -> list[Trajectory]:
-        """Greedy rollouts of the held-out tasks, the same for every model of a seed; they are kept."""
-        path = self.out / HELD_OUT_FOLDER / f"{name}.jsonl"
-        if path.exists():
-            return list(read_trajectories(path))
-        if self._held_out is None:
-            self._held_out = list(PixelWorld(self.world).tasks("test", N_HELD_OUT))
-        model = load_model(ModelConfig(checkpoint=str(checkpoint), device="cpu"), training=False)
+        """Greedy rollouts of the held-out tasks, which are the same for every model of a seed.
+
+        They are in `eval/NAME`, where an evaluation that was interrupted goes on.
+        """
+        folder = self.out / EVAL_FOLDER / name
         self.console.print(f"evaluating {name}")
-        made = rollouts(
-            Evaluated(GroupPolicy(model, batch_size=EVAL_BATCH), model.renderer),
-            Interaction(sampling=Sampling(temperature=0.0, max_tokens=128)),
-            iter(self._held_out),
-            exact,
-            batch_size=EVAL_BATCH,
+        evaluate(
+            self.recipe(EvalConfig, "eval", (f"model.checkpoint={checkpoint}",), out=folder), resume=True
         )
-        with EvalProgress(self.console, total=N_HELD_OUT, scores=[]) as progress:
-            write_trajectories(path, progress.watch(made))
-        return list(read_trajectories(path))
+        return list(read_trajectories(folder / TRAJECTORIES_FILE))
 
 
 def _release_memory() -> None:

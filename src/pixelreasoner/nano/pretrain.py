@@ -27,10 +27,11 @@ from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.config import MAY_CHANGE, Config, Count, CountOrZero, Seed, Share
+from pixelreasoner.core.files import write_text
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.progress_line import tracked
-from pixelreasoner.core.run_folder import keep_config, open_run
-from pixelreasoner.core.run_status import running
+from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run
+from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
 from pixelreasoner.learn.state import load_state, save_state
@@ -140,47 +141,54 @@ def run(config: PretrainConfig, *, resume: bool = False) -> Path:
     Raises:
         ConfigError: the folder holds another run, or another process works on it.
     """
-    folder = open_run(config.out, config, resume=resume)
-    state = load_state(folder.state)
+    with locked(config.out):
+        folder = open_run(config.out, config, resume=resume)
+        trainer = _trainer(config, load_state(folder.state))
+        with (
+            running(config.out, "pretrain", config.vision.steps + config.language.steps),
+            Interruptible() as interrupt,
+        ):
+            _train(trainer, folder, interrupt)
+    return folder.model
+
+
+def _trainer(config: PretrainConfig, state: dict[str, Any] | None) -> Pretrainer:
+    """A trainer that goes on from a state; without one, it starts from random weights in `out/start`."""
     start = config.out / "start"
     conversations, layout_views = paint_curriculum(config)
     if state is None:
-        corpus = tokenizer_corpus(conversations, config.vocabulary)
         new_checkpoint(
             start,
             architecture=config.architecture,
             chat_format=config.chat_format,
-            corpus=corpus,
+            corpus=tokenizer_corpus(conversations, config.vocabulary),
             seed=config.seed,
         )
         mark_world(start, "pixelworld")
-    model = VisionLanguageModel.load(start)
-    trainer = Pretrainer(model, config, conversations, layout_views)
+    trainer = Pretrainer(VisionLanguageModel.load(start), config, conversations, layout_views)
     if state is not None:
         trainer.load_state_dict(state)
-    total = config.vision.steps + config.language.steps
+    return trainer
+
+
+def _train(trainer: Pretrainer, folder: RunFolder, interrupt: Interruptible) -> None:
+    """The steps that are left, then the checkpoint and what it can do."""
+    config, total = trainer.config, trainer.config.vision.steps + trainer.config.language.steps
     show = ("loss", "attention_loss", "colour_accuracy", "glyph_accuracy", "box_error")
-    with (
-        running(config.out, "pretrain", total),
-        Interruptible() as interrupt,
-        RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log,
-    ):
-        keep_config(folder, config)
-        while trainer.step < total:
+    keep_config(folder, config)
+    with RunLog(config.out, total, "pretrain", resume_at=trainer.step, show=show) as log:
+        while trainer.step < total and not interrupt.requested:
             began = time.perf_counter()
             metrics = trainer.train_step()
             log.step(trainer.step, metrics | {"seconds": time.perf_counter() - began})
             if trainer.step % config.save_every == 0 or interrupt.requested:
                 save_state(folder.state, trainer.state_dict())
-            if interrupt.requested:
-                break
-    save_state(folder.state, trainer.state_dict())
-    save_checkpoint(model, folder.model, dtype=torch.bfloat16)
     if trainer.step == total:
-        learned = check_base(model, world=config.world)
-        (config.out / LEARNED_FILE).write_text(json.dumps(learned, indent=2) + "\n")
+        save_state(folder.state, trainer.state_dict())
+        save_checkpoint(trainer.model, folder.model, dtype=torch.bfloat16)
+        learned = check_base(trainer.model, world=config.world)
+        write_text(config.out / LEARNED_FILE, json.dumps(learned, indent=2) + "\n")
         print_json(data=learned)
-    return folder.model
 
 
 def paint_curriculum(config: PretrainConfig) -> tuple[list[SyntheticConversation], list[View]]:

@@ -17,7 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import nn
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from pixelreasoner.chat.chat_format import ChatFormat
+from pixelreasoner.chat.chat_format import ChatFormat, mark_config
 from pixelreasoner.chat.checkpoint_files import with_format
 from pixelreasoner.chat.families import QWEN3_VL
 from pixelreasoner.chat.qwen import QwenVLRenderer
@@ -200,6 +200,7 @@ def new_checkpoint(
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
+    mark_config(folder)
 
 
 def _config(a: Architecture, tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:

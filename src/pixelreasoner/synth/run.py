@@ -18,12 +18,13 @@ from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.checkpoint_files import vision_spec
 from pixelreasoner.chat.families import Family, family_of
 from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Seed
+from pixelreasoner.core.media_refs import recover
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.processes import worker_processes
 from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.run_folder import keep_config, open_run, starting
-from pixelreasoner.core.run_status import running
+from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
@@ -83,16 +84,16 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         CheckpointError: the checkpoint cannot be read.
         SynthesisError: a task cannot be used, or there are too few of a kind.
     """
-    folder = open_run(config.out, config, resume=resume)
     console = TerminalConsole(stderr=True)
-    with running(folder.path, "synth", config.n), starting(folder):
-        keep_config(folder, config)
-        # Writing nothing drops a line that a killed writer left unfinished.
-        write_trajectories(folder.trajectories, (), append=True)
-        done = _count_lines(folder.trajectories)
-        with closing(synthesize(config, start=done)) as made:
-            passing = tracked(made, "synth", total=config.n, done=done, console=console)
-            write_trajectories(folder.trajectories, passing, append=True)
+    with locked(config.out):
+        folder = open_run(config.out, config, resume=resume)
+        with running(folder.path, "synth", config.n), starting(folder):
+            keep_config(folder, config)
+            write_trajectories(folder.trajectories, (), append=True)  # makes it end at the end of a line
+            done = recover(folder.trajectories)
+            with closing(synthesize(config, start=done)) as made:
+                passing = tracked(made, "synth", total=config.n, done=done, console=console)
+                write_trajectories(folder.trajectories, passing, append=True)
     counts = Counter(slot.template for slot in slots(config))
     console.print(_table(counts))
     return dict(counts)
@@ -189,11 +190,6 @@ def _in_processes(
 
 def _composed(composer: Composer, numbered: tuple[int, Slot]) -> Trajectory:
     return composer(*numbered)
-
-
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
 
 
 def _table(counts: Counter[Template]) -> Table:

@@ -9,17 +9,17 @@ bytes. The fields of a row are described in `tasks.rows`. A JSONL file may also 
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 from pixelreasoner.core.errors import ConfigError, MediaError, RecordError
+from pixelreasoner.core.files import replacing, writing
 from pixelreasoner.core.media import Picture, decode
 from pixelreasoner.core.media_io import N_FRAMES, encoded
+from pixelreasoner.core.media_refs import MEDIA_FOLDER
 from pixelreasoner.core.records import MediaFolder, not_json, task_from_json
 from pixelreasoner.core.task import Task
 from pixelreasoner.rewards.scorers import check_scorer
@@ -236,37 +236,28 @@ def write_task_file(path: str | Path, tasks: Iterable[Task]) -> int:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise RecordError(f"{path}: a task file ends in {' or '.join(SUFFIXES)}")
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
         if path.suffix == ".parquet":
             from pixelreasoner.tasks.parquet import write_rows
 
-            n = write_rows(part, _written(tasks, _embedded))
-        else:
-            n = _write_lines(part, tasks, path.parent)
-        os.replace(part, path)
-        return n
-    except OSError as e:
-        raise RecordError(f"{path} cannot be written: {e.strerror or e}") from e
-    finally:
-        if part.exists():
-            part.unlink()
+            with writing(path):
+                return write_rows(file, _written(tasks, _embedded))
+        return _write_lines(file, tasks, path)
 
 
-def _write_lines(part: Path, tasks: Iterable[Task], folder: Path) -> int:
-    media = MediaFolder(folder / "media")
+def _write_lines(file: IO[bytes], tasks: Iterable[Task], path: Path) -> int:
+    media = MediaFolder(path.parent / MEDIA_FOLDER)
 
     def put(picture: Picture) -> str:
         media.put(picture)
-        return f"media/{media.file_name(picture)}"
+        return f"{MEDIA_FOLDER}/{media.file_name(picture)}"
 
     n = 0
-    # Half of a surrogate pair is no character; JSON can hold one all the same.
-    with part.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        for row in _written(tasks, put):
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            n += 1
+    for row in _written(tasks, put):
+        with writing(path):
+            # Half of a surrogate pair is no character; JSON can hold one all the same.
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode(errors="surrogatepass"))
+        n += 1
     return n
 
 

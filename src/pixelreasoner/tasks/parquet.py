@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pixelreasoner.core.errors import MissingExtraError, RecordError
 from pixelreasoner.tasks.rows import TaskRow
@@ -87,12 +87,12 @@ def _rows(file: Any, group: int, names: list[str]) -> Iterator[object]:
         yield from batch.to_pylist()
 
 
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+def write_rows(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> int:
     """Write rows, a few at a time; how many there were."""
     pa = _pyarrow()
     schema, n = _schema(pa), 0
     rows = iter(rows)
-    with pa.parquet.ParquetWriter(path, schema) as writer:
+    with pa.parquet.ParquetWriter(file, schema) as writer:
         while group := list(islice(rows, GROUP_ROWS)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=GROUP_ROWS)
             n += len(group)

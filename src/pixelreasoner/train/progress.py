@@ -21,6 +21,7 @@ from types import FrameType, TracebackType
 from rich.console import Console
 
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.errors import Terminated
 from pixelreasoner.core.progress_line import ProgressLine
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.train.trackers import TrackedRun, Tracker, open_trackers
@@ -92,30 +93,36 @@ class RunLog:
 
 
 class Interruptible:
-    """Turns the first Ctrl-C into a request to stop after the current step; the second one aborts.
+    """Turns the first Ctrl-C or SIGTERM into a request to stop after the current step; the second one aborts.
 
     The loop asks `requested` after each step, saves and leaves the block; leaving it raises
-    KeyboardInterrupt, so that whatever called the run stops too instead of going on to its next stage.
-    Use it in the main thread: Python delivers signals nowhere else.
+    KeyboardInterrupt (`Terminated` after SIGTERM), so that whatever called the run stops too instead of going
+    on to its next stage. Use it in the main thread: Python delivers signals nowhere else.
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.requested = False
+        self._interrupt: type[KeyboardInterrupt] | None = None
         self._console = console or TerminalConsole(stderr=True)
 
+    @property
+    def requested(self) -> bool:
+        return self._interrupt is not None
+
     def __enter__(self) -> Interruptible:
-        self._before = signal.signal(signal.SIGINT, self._on_signal)
+        self._before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        signal.signal(signal.SIGINT, self._before)
-        if self.requested and error is None:
-            raise KeyboardInterrupt
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._interrupt is not None and error is None:
+            raise self._interrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        interrupt = Terminated if number == signal.SIGTERM else KeyboardInterrupt
         if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+            raise interrupt
+        self._interrupt = interrupt
         self._console.print("\nFinishing this step and saving. Ctrl-C again stops at once.", style="yellow")

@@ -23,7 +23,7 @@ from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.rollout_log import RolloutLog, RolloutLogConfig
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
-from pixelreasoner.core.run_status import running
+from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group
 from pixelreasoner.env.interaction import Interaction
@@ -52,7 +52,7 @@ from pixelreasoner.train.rl_metrics import (
     rollout_metrics,
     scored_records,
 )
-from pixelreasoner.train.saving import non_finite, restore, save_progress
+from pixelreasoner.train.saving import non_finite, restore, save_progress, save_result
 from pixelreasoner.train.trackers import check_trackers
 
 SHOWN = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
@@ -157,20 +157,22 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
     check_trackers(config.trackers)
-    folder = open_run(config.out, config, resume=resume)
-    with running(folder.path, "rl", config.steps), starting(folder):
-        trainer = build(config)
-        restore(trainer, folder)
-        keep_config(folder, config)
-        trainer.rollout_log.resume(trainer.step)
-        train(trainer, folder)
-        save_state(folder.state, trainer.state_dict())
-        trainer.learner.save(folder.model)
+    with locked(config.out):
+        folder = open_run(config.out, config, resume=resume)
+        with running(folder.path, "rl", config.steps), starting(folder):
+            trainer = build(config)
+            restore(trainer, folder, keep=config.keep_checkpoints)
+            keep_config(folder, config)
+            trainer.rollout_log.resume(trainer.step)
+            with Interruptible() as interrupt:
+                train(trainer, folder, interrupt)
+                if trainer.step == config.steps:
+                    save_result(trainer, folder)
     return folder.model
 
 
-def train(trainer: RLTrainer, folder: RunFolder) -> None:
-    """The steps that are left, saved and logged as they are done."""
+def train(trainer: RLTrainer, folder: RunFolder, interrupt: Interruptible) -> None:
+    """The steps that are left, saved and logged as they are done, until an interrupt asks to stop."""
     config = trainer.config
     source = build_tasks(config.tasks, endless=True)
     references = ReferenceCheck(trainer.scorer)
@@ -179,7 +181,6 @@ def train(trainer: RLTrainer, folder: RunFolder) -> None:
         return list(source.take(step * config.tasks_per_step, config.tasks_per_step))
 
     with (
-        Interruptible() as interrupt,
         RunLog(
             folder.path, config.steps, "rl",
             resume_at=trainer.step, show=SHOWN, trackers=config.trackers, config=config,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 from pixelreasoner.core.errors import ConfigError, NonFiniteError
+from pixelreasoner.core.files import remove_folder
 from pixelreasoner.core.rollout_log import save_batch
 from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.trajectory import Trajectory
@@ -27,8 +27,10 @@ class Trainer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def restore(trainer: Trainer, folder: RunFolder) -> None:
-    """Go on from the state in the folder, if there is one; numbered checkpoints of later steps are removed.
+def restore(trainer: Trainer, folder: RunFolder, *, keep: int) -> None:
+    """Go on from the state in the folder, if there is one.
+
+    Numbered checkpoints of later steps are removed, and all but the last `keep` of the others.
 
     Raises:
         CheckpointError: the state cannot be used.
@@ -43,7 +45,8 @@ def restore(trainer: Trainer, folder: RunFolder) -> None:
         )
     for step, path in folder.checkpoints().items():
         if step > trainer.step:
-            shutil.rmtree(path)
+            remove_folder(path)
+    _keep_last(folder, keep)
 
 
 def save_progress(trainer: Trainer, folder: RunFolder, *, keep: int) -> None:
@@ -57,9 +60,23 @@ def save_progress(trainer: Trainer, folder: RunFolder, *, keep: int) -> None:
     if keep:
         trainer.learner.save(folder.checkpoint(trainer.step))
     save_state(folder.state, trainer.state_dict())
+    _keep_last(folder, keep)
+
+
+def save_result(trainer: Trainer, folder: RunFolder) -> None:
+    """Write the last state, then the trained checkpoint.
+
+    Raises:
+        CheckpointError: one of them cannot be written.
+    """
+    save_state(folder.state, trainer.state_dict())
+    trainer.learner.save(folder.model)
+
+
+def _keep_last(folder: RunFolder, keep: int) -> None:
     saved = list(folder.checkpoints().values())
     for path in saved[: max(0, len(saved) - keep)]:
-        shutil.rmtree(path)
+        remove_folder(path)
 
 
 def non_finite(

@@ -16,7 +16,7 @@ from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
-from pixelreasoner.core.run_status import running
+from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
@@ -26,7 +26,7 @@ from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.objectives.scored_group import ScoredGroup
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.progress import Interruptible, RunLog
-from pixelreasoner.train.saving import non_finite, restore, save_progress
+from pixelreasoner.train.saving import non_finite, restore, save_progress, save_result
 from pixelreasoner.train.sft_data import SftData
 from pixelreasoner.train.trackers import check_trackers
 
@@ -81,28 +81,27 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
     check_trackers(config.trackers)
-    folder = open_run(config.out, config, resume=resume)
-    with starting(folder):
-        trainer = build(config)
-    with running(folder.path, "sft", trainer.steps):
-        restore(trainer, folder)
-        keep_config(folder, config)
-        train(trainer, folder)
-        save_state(folder.state, trainer.state_dict())
-        trainer.learner.save(folder.model)
+    with locked(config.out):
+        folder = open_run(config.out, config, resume=resume)
+        with starting(folder):
+            trainer = build(config)
+        with running(folder.path, "sft", trainer.steps):
+            restore(trainer, folder, keep=config.keep_checkpoints)
+            keep_config(folder, config)
+            with Interruptible() as interrupt:
+                train(trainer, folder, interrupt)
+                if trainer.done:
+                    save_result(trainer, folder)
     return folder.model
 
 
-def train(trainer: SFTTrainer, folder: RunFolder) -> None:
-    """The steps that are left, saved and logged as they are done."""
+def train(trainer: SFTTrainer, folder: RunFolder, interrupt: Interruptible) -> None:
+    """The steps that are left, saved and logged as they are done, until an interrupt asks to stop."""
     config = trainer.config
-    with (
-        Interruptible() as interrupt,
-        RunLog(
-            folder.path, trainer.steps, "sft",
-            resume_at=trainer.step, show=("loss", "grad_norm"), trackers=config.trackers, config=config,
-        ) as log,
-    ):  # fmt: skip
+    with RunLog(
+        folder.path, trainer.steps, "sft",
+        resume_at=trainer.step, show=("loss", "grad_norm"), trackers=config.trackers, config=config,
+    ) as log:  # fmt: skip
         while not trainer.done:
             metrics = trainer.train_step()
             log.step(trainer.step, metrics)
@@ -180,7 +179,11 @@ class SFTTrainer:
             metrics = self.learner.update([self.groups[i] for i in batch])
         except NonFiniteError as e:
             # The groups hold tokens only: the file has the texts and pictures.
-            records = (y for i, y in enumerate(read_trajectories(self.config.data)) if i in batch)
+            records = (
+                y
+                for i, y in enumerate(read_trajectories(self.config.data, tolerate_truncation=True))
+                if i in batch
+            )
             raise non_finite(e, RunFolder(self.config.out), self.step + 1, records) from e
         self.step += 1
         self._losses = [*self._losses, metrics.get("loss", 0.0)][-SMOOTHED:]

@@ -15,7 +15,7 @@ from pixelreasoner.core.footprint import n_bytes
 from pixelreasoner.core.media import decode
 from pixelreasoner.core.prefetch import prefetch
 from pixelreasoner.core.progress_line import tracked
-from pixelreasoner.core.records import MediaFolder, read_trajectories, trajectory_from_json
+from pixelreasoner.core.records import MediaFolder, is_json, read_trajectories, trajectory_from_json
 from pixelreasoner.core.trajectory import Segment, Trajectory
 from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
 
@@ -109,7 +109,7 @@ class SftData:
 
         with (
             ThreadPoolExecutor(1) as pool,
-            closing(read_trajectories(self._path)) as read,
+            closing(read_trajectories(self._path, tolerate_truncation=True)) as read,
             closing(prefetch(pool, decoded, enumerate(read, start=1), ahead=DECODED_AHEAD)) as trajectories,
         ):
             yield from trajectories
@@ -122,12 +122,15 @@ class SftData:
 
 
 def _line_offsets(path: Path) -> array[int]:
-    """Where each line that is not blank begins; empty for a file that is not there."""
+    """Where each line that holds a record begins: none in a file that is not there.
+
+    A last line that its writer was killed in holds none.
+    """
     offsets, at = array("q"), 0
     if path.is_file():
         with path.open("rb") as file:
             for line in file:
-                if line.strip():
+                if line.strip() and (line.endswith(b"\n") or is_json(line)):
                     offsets.append(at)
                 at += len(line)
     return offsets

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from pixelreasoner.core.errors import ConfigError, MissingExtraError
+from pixelreasoner.core.files import LineFile
 from pixelreasoner.core.metrics_file import drop_after
 from pixelreasoner.core.registry import Registry
 from pixelreasoner.core.run_folder import METRICS_FILE
@@ -112,15 +113,15 @@ class JsonlTracker:
     """
 
     def __init__(self, run: TrackedRun) -> None:
-        run.folder.mkdir(parents=True, exist_ok=True)
         path = run.folder / METRICS_FILE
         drop_after(path, run.resume_at)
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._file = LineFile.open(path)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         values = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
-        self._file.flush()
+        line = json.dumps({"step": step, "time": round(time.time(), 3), **values})
+        self._file.append(line.encode() + b"\n")
+        self._file.sync()
 
     def close(self) -> None:
         self._file.close()

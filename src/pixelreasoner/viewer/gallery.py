@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.files import remove_left, write_text, writing
 from pixelreasoner.core.media import pictures_of
-from pixelreasoner.core.run_folder import write_text
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
-from pixelreasoner.viewer.html import asset, cannot_write, render, write_page
+from pixelreasoner.viewer.html import asset, render, write_page
 from pixelreasoner.viewer.pictures import FILE_NAME, PictureFiles
 from pixelreasoner.viewer.steps import TrajectoryView, count, view
 
@@ -38,7 +38,7 @@ IN_CHUNK = 50
 IN_PAGE = 20
 """Attempts that are in the page itself."""
 ASSETS = ("gallery.css", "gallery.js")
-_OWN_NAME = re.compile(r"(attempts-\d+-\d+|messages-\d+|index)\.js|\..+\.part")
+_OWN_NAME = re.compile(r"(attempts-\d+-\d+|messages-\d+|index)\.js")
 
 TaskKey = tuple[str, str, tuple[str, ...], int]
 """Id, question, digests of the pictures, and which attempt at it: RL makes several at one task."""
@@ -69,8 +69,9 @@ def write_gallery(path: Path, models: Iterable[Attempts], *, title: str) -> int:
         MediaError: a picture is missing or damaged.
     """
     folder = path.with_name(f"{path.stem}_files")
-    try:
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
+        remove_left(folder)
         with PictureFiles(folder) as pictures:
             writer = _Writer(folder, pictures)
             for model in models:
@@ -84,8 +85,6 @@ def write_gallery(path: Path, models: Iterable[Attempts], *, title: str) -> int:
         )  # fmt: skip
         write_page(path, page)
         _remove_old(folder, names | pictures.names)
-    except OSError as e:
-        raise cannot_write(path, e) from e
     return len(writer.tasks)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pixelreasoner.core.errors import RecordError
-from pixelreasoner.core.run_folder import write_text
+from pixelreasoner.core.files import write_text
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.pictures import FigureUri, data_uri
 from pixelreasoner.viewer.steps import view
@@ -47,19 +46,8 @@ def write_page(path: Path, page: str) -> None:
     Raises:
         RecordError: the place cannot be written to.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Half a surrogate pair is text in a record, and none in a file.
-        write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
-    except OSError as e:
-        raise cannot_write(path, e) from e
-
-
-def cannot_write(path: Path, error: OSError) -> RecordError:
-    """Return what to raise when a page cannot be written."""
-    return RecordError(
-        f"{path} cannot be written ({error.strerror or error}); name another place for the page"
-    )
+    # Half a surrogate pair is text in a record, and none in a file.
+    write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _page(trajectory: Trajectory, title: str) -> str:

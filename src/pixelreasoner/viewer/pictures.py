@@ -14,6 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pixelreasoner.core.files import replacing
 from pixelreasoner.core.geometry import Box, Size
 from pixelreasoner.core.media import Picture
 
@@ -154,9 +155,8 @@ class PictureFiles:
         path = self.folder / name
         if path.exists():
             return
-        part = path.with_name(f".{name}.part")
-        part.write_bytes(encode(picture, max_side=max_side)[1])
-        os.replace(part, path)
+        with replacing(path, one_of_many=True) as file:
+            file.write(encode(picture, max_side=max_side)[1])
 
 
 def encode(picture: Picture, *, max_side: int, exact_pixels: int = EXACT_PIXELS) -> tuple[str, bytes]:

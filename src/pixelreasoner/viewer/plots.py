@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import escape
 
 from pixelreasoner.core.errors import MissingExtraError, RecordError
+from pixelreasoner.core.files import write_bytes
 from pixelreasoner.core.metrics_file import Curve
 
 COLOURS = ("#e8590c", "#1c7ed6", "#2b8a3e", "#9c36b5", "#c2255c", "#0c8599")
@@ -145,8 +146,9 @@ def save_curves(
             _draw_panel(axes, curves, title, colours, half_life)
         handles = [_line(colours[run]) for run in runs]
         figure.legend(handles, runs, loc="outside upper left", ncols=min(4, len(runs)), frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, facecolor="white")
+        picture = io.BytesIO()
+        figure.savefig(picture, format=path.suffix[1:].lower(), dpi=150, facecolor="white")
+    write_bytes(path, picture.getvalue())
 
 
 def run_colours(runs: Sequence[str]) -> dict[str, str]:

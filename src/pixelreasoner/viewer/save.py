@@ -21,7 +21,7 @@ def save(trajectories: Trajectory | Sequence[Trajectory], path: str | Path) -> N
     The page of one is one file; that of several has a folder beside it, with their pictures.
 
     Raises:
-        RecordError: the name ends in neither.
+        RecordError: the name ends in neither, or the place cannot be written to.
     """
     path = Path(path)
     several = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
