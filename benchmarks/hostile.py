@@ -67,8 +67,9 @@ class Outcome:
     def faults(self) -> list[str]:
         """What must not be."""
         limit = REFUSED_SECONDS if self.code == REFUSED else VIDEO_SECONDS
+        if self.code not in (LOADED, REFUSED):
+            return ["crash"]
         checks = {
-            "crash": self.code not in (LOADED, REFUSED),
             "not one line": len(self.message.splitlines()) != 1,
             "memory": self.peak_bytes > PEAK_BYTES,
             "time": self.seconds > limit,

@@ -25,6 +25,7 @@ from pixelreasoner.env.events import Finished, TextToken
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.policy.base import Sampling
 from pixelreasoner.viewer.save import save
+from video_files import write_video
 
 
 @pytest.fixture
@@ -319,3 +320,23 @@ def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, pixelreasoner; print(*{'torch', 'numpy', 'PIL', 'jinja2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 15, 17])
+def test_short_videos_are_asked_about_with_the_frames_they_have(reasoner, tmp_path: Path, n: int):
+    write_video(tmp_path / "a.mp4", n)
+    asked = reasoner.ask(tmp_path / "a.mp4", "When?", max_operations=0)
+    assert len(asked.task.media[0].frames) == min(n, 16)
+    assert asked.turns
+
+
+def test_sixty_images_in_one_question(reasoner, picture):
+    asked = reasoner.ask([picture(8, 8, seed) for seed in range(60)], "Which is red?", max_operations=0)
+    assert len(asked.task.media) == 60
+    assert asked.turns
+
+
+def test_an_address_is_told_as_one(reasoner):
+    for address in ("https://example.com/a.jpg", Path("https://example.com/a.jpg")):
+        with pytest.raises(MediaError, match="addresses are not fetched"):
+            reasoner.ask(address, "What?")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median_low
 
-LATE_FRAMES = 16
+LATE_FRAMES = 4
 """A damaged video shows some frames out of their order; a clock that is back for longer has started again."""
 
 
