@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from pickle import UnpicklingError
+from sys import intern
 from typing import Any, cast
 
 import numpy as np
@@ -86,7 +87,9 @@ def _encode(value: Any, put: Callable[[Picture], object]) -> Any:
     match value:
         case np.generic():  # some are floats too
             return value.item()
-        case None | bool() | int() | float() | str() | bytes() | torch.Tensor():
+        case str():
+            return intern(str(value))  # equal strings are one object: then equal states are the same bytes
+        case None | bool() | int() | float() | bytes() | torch.Tensor():
             return value
         case Trajectory():
             return trajectory_to_json(value, put)
@@ -94,7 +97,8 @@ def _encode(value: Any, put: Callable[[Picture], object]) -> Any:
             parts = {f.name: _encode(getattr(value, f.name), put) for f in fields(value)}
             return {_SCHEMA: _GROUP, **parts}
         case Mapping():
-            return {key: _encode(item, put) for key, item in cast(Mapping[Any, Any], value).items()}
+            items = cast(Mapping[Any, Any], value).items()
+            return {_encode(key, put): _encode(item, put) for key, item in items}
         case list():
             return [_encode(item, put) for item in cast(list[Any], value)]
         case tuple():
