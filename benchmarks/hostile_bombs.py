@@ -40,12 +40,16 @@ def _largest() -> Iterator[tuple[str, Maker]]:
         ("webp", "WEBP", "RGBA", {"lossless": True, "method": 0, "quality": 0}),
         ("lossy.webp", "WEBP", "RGB", {"method": 0}),
         ("avif", "AVIF", "RGB", {"speed": 10, "max_threads": 1}),
+        ("avif", "AVIF", "RGBA", {"speed": 10, "max_threads": 1, "subsampling": "4:4:4"}),
         ("jp2", "JPEG2000", "RGB", {"irreversible": True, "quality_layers": [200]}),
+        ("jp2", "JPEG2000", "RGBA", {"irreversible": True, "quality_layers": [200]}),
         ("tif", "TIFF", "RGB", {"compression": "tiff_lzw"}),
         ("tif", "TIFF", "RGBA", {"compression": "tiff_deflate"}),
+        ("strip.tif", "TIFF", "RGBA", {"compression": "tiff_lzw", "tiffinfo": {278: 2**16}}),
         ("fax.tif", "TIFF", "1", {"compression": "group4"}),
         ("float.tif", "TIFF", "F", {"compression": "tiff_lzw"}),
         ("bmp", "BMP", "RGB", {}), ("ppm", "PPM", "RGB", {}), ("heic", "HEIF", "RGB", {}),
+        ("heic", "HEIF", "RGBA", {}),
         ("tga", "TGA", "RGB", {"compression": "tga_rle"}), ("pcx", "PCX", "RGB", {}),
         ("sgi", "SGI", "RGB", {}), ("xbm", "XBM", "1", {}),
     ):  # fmt: skip
@@ -108,6 +112,10 @@ def _films() -> Iterator[tuple[str, Maker]]:
     yield "4k.mp4", partial(_film, "libx264", 3840, 2160, 60, "yuv420p", {"preset": "ultrafast"})
     deep = {"preset": "ultrafast", "refs": "16", "bf": "8", "b-pyramid": "normal"}
     yield "4k-references.mp4", partial(_film, "libx264", 3840, 2160, 40, "yuv420p10le", deep)
+    yield (
+        "4k-vp9.webm",
+        partial(_film, "libvpx-vp9", 3840, 2160, 12, "yuv420p", {"deadline": "realtime", "cpu-used": "8"}),
+    )
     yield "4k.ts", partial(_film, "libx264", 3840, 2160, 40, "yuv444p", {"preset": "ultrafast"})
     yield "png-16k.mov", partial(_film, "png", 16_000, 9000, 1, "rgb24", {})
     yield (

@@ -22,7 +22,7 @@ from pixelreasoner.core.media_limits import DECODING_BYTES, MAX_FILE_BYTES, Watc
 
 BYTES_PER_PIXEL = {
     "PNG": 8, "JPEG": 8, "MPO": 8, "GIF": 9, "BMP": 12, "DIB": 12, "PPM": 12, "PCX": 8, "SGI": 16, "QOI": 16,
-    "DDS": 16, "PSD": 8, "ICO": 12, "XBM": 8, "TGA": 8, "TIFF": 16, "WEBP": 18, "AVIF": 20, "JPEG2000": 24,
+    "DDS": 16, "PSD": 8, "ICO": 12, "XBM": 8, "TGA": 8, "TIFF": 16, "WEBP": 18, "AVIF": 20, "JPEG2000": 26,
     "HEIF": 16,
 }  # fmt: skip
 """What decoding takes at its peak, in bytes per pixel, the 3 of the result included: the formats (Pillow's
