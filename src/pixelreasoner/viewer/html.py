@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pixelreasoner.core.terminal import visible
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.steps import view
 
@@ -34,12 +35,18 @@ def _page(trajectories: Sequence[Trajectory], title: str) -> str:
     return render("trajectories.html", title=title, views=[view(t) for t in trajectories])
 
 
+def _shown(value: object) -> object:
+    """A value of a template, its control characters shown: an override of direction reorders a page, too."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("pixelreasoner.viewer"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
