@@ -126,7 +126,7 @@ def test_a_mistake_is_said_before_the_model_is_loaded(reasoner, photo, capsys, i
 
 
 def streamed(*events) -> str:
-    console = Console(file=io.StringIO(), width=200, color_system=None)
+    console = Console(file=io.StringIO(), width=200, color_system=None, highlight=False)
     stream = Stream(console)
     for event in events:
         stream(event)
