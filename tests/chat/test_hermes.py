@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,49 @@ def test_the_first_call_counts():
 
 def test_a_broken_first_call_is_not_replaced_by_a_second():
     assert parse_message("<tool_call>oops</tool_call>" + ZOOM).call_error is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "further"),
+    [
+        (ZOOM, 0),
+        (ZOOM + ZOOM, 1),
+        (f"{ZOOM} and {ZOOM} and {ZOOM}", 2),
+        (ZOOM + "<tool_call>{half", 1),
+        ("<tool_call>oops</tool_call>" + ZOOM, 1),
+        ("<tool_call>oops", 0),
+        ('<tool_call>{"name": "f", "arguments": {"q": "<tool_call>"}}</tool_call>', 0),
+        (r"\boxed{K}", 0),
+    ],
+)
+def test_calls_after_the_first_are_counted(text, further):
+    assert parse_message(text).n_further_calls == further
+
+
+@pytest.mark.parametrize(
+    "text", ["I will not use <tool_call> here. \\boxed{K}", "<think>A <tool_call>?</think> \\boxed{K}"]
+)
+def test_a_tag_in_prose_is_a_call_that_cannot_be_read(text):
+    parsed = parse_message(text)
+    assert (parsed.call, parsed.answer) == (None, None)
+    assert parsed.call_error == "the tool call is not closed with </tool_call>"
+
+
+REPEATED = [
+    "<tool_call>", "</tool_call>", '<tool_call>{"a":', "<tool_call>[", '<tool_call>{"name": "f"}</tool_call>',
+    "\\boxed{", "\\boxed ", "\\boxed{}", "{", "}", "\\", "\\{", "a", " ", "<tool_call>1", "<tool_call>-",
+    '<tool_call>"\\u00',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", REPEATED)
+def test_the_time_is_linear(unit):
+    """A model that repeats itself costs no more than its tokens."""
+    text = (unit * 200_000)[:200_000]
+    start = time.process_time()
+    parse_message(text)
+    last_boxed("\\boxed{" + text)
+    assert time.process_time() - start < 10.0
 
 
 def test_arguments_may_be_left_out_and_other_keys_are_ignored():

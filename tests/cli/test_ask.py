@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,7 @@ def test_a_mistake_is_said_before_the_model_is_loaded(reasoner, photo, capsys, i
 
 
 def streamed(*events) -> str:
-    console = Console(file=io.StringIO(), width=200, color_system=None)
+    console = Console(file=io.StringIO(), width=200, color_system=None, highlight=False)
     stream = Stream(console)
     for event in events:
         stream(event)
@@ -149,6 +150,20 @@ def test_the_markup_of_a_call_is_replaced_by_the_call():
     assert "tool_call" not in text
     assert text.startswith("a < b \n  ▸ crop_image(")
     assert text.endswith("\nnext")
+
+
+def test_control_characters_in_the_stream_are_shown():
+    tokens = (TextToken(0, "\x1b"), TextToken(0, "[2Jx\r\u202e"), TextToken(0, "<tool_call>\x1b]0;title\x07"))
+    broken = Observation("no \x1b[31mJSON", valid=False)
+    text = streamed(*tokens, OperationReturned(0, broken))
+    assert text == "␛[2Jx␍\\u202e<tool_call>␛]0;title␇\n  ✗ no ␛[31mJSON\n"
+
+
+def test_a_long_text_in_one_piece_is_shown_at_once():
+    """Only its last characters can be the beginning of a call."""
+    start = time.process_time()
+    assert streamed(TextToken(0, "a <tool" * 100_000)) == "a <tool" * 99_999 + "a "
+    assert time.process_time() - start < 10.0
 
 
 def test_a_broken_call_is_shown_as_written():

@@ -62,6 +62,32 @@ def test_every_wrong_row_is_named_and_the_others_are_converted(file: Path, tmp_p
     assert [t.id for t in open_task_file(out).take(0, 9)] == ["one", "two"]
 
 
+def test_an_unknown_scorer_of_a_row_is_named_with_its_line(file: Path, capsys):
+    add(file, {"question": "Q?", "answers": "K", "scorer": "vibes"})
+    assert main(["tasks", str(file)]) == 2
+    assert "mine.jsonl, line 3: scorer: there is no scorer 'vibes'" in capsys.readouterr().out
+
+
+def test_tasks_without_reference_answers_are_counted_in_a_line(file: Path, capsys):
+    assert main(["tasks", str(file)]) == 0
+    assert "no reference answers" not in capsys.readouterr().out
+    add(file, {"question": "What?"}, {"question": "Why?"})
+    assert main(["tasks", str(file)]) == 0
+    assert "2 of 4 tasks have no reference answers: `eval` and `rl` give 0" in capsys.readouterr().out
+
+
+def test_what_a_file_holds_is_shown_and_not_obeyed(file: Path, capsys):
+    add(
+        file, {"id": "a\x1b[2J", "question": "\x1b]0;x\x07?", "answers": ["[/b]\r", "K"], "kind": "[red]\x9b"}
+    )
+    assert main(["tasks", str(file), "--show", "9"]) == 0
+    said = capsys.readouterr().out
+    assert "␛]0;x␇?" in said
+    assert "a␛[2J" in said
+    assert "[red]\\x9b" in said
+    assert not set(said) & set("\x1b\x07\r\x9b")
+
+
 def test_the_scorer_of_the_run_can_be_tried(file: Path, capsys):
     assert main(["tasks", str(file), "--scorer", "integer"]) == 2
     assert "'K' scores 0" in capsys.readouterr().out

@@ -173,6 +173,26 @@ def test_a_call_wins_over_an_answer():
     assert (t.n_operations, t.answer) == (1, "K")
 
 
+def test_a_second_call_in_a_message_is_answered_with_a_word():
+    t = roll_out(ZOOM + crop(0, 0, 9, 9) + SELECT, BROKEN + ZOOM, ANSWER)
+    first, second, _ = t.turns
+    assert first.observation is not None
+    assert first.observation.valid
+    assert first.observation.box is not None
+    assert first.observation.text.startswith(
+        "Only the first of your 3 calls was read; write one call per message. Image 2"
+    )
+    assert first.observed is not None
+    assert (
+        bytes(i for i in first.observed.ids if i < 256).decode().startswith("Only the first of your 3 calls")
+    )
+    assert second.observation is not None
+    assert not second.observation.valid
+    assert second.observation.text.startswith("Only the first of your 2 calls was read;")
+    assert "not valid JSON" in second.observation.text
+    assert t.answer == "K"
+
+
 def test_the_answer_is_that_of_the_last_message():
     assert roll_out(r"\boxed{Z} " + ZOOM, "I cannot tell.").answer is None
 

@@ -216,3 +216,27 @@ def test_a_task_that_no_answer_can_win_is_named(tmp_path: Path, capsys: pytest.C
     assert said.count("its own answer") == len(unwinnable) > 0
     for task in unwinnable:
         assert f"task {task.id}: its own answer '{task.answers[0]}' scores 0, not 1" in said
+
+
+def test_tasks_without_reference_answers_are_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "mine.jsonl"
+    rows = [{"id": f"q{i}", "question": f"Q{i}?", **({"answers": "?"} if i == 1 else {})} for i in range(4)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    silent = config(tmp_path / "out", tasks={"source": str(file)}, n=None)
+    run(silent, load=lambda config: Evaluated(oracle(6), RENDERER))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("eval: task q0 has no reference answers") == 1
+    assert "3 of 4 tasks have no reference answers and count as wrong" in said
+
+
+def needs_no_reference(answer, references, task) -> float:
+    return 1.0
+
+
+def test_a_scorer_that_needs_no_references_is_not_doubted(tmp_path: Path, capsys):
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"question": "Q?"}\n')
+    judged = {"default": f"{__name__}:needs_no_reference"}
+    silent = config(tmp_path / "out", tasks={"source": str(file)}, n=None, scoring=judged)
+    run(silent, load=lambda config: Evaluated(oracle(6), RENDERER))
+    assert "count as wrong" not in capsys.readouterr().err

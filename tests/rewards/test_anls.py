@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pixelreasoner.core.task import Task
 from pixelreasoner.rewards.anls import anls
+from pixelreasoner.rewards.answers import MAX_CHARACTERS
 
 TASK = Task("t", "Q?", (), ())
 
@@ -71,3 +74,12 @@ def _slow_distance(a: str, b: str) -> int:
 def test_the_distance_is_the_definitions(a, b):
     expected = 1 - _slow_distance(a, b) / max(len(a), len(b))
     assert anls(a, [b], TASK, threshold=0.0) == pytest.approx(expected)
+
+
+def test_a_long_answer_is_compared_in_little_time_and_one_over_the_limit_is_wrong():
+    """Ten thousand characters against ten thousand: a hundred million cells of the table."""
+    start = time.process_time()
+    assert anls("ab" * 5_000, ["abcd" * 2_500], TASK) == pytest.approx(0.5)
+    assert time.process_time() - start < 5.0
+    assert anls("a" * MAX_CHARACTERS, ["a" * MAX_CHARACTERS], TASK) == 1.0
+    assert anls("a" * (MAX_CHARACTERS + 1), ["a" * (MAX_CHARACTERS + 1)], TASK) == 0.0

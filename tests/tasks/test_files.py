@@ -202,6 +202,9 @@ def test_a_file_can_be_sent_to_another_process(jsonl, pictures):
         ({**Q, "cue": {"where": 1}}, r"cue\.where: unknown field"),
         ({**Q, "images": "0.png", "media": [{"image": "0.png"}]}, "leave out 'images' and 'video'"),
         ({**Q, "media": [{}]}, r"media\.0: give either an image or a video"),
+        ({**Q, "scorer": "vibes"}, "scorer: there is no scorer 'vibes'; the registered ones are .*exact"),
+        ({**Q, "scorer": "no_such_module:f"}, "scorer: .*no module no_such_module"),
+        ({"schema": "pixelreasoner.task/2", "scorer": "vibes"}, "scorer: there is no scorer 'vibes'"),
     ],
 )
 def test_a_wrong_row_is_refused_when_the_file_is_opened(row, message, jsonl: Callable[..., Path]):
@@ -291,7 +294,7 @@ def tasks(draw: st.DrawFn) -> Task:
         answers=("B",) if options else tuple(draw(st.lists(TEXT, max_size=3))),
         kind=draw(TEXT), cue=cue, needs_operation=draw(st.sampled_from([None, True, False])),
         split=draw(st.sampled_from(["test", "train"])), subject=draw(st.text(max_size=5)),
-        scorer="choice" if options else draw(st.sampled_from(["", "anls", "m:f"])),
+        scorer="choice" if options else draw(st.sampled_from(["", "anls", "numeric"])),
         claim=draw(st.text(max_size=5)), options=options,
     )  # fmt: skip
 

@@ -496,3 +496,20 @@ def test_the_loop_imports_no_implementation():
     }  # fmt: skip
     packages = ("pixelreasoner.models", "pixelreasoner.policy", "pixelreasoner.learn", "transformers")
     assert {name for name in imported if name.startswith(packages)} <= allowed
+
+
+def test_tasks_without_reference_answers_are_said_once(tmp_path, checkpoint, capsys):
+    """Of training and of the evaluation on the way: no reward can be earned there."""
+    file = tmp_path / "mine.jsonl"
+    file.write_text("".join(json.dumps({"id": f"q{i}", "question": f"Which {i}?"}) + "\n" for i in range(3)))
+    source = {"source": str(file), "options": {}}
+    rl.run(
+        config(
+            tmp_path / "out", checkpoint, tasks=source, steps=2, tasks_per_step=2,
+            eval_every=1, eval={"n": 2, "tasks": source},
+        )
+    )  # fmt: skip
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("has no reference answers") == 2
+    assert "rl: task q0 has no reference answers" in said
+    assert "rl: eval: task q0 has no reference answers" in said

@@ -1,6 +1,7 @@
 """Rules of the page: nothing is loaded from elsewhere, no generated text is markup, all of it is there."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def test_generated_text_is_escaped(zoomed: Trajectory):
     page = trajectory_html(zoomed)
     assert "Which &lt;b&gt;letter&lt;/b&gt;?" in page
     assert "Too small &lt;to read&gt;." in page
+
+
+def test_control_characters_are_shown(zoomed: Trajectory):
+    odd = replace(zoomed, answer="\u202e<b>\x1b[2J", task=replace(zoomed.task, question="Why\u2066?\x00"))
+    page = trajectory_html(odd)
+    assert "\\u202e&lt;b&gt;␛[2J" in page
+    assert "Why\\u2066?␀" in page
+    assert not set(page) & set("\u202e\u2066\x1b\x00")
 
 
 def test_the_page_shows_calls_results_answer_and_scores(zoomed: Trajectory):

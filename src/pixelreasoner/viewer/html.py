@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pixelreasoner.core.files import write_text
+from pixelreasoner.core.terminal import visible
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.pictures import FigureUri, data_uri
 from pixelreasoner.viewer.steps import view
@@ -54,12 +55,18 @@ def _page(trajectory: Trajectory, title: str) -> str:
     return render("single.html", title=title, t=view(trajectory))
 
 
+def _shown(value: object) -> object:
+    """A value of a template, its control characters shown: an override of direction reorders a page, too."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pixelreasoner.viewer"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

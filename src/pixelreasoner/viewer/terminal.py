@@ -112,26 +112,35 @@ def trajectory_table(trajectories: Sequence[Trajectory], *, width: int) -> Table
             continue
         text = name in TEXT_COLUMNS
         table.add_column(
-            name, justify="left" if text else "right", overflow="ellipsis", no_wrap=True, max_width=MAX_CELL
+            Text(name),
+            justify="left" if text else "right",
+            overflow="ellipsis",
+            no_wrap=True,
+            max_width=MAX_CELL,
         )
     shown = [cells for name, cells in columns.items() if name not in left_out]
     for row in zip(*shown, strict=True):
         table.add_row(*map(Text, row))
     if left_out:
-        table.caption = f"in a wider terminal: {', '.join(left_out)}"
+        table.caption = Text(f"in a wider terminal: {', '.join(left_out)}")
     return table
 
 
 def _columns(trajectories: Sequence[Trajectory]) -> dict[str, list[str]]:
     """Return the cells of each column by its name, the most telling columns first."""
     metrics = list(dict.fromkeys(name for y in trajectories for name in y.metrics))
+    values = {
+        visible_line(n): [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories]
+        for n in metrics
+    }
+    first, others = dict(list(values.items())[:4]), dict(list(values.items())[4:])
     return {
         "task": [visible_line(y.task.id) for y in trajectories],
-        **{n: [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories] for n in metrics[:4]},
+        **first,
         "operations": [str(y.n_operations) for y in trajectories],
         "stop": [y.stop.replace("_", " ") for y in trajectories],
         "answer": ["–" if y.answer is None else visible_line(y.answer) for y in trajectories],
-        **{n: [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories] for n in metrics[4:]},
+        **others,
         "failed": [str(y.n_invalid_operations) for y in trajectories],
         "tokens": [str(y.n_sampled_tokens) for y in trajectories],
     }
