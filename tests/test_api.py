@@ -182,7 +182,7 @@ def test_options_of_one_call(reasoner, picture):
     )
     prompt = prompt_of(reasoner, t)
     assert "Speak briefly." in prompt
-    assert "select_frames" in prompt
+    assert "select_frames(" in prompt
     assert "crop_image(" not in prompt
     assert all(len(turn.sampled.ids) <= 3 for turn in t.turns)
     # The next call is as before.
@@ -303,7 +303,7 @@ def test_several_trajectories_are_saved_together(reasoner, picture, tmp_path: Pa
     save(several, tmp_path / "t.jsonl")
     save(several, tmp_path / "t.html")
     assert list(read_trajectories(tmp_path / "t.jsonl")) == several
-    assert (tmp_path / "t.html").read_text().count("<details") == 2
+    assert (tmp_path / "t_files").is_dir()
 
 
 def test_a_reasoner_says_what_it_is(reasoner, qwen3_folder):
@@ -338,5 +338,5 @@ def test_sixty_images_in_one_question(reasoner, picture):
 
 def test_an_address_is_told_as_one(reasoner):
     for address in ("https://example.com/a.jpg", Path("https://example.com/a.jpg")):
-        with pytest.raises(MediaError, match="addresses are not fetched"):
+        with pytest.raises(MediaError, match="is an address"):
             reasoner.ask(address, "What?")

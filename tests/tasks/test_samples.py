@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 import pixelreasoner as pr
-from pixelreasoner.core.errors import MissingExtraError, PixelReasonerError
+from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.rewards.answers import is_correct
 from pixelreasoner.tasks.pixelworld.questions import is_of_this_world
 from pixelreasoner.tasks.samples import SAMPLES, SAMPLES_FILE, sample
@@ -41,8 +42,8 @@ def test_another_name_lists_those_there_are():
 
 
 def test_the_clip_says_what_it_needs(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
-    monkeypatch.setitem(__import__("sys").modules, "av.error", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pixelreasoner\[video\]'"):
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av.error", None)
+    with pytest.raises(PixelReasonerError, match=r"pip install 'pixelreasoner\[video\]'"):
         pr.sample("clip")
     assert pr.sample("card").answers == ("J",)

@@ -26,8 +26,8 @@ def sample(name: str = "card") -> Task:
         reasoner.ask(task.media, task.question)
 
     Raises:
-        PixelReasonerError: there is no sample of that name.
-        MissingExtraError: it is the clip, and PyAV is not installed.
+        PixelReasonerError: there is no sample of that name, or it is the clip and PyAV is not installed; then
+            the message says how to install it.
     """
     if name not in SAMPLES:
         raise PixelReasonerError(f"there is no sample '{name}'; choose from {', '.join(SAMPLES)}")
