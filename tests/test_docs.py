@@ -26,7 +26,7 @@ def test_a_recipe_of_the_documentation_loads(page: str, command: str, text: str,
     recipe = tmp_path / f"{command}.toml"
     recipe.write_text(text, encoding="utf-8")
     entry = RECIPE_COMMANDS[command]
-    config = resolve(getattr(importlib.import_module(entry.module), entry.config), recipe, (), None)
+    config = resolve(command, getattr(importlib.import_module(entry.module), entry.config), recipe, (), None)
     assert config.out == Path(f"runs/mine/{command}"), page
 
 

@@ -108,7 +108,7 @@ def test_without_trl_the_way_to_install_it_is_told(monkeypatch, tmp_path):
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch):
-    monkeypatch.setattr(train, "_version", lambda package: None)
+    monkeypatch.setattr(train, "package_version", lambda package: None)
     assert train.available(train.METHODS) == list(OURS)
     assert rollout.available_methods(rollout.METHODS) == ["group", "local"]
 

@@ -281,7 +281,7 @@ def test_a_resumed_run_alarms_exactly_as_an_uninterrupted_one(tmp_path, checkpoi
             super().__init__(smoothing=0.5)
 
     def note(self, text):
-        notes.append((self._done, text))
+        notes.append((self._line.done, text))
 
     def killed_in_step_five(self, tasks):
         if self.step == 4:

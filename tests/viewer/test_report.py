@@ -122,6 +122,7 @@ def test_the_report_draws_held_out_accuracy_over_the_steps_where_it_was_evaluate
         tmp_path, zoomed, {"rl_curiosity": Curve((15, 30), (0.4, 0.75)), "rl_no_curiosity": Curve((), ())}
     )
     assert page.count("<svg") == 5
+    assert 'aria-label="RaPR: RL with curiosity ends at' in page
     assert "Accuracy where needed, in training, %: RL with curiosity ends at 75" in page
 
 

@@ -151,7 +151,7 @@ def _check_option(arg: str, after: str) -> None:
         return
     if not equals:
         value = "VALUE" if not after or after.startswith("--") or "=" in after else after
-    if near := difflib.get_close_matches(option, OPTIONS, n=1):
+    if near := difflib.get_close_matches(option, OPTIONS, n=1, cutoff=0.9):
         raise ConfigError(f"there is no option {option}. Did you mean {near[0]}?")
     key = option.lstrip("-").replace("-", "_")
     raise ConfigError(

@@ -6,7 +6,7 @@ Every share has its 95 % interval, as the evaluation gives it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,8 @@ def write_report(
         RecordError: the place cannot be written to.
     """
     models: Mapping[str, Any] = metrics["models"]
-    runs = [r for r in CURVE_ORDER if r in curves] + [r for r in curves if r not in CURVE_ORDER]
-    colours = run_colours(runs)
+    runs = _in_order(curves)
+    colours = run_colours([model_name(run) for run in runs])
     page = render(
         "report.html",
         title="Pixel-space reasoning, trained on this machine",
@@ -110,9 +110,13 @@ def write_report(
         finding=[Markup(svg) for svg in _finding(models, held_out, colours)],
         overview=overview_table(models),
         kinds=kind_tables(models),
-        keys=[Key(model_name(r), colours[r]) for r in runs],
+        keys=[Key(name, colour) for name, colour in colours.items()],
         curves=[
-            Markup(curve_svg({r: curves[r][m] for r in runs if m in curves[r]}, title=name, colours=colours))
+            Markup(
+                curve_svg(
+                    {model_name(r): curves[r][m] for r in runs if m in curves[r]}, title=name, colours=colours
+                )
+            )
             for m, name in CURVE_NAMES.items()
             if any(m in curves[r] for r in runs)
         ],
@@ -145,7 +149,6 @@ def headline(models: Mapping[str, Any]) -> str:
 
 def _finding(models: Mapping[str, Any], held_out: HeldOut, colours: Mapping[str, str]) -> list[str]:
     """Return what the headline says as figures, where it was measured."""
-    by_name = {model_name(run): colour for run, colour in colours.items()}
     figures: list[str] = []
     for key, title in (("accuracy", "Accuracy where needed"), ("rapr", "RaPR where needed")):
         shares = {
@@ -154,21 +157,21 @@ def _finding(models: Mapping[str, Any], held_out: HeldOut, colours: Mapping[str,
             if s[key][NEEDS] is not None
         }
         if shares:
-            figures.append(interval_svg(shares, title=title, colours=by_name))
+            figures.append(interval_svg(shares, title=title, colours=colours))
     runs = {
         model_name(run): [
             (step, Share(value, *wilson_interval(value, held_out.n)))
-            for step, value in zip(curve.steps, curve.values, strict=True)
+            for step, value in zip(held_out.curves[run].steps, held_out.curves[run].values, strict=True)
             if not math.isnan(value)
         ]
-        for run, curve in held_out.curves.items()
+        for run in _in_order(held_out.curves)
     }
     runs = {name: points for name, points in runs.items() if points}
     if runs:
         warm = models.get("warm_start", {}).get("accuracy", {}).get(NEEDS)
         start = None if warm is None else (model_name("warm_start"), warm)
         title = "Accuracy where needed, in training"
-        figures.insert(0, share_curve_svg(runs, title=title, colours=by_name, start=start))
+        figures.insert(0, share_curve_svg(runs, title=title, colours=colours, start=start))
     return figures
 
 
@@ -208,6 +211,12 @@ def kind_tables(models: Mapping[str, Any]) -> list[Table]:
 def model_name(key: str) -> str:
     """Return the name of a model of metrics.json on the page."""
     return MODEL_NAMES.get(key, key.replace("_", " ").capitalize())
+
+
+def _in_order(runs: Iterable[str]) -> list[str]:
+    """Return runs in the order of their colours."""
+    names = list(runs)
+    return [r for r in CURVE_ORDER if r in names] + [r for r in names if r not in CURVE_ORDER]
 
 
 def _counts(models: Mapping[str, Any]) -> str:
