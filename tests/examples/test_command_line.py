@@ -13,7 +13,6 @@ from pixelreasoner.cli.main import main
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group, Segment
-from pixelreasoner.evals import run as evaluation
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.vlm import renderer_of
 from pixelreasoner.rewards.terms import TermConfig, score_terms
@@ -45,8 +44,7 @@ def words_given(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return given[-1]
 
     monkeypatch.setattr(scorer, "words", recorded)
-    for command in (rl, evaluation):
-        monkeypatch.setattr(command, "gold_problems", lambda tasks, scorer: ())
+    monkeypatch.setattr("pixelreasoner.rewards.scorers.gold_problems", lambda tasks, scorer: ())
     return given
 
 

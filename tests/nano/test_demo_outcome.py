@@ -16,11 +16,6 @@ TINY = {
     "rl": ("steps=2", "tasks_per_step=2", "rollout_batch=16"),
     "eval": ("n=20",),
 }
-    "synth": ("n=12",),
-    "sft": ("steps=4",),
-    "rl": ("steps=2", "tasks_per_step=2", "rollout_batch=16"),
-    "eval": ("n=20",),
-}
 MODELS = ["base", "warm_start", "rl_no_curiosity", "rl_curiosity"]
 N = 20
 
