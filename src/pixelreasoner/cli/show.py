@@ -36,7 +36,7 @@ def show(
     task: Annotated[str | None, option("ID")] = None,
     limit: Annotated[int | None, option("N")] = None,
 ) -> None:
-    """Print trajectories, or write them to a page to search, filter and sort; two runs side by side.
+    """Print trajectories, or write a page of them; two runs side by side.
 
     Args:
         sources: Trajectories of a synthesis or an evaluation, or the folder of a run: of RL, its rollouts.
