@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from pixelreasoner.cli.main import main
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.run_status import locked
+from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.nano import ablations, demo, pipeline
 from pixelreasoner.nano.pipeline import Pipeline
 
@@ -55,6 +56,10 @@ def test_c9_a_half_written_model_is_made_again(tmp_path: Path, monkeypatch: pyte
     assert steps.warm_start("warm_start", tmp_path) == tmp_path / "warm_start" / "model"
     assert steps.rl("rl", tmp_path) == tmp_path / "rl" / "model"
     assert asked == [True, True]
+    with contextlib.suppress(KeyboardInterrupt), running(tmp_path / "rl", "rl", 2):
+        raise KeyboardInterrupt  # killed after the checkpoint, before the status
+    steps.rl("rl", tmp_path)
+    assert asked == [True, True, True]
 
 
 def test_a_second_demo_and_a_second_table_in_one_folder_are_refused(tmp_path: Path):

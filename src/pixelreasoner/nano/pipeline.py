@@ -19,6 +19,7 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.core.recipe import find_recipe, load_recipe
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import MODEL_FOLDER, TRAJECTORIES_FILE
+from pixelreasoner.core.run_status import read_status
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.run import EvalConfig
 from pixelreasoner.evals.run import run as evaluate
@@ -73,14 +74,14 @@ class Pipeline:
     def warm_start(self, name: str, data: Path) -> Path:
         """Tune the base on trajectories; returns the checkpoint."""
         folder = self.out / name
-        if is_whole(folder / MODEL_FOLDER):
+        if _finished(folder):
             return folder / MODEL_FOLDER
         return train_sft(self.recipe(SFTConfig, "sft", (), out=folder, data=data), resume=True)
 
     def rl(self, name: str, start: Path, *changes: str) -> Path:
         """Train a policy from `start`; returns the checkpoint."""
         folder = self.out / name
-        if is_whole(folder / MODEL_FOLDER):
+        if _finished(folder):
             return folder / MODEL_FOLDER
         config = self.recipe(RLConfig, "rl", (*changes, f"model.checkpoint={start}"), out=folder)
         return train_rl(config, resume=True)
@@ -96,6 +97,12 @@ class Pipeline:
             self.recipe(EvalConfig, "eval", (f"model.checkpoint={checkpoint}",), out=folder), resume=True
         )
         return list(read_trajectories(folder / TRAJECTORIES_FILE))
+
+
+def _finished(folder: Path) -> bool:
+    """Whether a training run came to its end: its checkpoint is whole, and its status says so."""
+    status = read_status(folder)
+    return is_whole(folder / MODEL_FOLDER) and (status is None or status.completed)
 
 
 def _release_memory() -> None:
