@@ -180,6 +180,7 @@ def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
             _check_count(request.path, len(times))
         _check_lost(request.path, whole)
         clock, tick_s = _clock(container, stream, times)
+        n_lost, n_packets = whole.n_lost, whole.total  # a closed stream says nothing that holds
     wanted = spread(clock, request.n_frames)
     chosen = set(wanted)
     count = _Count(request.watch, len(times))
@@ -191,10 +192,8 @@ def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
                 frames.append(picture_of(frame, stream))
     if len(frames) < len(wanted):
         raise MediaError(f"{request.path} is a damaged video; fetch it again")
-    if frames and whole.n_lost:
-        LOG.warning(
-            "%s: %d of %d packets are damaged and are left out", request.path, whole.n_lost, whole.total
-        )
+    if frames and n_lost:
+        LOG.warning("%s: %d of %d packets are damaged and are left out", request.path, n_lost, n_packets)
     return [float((clock[i] - clock[0]) * tick_s) for i in wanted], frames
 
 
