@@ -49,7 +49,7 @@ class WholeStream:
             if watch is not None:
                 watch.check(min((packet.pos or 0) / self._n_bytes, 1.0))
             self._n_read += packet.size > 0
-            if packet.pts is not None and packet.time_base is not None:
+            if packet.pts is not None:
                 self._end_s = max(self._end_s, float(packet.pts * packet.time_base))
             try:
                 decoded = packet.decode()
