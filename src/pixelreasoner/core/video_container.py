@@ -7,7 +7,6 @@ so that FFmpeg has no way to open another.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -32,11 +31,9 @@ CONTAINERS = (
 )  # fmt: skip
 """FFmpeg's names of the containers and bare streams that are read; `mov` is mp4 and 3gp too."""
 DECODER_FRAMES = 18
-"""How many frames a decoder may keep beside those that are taken, those of its threads included."""
+"""How many frames a decoder may keep beside those that are taken."""
 H264_FRAMES = 28
 """The same for H.264, which may refer to 16 and wait for as many."""
-MAX_THREADS = 4
-"""Each decodes a frame of its own, and holds it in memory."""
 NO_VIDEO = "is neither a picture nor a video that can be read; fetch it again, or convert it to PNG or mp4"
 
 
@@ -65,8 +62,9 @@ def opened_video(path: Path, n_frames: int, watch: Watch) -> Generator[tuple[Inp
         _check_memory(path, stream, n_frames)
         codec = stream.codec_context
         codec.options = {"max_pixels": str(_max_pixels(n_frames, 1.0))}
-        codec.thread_count = min(os.cpu_count() or 1, MAX_THREADS)
-        stream.thread_type = "AUTO"
+        # One thread: with several, FFmpeg's decoders hold a frame for each, and that of VP8 races and crashes
+        # where a damaged frame changes the size.
+        codec.thread_count = 1
         yield container, stream
 
 
