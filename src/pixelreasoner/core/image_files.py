@@ -28,7 +28,7 @@ SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp"}
 """Formats (Pillow's names) that stay encoded, and how their files are named. A picture of another format is
 decoded when it is opened, and is then one made in memory."""
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _SPECIAL = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -141,6 +141,16 @@ def picture_of(image: Image.Image) -> Picture:
         raise MediaError(f"{name} cannot be read ({e}); open its file again, or give the path") from e
 
 
+def check_no_address(text: str) -> None:
+    """Refuse what is meant as an address, or as a data URI, where a path is taken.
+
+    Raises:
+        MediaError: it is one.
+    """
+    if "://" in text or text.startswith("data:"):
+        raise _not_fetched(text)
+
+
 def check_file(path: Path) -> int:
     """Refuse a path that is no plain file with something in it; the file's size in bytes.
 
@@ -172,9 +182,13 @@ def kind_of(file: Path | bytes) -> FileKind | None:
         return identify(stream.read(HEAD_BYTES))
 
 
+def _not_fetched(address: str) -> MediaError:
+    return MediaError(f"{address[:80]} is an address, and addresses are not fetched; download the file first")
+
+
 def _absent(path: Path) -> MediaError:
-    if (address := _ADDRESS.match(str(path))) and not Path(address[1] + ":").exists():
-        return MediaError(f"{path} is an address, and addresses are not fetched; download the file first")
+    if _ADDRESS.match(str(path)):  # a path has lost one of its slashes
+        return _not_fetched(str(path))
     return MediaError(f"{path} does not exist; check the path (the current folder is {Path.cwd()})")
 
 

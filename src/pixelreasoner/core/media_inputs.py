@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pixelreasoner.core.errors import MediaError
-from pixelreasoner.core.image_files import open_image, picture_of
+from pixelreasoner.core.image_files import check_no_address, open_image, picture_of
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.media_io import N_FRAMES, load_media
 
@@ -99,10 +99,7 @@ def video_from_array(array: npt.NDArray[Any]) -> Video:
 
 def _at(path: str | os.PathLike[str]) -> Media:
     text = os.fspath(path)
-    if "://" in text or text.startswith("data:"):
-        raise MediaError(
-            f"{text[:60]} is an address, and only files are read: fetch it, and give the path or the bytes"
-        )
+    check_no_address(text)
     return load_media(Path(text))
 
 

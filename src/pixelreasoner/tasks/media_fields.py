@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pixelreasoner.core.errors import MediaError, MissingExtraError, RecordError
+from pixelreasoner.core.image_files import check_no_address
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_io import decode_image, load_image, load_video
 
@@ -28,7 +29,6 @@ _DATA_URI = re.compile(r"data:[\w/+.-]*;base64,")
 _BASE64_OF_IMAGE = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\s]{40,}={0,2}\s*")
 """How PNG, JPEG, GIF and WebP begin. A path has a suffix, and base64 no dot."""
 MAX_NAME_BYTES = 255
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def read_image(value: Any, folder: Path, field: str) -> Picture:
@@ -96,8 +96,7 @@ def _content(value: Any) -> bytes | str:
 
 
 def _path(text: str) -> str:
-    if _ADDRESS.match(text):
-        raise MediaError(f"'{text[:80]}' is an address, and addresses are not fetched; download the file")
+    check_no_address(text)
     # The system refuses to look for longer names, with an error of its own.
     if any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in re.split(r"[/\\\\]", text)):
         raise MediaError(f"'{text[:40]}...' is neither a path nor an image in base64")
