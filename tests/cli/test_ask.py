@@ -111,6 +111,16 @@ def test_a_recipe_of_another_command_is_refused(reasoner, photo, tmp_path, capsy
     assert reasoner.asked == []
 
 
+def test_what_was_saved_and_how_to_keep_an_answer_are_said_last(reasoner, photo, tmp_path, capsys):
+    page, record = tmp_path / "trace.html", tmp_path / "trace.jsonl"
+    assert main(["ask", photo, "Which letter?", "--save", str(page)]) == 0
+    assert capsys.readouterr().err.splitlines()[-2:] == [f"Page: {page}", f"Open: {page.as_uri()}"]
+    assert main(["ask", photo, "Which letter?", "--save", str(record)]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == f"Look:  pixelreasoner show {record}"
+    assert main(["ask", photo, "Which letter?"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith("--save trace.html")
+
+
 def test_save_writes_the_page(reasoner, photo, tmp_path):
     assert main(["ask", photo, "Which letter?", "--save", str(tmp_path / "trace.html")]) == 0
     assert "crop_image(" in (tmp_path / "trace.html").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -131,12 +132,25 @@ def _hand_over(console: Console, trajectories: list[Trajectory], save: Path | No
         from pixelreasoner.viewer.save import save as save_trajectories
 
         save_trajectories(trajectories, save)
-        console.print(str(save), style="dim", markup=False)
     if as_json:
         from pixelreasoner.core.records import trajectory_to_json
 
         data = [trajectory_to_json(trajectory) for trajectory in trajectories]
         sys.stdout.write(json.dumps(data[0] if len(data) == 1 else data, indent=2) + "\n")
+    else:
+        _say_next(save)
+
+
+def _say_next(save: Path | None) -> None:
+    """What was saved and how to look at it, or how to keep an answer."""
+    from pixelreasoner.cli.ending import say_done
+
+    if save is None:
+        say_done({}, {"Keep one": 'ask PICTURE "QUESTION" --save trace.html'})
+    elif save.suffix == ".html":
+        say_done({"Page": save})
+    else:
+        say_done({"Saved": save}, {"Look": shlex.join(["show", str(save)])})
 
 
 def _checked(inputs: tuple[str, ...]) -> tuple[list[Path], str]:
