@@ -73,3 +73,13 @@ def test_what_is_finished_is_not_done_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(pipeline, "train_rl", lambda *args, **options: pytest.fail("trained again"))
     ablations.run(out=tmp_path, names=["tiny"], seeds=[0])
     assert (tmp_path / "table.md").read_text() == first
+
+
+def test_what_names_the_shipped_settings_shares_their_run(tmp_path: Path):
+    (tmp_path / "seed0" / "full").mkdir(parents=True)
+    found = json.dumps(summary(0.25))
+    (tmp_path / "seed0" / "full" / "summary.json").write_text(found)
+    ablations.run(out=tmp_path, names=["full", "scale_std"], seeds=[0])
+    rows = (tmp_path / "table.md").read_text().splitlines()[2:]
+    assert [row.partition(" | ")[2] for row in rows] == ["25.0 | 50.0 | 25.0 | 50.0 | 25.0 |"] * 2
+    assert not (tmp_path / "seed0" / "scale_std").exists()

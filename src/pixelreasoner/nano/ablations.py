@@ -21,6 +21,8 @@ from pixelreasoner.core.run_status import locked
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.nano.pipeline import Pipeline
+from pixelreasoner.synth.run import SynthConfig
+from pixelreasoner.train.rl import RLConfig
 
 SUMMARY_FILE = "summary.json"
 TABLE_FILE = "table.md"
@@ -41,7 +43,7 @@ ABLATIONS = {
     "no_curiosity": Ablation("no curiosity", rl=("rewards.curiosity.weight=0",)),
     "no_warm_start": Ablation("no warm start", warm_start=False),
     "no_self_correction": Ablation("no self-correction", synth=("mix.self_correction=false",)),
-    "operation_mask": Ablation("only the wrong operation masked", synth=("error_mask=operation",)),
+    "message_mask": Ablation("whole messages with a wrong operation masked", synth=("error_mask=message",)),
     "scale_std": Ablation("advantages over the std of the rewards", rl=("advantage_scale=std",)),
     "scale_none": Ablation("advantages not scaled", rl=("advantage_scale=none",)),
     "scale_correctness": Ablation(
@@ -83,7 +85,9 @@ def run(*, out: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
 
 
 def _result(pipeline: Pipeline, name: str, ablation: Ablation) -> Mapping[str, Any]:
-    """The summary of one run, made where it is missing."""
+    """The summary of one run, made where it is missing; what changes nothing shares the run of "full"."""
+    if _changes_nothing(pipeline, ablation):
+        name, ablation = "full", ABLATIONS["full"]
     path = pipeline.out / name / SUMMARY_FILE
     if not path.exists():
         pipeline.stage(f"seed {pipeline.seed}  {name}: {ablation.what}")
@@ -91,6 +95,15 @@ def _result(pipeline: Pipeline, name: str, ablation: Ablation) -> Mapping[str, A
         summary = summarize(pipeline.evaluate(name, checkpoint))
         write_text(path, json.dumps(summary, indent=2) + "\n")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _changes_nothing(pipeline: Pipeline, ablation: Ablation) -> bool:
+    """Whether it names what the shipped recipes say."""
+    changed = (("synth", SynthConfig, ablation.synth), ("rl", RLConfig, ablation.rl))
+    return ablation.warm_start and all(
+        pipeline.recipe(cls, recipe, changes) == pipeline.recipe(cls, recipe, ())
+        for recipe, cls, changes in changed
+    )
 
 
 def _start(pipeline: Pipeline, name: str, ablation: Ablation) -> Path:

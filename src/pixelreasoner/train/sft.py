@@ -30,9 +30,6 @@ from pixelreasoner.train.saving import non_finite, restore, save_progress, save_
 from pixelreasoner.train.sft_data import SftData
 from pixelreasoner.train.trackers import check_trackers
 
-SMOOTHED = 10
-"""Steps over which the loss is averaged before it is compared with `SFTConfig.stop_below`."""
-
 
 class SFTConfig(Config):
     """The defaults of batch, rate and warm-up are the paper's (App. C.3)."""
@@ -52,9 +49,6 @@ class SFTConfig(Config):
     """Optimiser steps; None takes `epochs` passes over the data."""
     epochs: Annotated[float, Field(gt=0, le=MOST), MAY_CHANGE] = 1.0
     """Passes over the data, where `steps` is not set."""
-    stop_below: Annotated[float | None, Field(gt=0, le=1e6), MAY_CHANGE] = None
-    """Stop before that, as soon as the mean loss of the last `SMOOTHED` steps is below this. How many steps
-    it takes until the model uses operations, but fails many of its calls, differs from seed to seed."""
     batch_size: Count = 128
     """Trajectories per optimiser step."""
     micro_batch_tokens: Count = 16_384
@@ -111,10 +105,6 @@ def train(trainer: SFTTrainer, folder: RunFolder, interrupt: Interruptible) -> N
                 save_state(folder.state, trainer.state_dict())
             if interrupt.requested:
                 break
-        if trainer.done and trainer.step < trainer.steps:
-            log.note(
-                f"the loss is below {config.stop_below} after {trainer.step} of {trainer.steps} steps: done"
-            )
 
 
 def build(config: SFTConfig) -> SFTTrainer:
@@ -154,7 +144,7 @@ class Groups(Protocol):
 
 
 class SFTTrainer:
-    """The state of a tuning run: learner, order of the data, recent losses."""
+    """The state of a tuning run: learner, and order of the data."""
 
     def __init__(self, config: SFTConfig, learner: Learner, groups: Groups, steps: int) -> None:
         """A run of at most `steps` optimiser steps over `groups`, one per trajectory."""
@@ -162,14 +152,10 @@ class SFTTrainer:
         self.step = 0
         self._rng = np.random.default_rng(config.seed)
         self._order: list[int] = []
-        self._losses: list[float] = []
 
     @property
     def done(self) -> bool:
-        """Whether the steps have run out, or the loss has come down as far as asked."""
-        enough, recent = self.config.stop_below, self._losses
-        low = enough is not None and len(recent) == SMOOTHED and sum(recent) / SMOOTHED < enough
-        return self.step >= self.steps or low
+        return self.step >= self.steps
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step on the next batch; returns what to log."""
@@ -186,7 +172,6 @@ class SFTTrainer:
             )
             raise non_finite(e, RunFolder(self.config.out), self.step + 1, records) from e
         self.step += 1
-        self._losses = [*self._losses, metrics.get("loss", 0.0)][-SMOOTHED:]
         return metrics | {"seconds": time.perf_counter() - began}
 
     def _next_batch(self) -> list[int]:
@@ -203,10 +188,9 @@ class SFTTrainer:
             "learner": self.learner.state_dict(),
             "rng": self._rng.bit_generator.state,
             "order": list(self._order),
-            "losses": list(self._losses),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.step, self._order, self._losses = state["step"], list(state["order"]), list(state["losses"])
+        self.step, self._order = state["step"], list(state["order"])
         self.learner.load_state_dict(state["learner"])
         self._rng.bit_generator.state = state["rng"]
