@@ -110,25 +110,30 @@ def bench_memory(
     rows: int = 10_000,
     read: int = 256,
     groups: int = 512,
+    batch: int = 32,
     steps: int = 300,
     out: Out = None,
 ) -> None:
-    """Host memory: SFT data and a replay buffer of 12-megapixel JPEGs, and a few hundred steps of RL.
+    """Host memory: SFT data, a replay buffer, an RL batch of 12-megapixel JPEGs; a few hundred steps of RL.
 
     Args:
         quick: 200 rows, 8 groups and 20 steps, a minute instead of an hour.
         rows: Of the SFT file; 0 leaves the part out. 10,000 take 10 GB of disk.
         read: Of them, laid out for training.
         groups: In the replay buffer; 0 leaves the part out.
+        batch: Groups of 8 rollouts that are learned from in one step; 0 leaves the part out.
         steps: Of RL; 0 leaves the part out.
         out: Where the measurements go, a JSON object per line.
     """
     from benchmarks import host
 
     if quick:
-        rows, read, groups, steps = min(rows, 200), min(read, 16), min(groups, 8), min(steps, 20)
-    records = host.run(rows=rows, read=read, groups=groups, steps=steps, state_every=max(1, steps // 6))
-    _finish(records, out, "memory", quick=quick, rows=rows, read=read, groups=groups, steps=steps)
+        rows, read, groups = min(rows, 200), min(read, 16), min(groups, 8)
+        batch, steps = min(batch, 2), min(steps, 20)
+    every = max(1, steps // 6)
+    records = host.run(rows=rows, read=read, groups=groups, batch=batch, steps=steps, state_every=every)
+    sizes = {"rows": rows, "read": read, "groups": groups, "batch": batch, "steps": steps}
+    _finish(records, out, "memory", quick=quick, **sizes)
 
 
 def bench_hostile_media(*, changed: int = 16, seed: int = 0, only: str = "", out: Out = None) -> None:

@@ -20,19 +20,25 @@ import numpy as np
 import torch
 
 from benchmarks.memory import high_water, resident, start_high_water
-from benchmarks.photos import Photos, rollouts_of, sft_rows
+from benchmarks.photos import GROUP, Photos, rollouts_of, sft_rows
 from benchmarks.train import CPU, Record, machine, quiet
-from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
+from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget, Wording
 from pixelreasoner.chat.encode import encode_trajectory
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.core.media import DECODED, PICTURE_BYTES
 from pixelreasoner.core.records import write_trajectories
+from pixelreasoner.core.trajectory import Group
+from pixelreasoner.learn.factory import Factory
+from pixelreasoner.learn.learner import LearnerConfig
+from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.state import load_state, save_state
+from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.models.vlm import renderer_of
 from pixelreasoner.nano.scratch import Architecture, new_checkpoint
+from pixelreasoner.objectives.grpo import GrpoConfig, GrpoObjective
 from pixelreasoner.objectives.packing import pack_rows
 from pixelreasoner.objectives.replay import ReplayBuffer
-from pixelreasoner.objectives.scored_group import score_group
+from pixelreasoner.objectives.scored_group import ScoredGroup, score_group
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.tasks.config import build_tasks
 from pixelreasoner.train.rl import RLConfig, build
@@ -42,16 +48,18 @@ QWEN_BUDGET = PixelBudget(min_pixels=256 * 28 * 28, max_pixels=5120 * 28 * 28)
 """What a picture is shown with in the first two parts: 4 megapixels at most, some 4,000 tokens."""
 SMALL_BUDGET = PixelBudget(min_pixels=16 * 16, max_pixels=32 * 32)
 ROW_TOKENS = 16_384
+FROZEN_TOWER = TrainableParts(vision=False)
 SAMPLED_GROUPS = 8
 
 
-def run(*, rows: int, read: int, groups: int, steps: int, state_every: int) -> Iterator[Record]:
+def run(*, rows: int, read: int, groups: int, batch: int, steps: int, state_every: int) -> Iterator[Record]:
     """The machine, then a record for each part that has something to measure.
 
     Args:
         rows: of the SFT file.
         read: rows of it that are laid out for training, in a random order, after the first pass.
         groups: in the replay buffer.
+        batch: groups of 8 rollouts that are learned from in one step.
         steps: of RL.
         state_every: steps between two states.
     """
@@ -59,6 +67,7 @@ def run(*, rows: int, read: int, groups: int, steps: int, state_every: int) -> I
     parts = {
         "sft": {"rows": rows, "read": read} if rows else None,
         "replay": {"groups": groups} if groups else None,
+        "batch": {"groups": batch} if batch else None,
         "rl": {"steps": steps, "state_every": state_every} if steps else None,
     }
     for part, sizes in parts.items():
@@ -71,7 +80,7 @@ def measure(request: Mapping[str, Any]) -> list[Record]:
     quiet()
     torch.set_num_threads(1)
     sizes = dict(request)
-    part = {"sft": sft, "replay": replay, "rl": rl}[sizes.pop("part")]
+    part = {"sft": sft, "replay": replay, "batch": batch, "rl": rl}[sizes.pop("part")]
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-bench-") as folder:
         began = time.perf_counter()
         return [r | {"seconds": time.perf_counter() - began} for r in part(Path(folder), **sizes)]
@@ -117,8 +126,7 @@ def replay(folder: Path, *, groups: int) -> Iterator[Record]:
         made = rollouts_of(photos.load(folder / "tasks", number), number, random, renderer)
         for trajectory in made:
             renderer.layout(trajectory.segments)  # as the sampler has it
-        terms = {"correctness": [float(i % 2) for i in range(len(made))]}
-        buffer.add([score_group(made, terms, scale="std")])
+        buffer.add([_scored(made)])
     filled = resident()
     for group in buffer.sample(SAMPLED_GROUPS):
         for trajectory in group.trajectories:
@@ -139,6 +147,42 @@ def replay(folder: Path, *, groups: int) -> Iterator[Record]:
         "peak_bytes": high_water(),
         "state_bytes": state.stat().st_size,
     }
+
+
+def batch(folder: Path, *, groups: int) -> Iterator[Record]:
+    """One update on groups of 8 rollouts of 4 megapixels each, of a model with next to no weights.
+
+    The learner is that of a run: rows are laid out one after the other, and the pictures pass its tower.
+    """
+    renderer = _renderer(folder, QWEN_BUDGET)
+    photos, random = Photos(), np.random.default_rng(0)
+    photos.write(folder / "tasks", groups)
+    config = ModelConfig(checkpoint=str(folder / "checkpoint"), device="cpu", train=FROZEN_TOWER)
+    start = start_high_water()
+    made = [
+        _scored(rollouts_of(photos.load(folder / "tasks", number), number, random, renderer))
+        for number in range(groups)
+    ]
+    rolled_out = resident()
+    learner = Factory(config, Wording()).learner(
+        GrpoObjective(GrpoConfig()),
+        LearnerConfig(optim=OptimConfig(), total_updates=1, max_row_tokens=ROW_TOKENS),
+    )
+    metrics = learner.update(made)
+    assert metrics["grad_norm"] > 0, "nothing was learned from: the part is empty"
+    yield {
+        "kind": "host",
+        "what": f"an RL batch of {groups * GROUP} rollouts, learned from, with next to no weights",
+        "pixel_bytes": groups * photos.pixel_bytes,
+        "start_bytes": start,
+        "then_bytes": rolled_out,
+        "peak_bytes": high_water(),
+    }
+
+
+def _scored(group: Group) -> ScoredGroup:
+    """Every other rollout of a group is right."""
+    return score_group(group, {"correctness": [float(i % 2) for i in range(len(group))]}, scale="std")
 
 
 def rl(folder: Path, *, steps: int, state_every: int) -> Iterator[Record]:

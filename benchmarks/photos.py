@@ -114,7 +114,7 @@ def _rollout(task: Task, photo: Picture, random: np.random.Generator, renderer: 
 
 
 def _message(random: np.random.Generator) -> Segment:
-    ids = tuple(random.integers(100, 1400, SAMPLED).tolist())
+    ids = tuple(random.integers(100, 1200, SAMPLED).tolist())
     return Segment(ids, logprobs=tuple((-random.random(SAMPLED)).tolist()))
 
 

@@ -25,12 +25,13 @@ def test_every_part_gives_a_record_that_the_tables_show():
     requests = (
         {"part": "sft", "rows": 3, "read": 1},
         {"part": "replay", "groups": 1},
+        {"part": "batch", "groups": 1},
         {"part": "rl", "steps": 3, "state_every": 1},
     )
     records = [record for request in requests for record in json.loads(json.dumps(measure(request)))]
-    data, replay, growth = records
+    data, replay, batch, growth = records
     assert data["tokens"] > 4000
-    for record in (data, replay):
+    for record in (data, replay, batch):
         assert 0 < record["start_bytes"] <= record["peak_bytes"]
     assert len(growth["resident_bytes"]) == 3
     assert [step for step, _ in growth["states"]] == [1, 2, 3]
