@@ -32,6 +32,10 @@ CONFIG_MARK = "pixelreasoner_format"
 file shows by it."""
 
 
+_ADDED_LATER = ("thinking",)
+"""Options of the chat format that the fingerprints of older records know nothing of."""
+
+
 class PixelBudget(Config):
     """The least and the most pixels an image is shown with; its aspect ratio is kept."""
 
@@ -60,6 +64,8 @@ class Wording(Config):
     """Added to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] | None = None
     """Who speaks the result of an operation."""
+    thinking: Literal["on", "off"] | None = None
+    """The switch of a chat template that has one, as that of Qwen3.5."""
     crop_reply: str | None = None
     """Before a crop. Fields: index, width, height, and those of `chat_format.crop_reply`."""
     frames_reply: str | None = None
@@ -96,7 +102,11 @@ class ChatFormat(Config):
     """Appended to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] = "user"
     """Who speaks an operation's result; the paper's data uses a user turn. "tool" needs a chat template that
-    has a form for results."""
+    has a form for results. A checkpoint without a chat format file gets what its family takes: "tool" for
+    Qwen3.5."""
+    thinking: Literal["on", "off"] | None = None
+    """The switch of a chat template that has one, as that of Qwen3.5: whether the model's message begins with
+    thoughts. None: as the template does by itself."""
     crop_reply: str = "Image {index} is the cropped region ({width}x{height} pixels):"
     """Fields: index, width, height (original pixels of the crop), target."""
     frames_reply: str = "Images {first} to {last} are the selected frames {frames}:"
@@ -125,6 +135,12 @@ class ChatFormat(Config):
     def with_wording(self, wording: Wording) -> ChatFormat:
         """The format with the words of a recipe in place of its own."""
         return self.model_copy(update=wording.model_dump(exclude_none=True))
+
+    @property
+    def identity(self) -> str:
+        """Equal where conversations are worded alike; options that were added later count once they are set."""
+        unset = {name for name in _ADDED_LATER if getattr(self, name) is None}
+        return self.model_dump_json(exclude=unset)
 
     def save(self, folder: Path) -> None:
         """Write `chat_format.json`, and the mark that says the folder was written by this package.

@@ -113,9 +113,14 @@ class Slots:
         self._held: list[str] = []
 
     def hold(self, text: str) -> str:
-        """A mark to give the template in the place of `text`."""
-        self._held.append(text)
-        return f"[[slot{len(self._held) - 1}]]"
+        """A mark to give the template in the place of `text`.
+
+        Blanks at its ends stay outside of the mark: some templates cut them off.
+        """
+        words = text.strip()
+        before, _, after = text.partition(words) if words else (text, "", "")
+        self._held.append(words)
+        return f"{before}[[slot{len(self._held) - 1}]]{after}"
 
     def guard(self, value: Any) -> Any:
         """The same JSON value, marks in the place of whatever reads as a control token or as a mark.

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pixelreasoner.core.trajectory import Trajectory
     from pixelreasoner.env.events import Event
 
-CALL_OPENS = "<tool_call>"
 SampleName = Literal["card", "board", "page", "clip"]
 LOOKS_AT_THE_WHOLE = (
     "The embedded model was never shown an operation: it looks at the whole picture, and these questions "
@@ -208,12 +207,14 @@ class Stream:
 
     def _text(self, text: str) -> None:
         """Print what cannot be the beginning of a call; keep the rest."""
+        from pixelreasoner.chat.calls import CALL_OPEN
+
         text = self._held + text
-        start = text.find(CALL_OPENS)
+        start = text.find(CALL_OPEN)
         if start < 0:
             # Only the last characters can be the beginning of one.
-            ends = range(max(0, len(text) - len(CALL_OPENS) + 1), len(text))
-            start = next((i for i in ends if CALL_OPENS.startswith(text[i:])), len(text))
+            ends = range(max(0, len(text) - len(CALL_OPEN) + 1), len(text))
+            start = next((i for i in ends if CALL_OPEN.startswith(text[i:])), len(text))
         self._write(text[:start])
         self._held = text[start:]
 
