@@ -1,6 +1,6 @@
 """Reading and writing calls as tags within tags.
 
-1. What `format_call` writes, `parse_message` reads back unchanged: also strings with tags, and such as read as JSON.
+1. What `format_call` writes, `parse_message` reads back unchanged: also tags, and text that is JSON.
 2. What the family writes is read: JSON where a value is JSON, else a string; by the tool's types where known.
 3. No text raises; a broken call is explained in one sentence; the limits are those of every syntax.
 """

@@ -138,7 +138,7 @@ class ChatFormat(Config):
 
     @property
     def identity(self) -> str:
-        """Equal where conversations are worded alike; options that were added later count once they are set."""
+        """Equal where conversations are worded alike; options added later count once they are set."""
         unset = {name for name in _ADDED_LATER if getattr(self, name) is None}
         return self.model_dump_json(exclude=unset)
 

@@ -176,10 +176,9 @@ class QwenVLRenderer:
         role = self.chat_format.observation_role if message.role == "tool" else message.role
         if role == "assistant" and THOUGHT_END in message.text and self._template_takes_thoughts:
             # The template says what becomes of them; it cannot see them where words are held back.
-            thoughts, _, answer = message.text.rpartition(THOUGHT_END)
-            thoughts = thoughts.rpartition(THOUGHT_START)[2]
-            held = {"reasoning_content": slots.hold(thoughts), "content": slots.hold(answer.lstrip("\n"))}
-            return {"role": role, **held}
+            thoughts = message.text.partition(THOUGHT_END)[0].rpartition(THOUGHT_START)[2]
+            answer = message.text.rpartition(THOUGHT_END)[2].lstrip("\n")
+            return {"role": role, "reasoning_content": slots.hold(thoughts), "content": slots.hold(answer)}
         if message.role != "user" and all(isinstance(part, str) for part in message.parts):
             # Some templates add the content of these to a string.
             return {"role": role, "content": slots.hold(message.text)}
@@ -281,7 +280,7 @@ class QwenVLRenderer:
         if END not in short or full[:stop] != short[:stop] or not found:
             raise CheckpointError(
                 f"the chat template rewrites earlier messages when a '{role}' message follows; set "
-                f"observation_role to \"{'tool' if role == 'user' else 'user'}\", in chat_format.json or in "
+                f'observation_role to "{"tool" if role == "user" else "user"}", in chat_format.json or in '
                 "the recipe's interaction.wording"
             )
         return self.codec.pieces(before), self.codec.pieces(after)
@@ -301,7 +300,7 @@ class QwenVLRenderer:
 
     @cached_property
     def _before_message(self) -> str:
-        """What the chat template writes of a message without thoughts, after the opening that a prompt ends with.
+        """What the chat template writes before a message without thoughts, after the end of a prompt.
 
         Thoughts that the opening leaves open are closed here; other templates write nothing.
         """

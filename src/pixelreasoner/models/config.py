@@ -33,8 +33,11 @@ class LoraConfig(Config):
     """The adapters' product is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of an adapter's inputs that are left out while it is trained."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Names of linear layers in the decoder."""
+    targets: tuple[str, ...] = (
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+        "in_proj_qkv", "in_proj_z", "out_proj",
+    )  # fmt: skip
+    """Names of linear layers in the decoder; the last three are those of recurrent layers (Qwen3.5)."""
     vision: bool = False
     """Adapters in the vision tower's linear layers too."""
     seed: Seed = 0
