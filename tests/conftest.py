@@ -112,8 +112,13 @@ XML_TEMPLATE = (
 {{- '<|im_start|>user\\n<tool_response>\\n' + content + '\\n</tool_response><|im_end|>\\n' -}}
 {%- elif message.role == 'assistant' -%}
 {{- '<|im_start|>assistant\\n' -}}
+{%- set thoughts = message.reasoning_content or '' -%}
+{%- if not thoughts and '</think>' in content -%}
+{%- set thoughts = content.split('</think>')[0] -%}
+{%- set content = content.split('</think>')[-1].lstrip('\\n') -%}
+{%- endif -%}
 {%- if loop.index0 > last.question -%}
-{{- '<think>\\n' + (message.reasoning_content or '') | trim + '\\n</think>\\n\\n' -}}
+{{- '<think>\\n' + thoughts | trim + '\\n</think>\\n\\n' -}}
 {%- endif -%}
 {{- content + '<|im_end|>\\n' -}}
 {%- elif message.role != 'system' -%}

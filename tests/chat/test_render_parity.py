@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conversation_generator import Generator
 from pixelreasoner.chat.qwen import QwenVLRenderer
@@ -52,7 +53,7 @@ def theirs(processor) -> Callable[..., dict[str, Any]]:
         return dict(
             built(
                 text=[markup],
-                images=[m.pixels for m in media if isinstance(m, Picture)] or None,
+                images=[Image.fromarray(m.pixels) for m in media if isinstance(m, Picture)] or None,
                 videos=[np.stack([f.pixels for f in v.frames]) for v in videos] or None,
                 video_metadata=[
                     VideoMetadata(

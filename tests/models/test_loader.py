@@ -122,6 +122,10 @@ class TestThreads:
 
 
 class TestAttention:
+    @pytest.fixture
+    def folder(self, sharing_folder):
+        return sharing_folder
+
     def test_a_mask_beyond_the_limit_is_refused(self, folder, hidden):
         assert torch.isfinite(hidden(loaded(folder, attention="dense"))).all()
         with pytest.raises(ConfigError, match=r"tokens, and max_dense_tokens is 7; set attention = 'auto'"):

@@ -42,6 +42,11 @@ from policy_helpers import (
 # 1: greedy
 
 
+@pytest.fixture
+def folder(sharing_folder):
+    return sharing_folder
+
+
 def test_greedy_equals_one_at_a_time(single, requests):
     reference = sample(LocalPolicy(single, batch_size=1), requests, GREEDY)
     assert_same(sample(GroupPolicy(single), requests, GREEDY), reference)

@@ -178,7 +178,11 @@ class QwenVLRenderer:
             # The template says what becomes of them; it cannot see them where words are held back.
             thoughts = message.text.partition(THOUGHT_END)[0].rpartition(THOUGHT_START)[2]
             answer = message.text.rpartition(THOUGHT_END)[2].lstrip("\n")
-            return {"role": role, "reasoning_content": slots.hold(thoughts), "content": slots.hold(answer)}
+            return {
+                "role": role,
+                "reasoning_content": slots.hold(thoughts),
+                "content": slots.hold(answer, begins=False),
+            }
         if message.role != "user" and all(isinstance(part, str) for part in message.parts):
             # Some templates add the content of these to a string.
             return {"role": role, "content": slots.hold(message.text)}

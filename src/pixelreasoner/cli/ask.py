@@ -34,6 +34,7 @@ def ask(
         tuple[SampleName, ...] | None, tyro.conf.arg(metavar="[{card,board,page,clip} ...]")
     ] = None,
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
+    chat_format: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
     device: str | None = None,
     dtype: Literal["auto", "fp32", "bf16"] | None = None,
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
@@ -47,6 +48,7 @@ def ask(
         inputs: Images, or a video, and last the question in quotes.
         sample: Instead: a picture that ships with the package, and its question; without a name, all of them.
         model: A shipped checkpoint ("nano", the default), the folder of one, or a hub id.
+        chat_format: Of a checkpoint that has none: "pixelreasoner-v1" for those of the paper, or a file.
         device: auto, cpu, cuda, cuda:1, ...
         dtype: Of the weights; auto is fp32 on a CPU and bf16 on an accelerator.
         recipe: A TOML file with the tables [model] and [interaction]; the options above go before it.
@@ -63,7 +65,8 @@ def ask(
 
     from pixelreasoner.core.terminal import TerminalConsole, visible_line
 
-    config = _config(recipe, model, device, dtype)
+    given = {"checkpoint": model, "chat_format": chat_format, "device": device, "dtype": dtype}
+    config = _config(recipe, given)
     console = TerminalConsole(quiet=as_json, highlight=False)
     with console.status(Text(f"loading {visible_line(config.model.checkpoint)}")):
         reasoner = _load(config)
@@ -77,13 +80,12 @@ def ask(
     _hand_over(console, trajectories, save, as_json)
 
 
-def _config(recipe: Path | None, model: str | None, device: str | None, dtype: str | None) -> AskConfig:
-    """What the recipe says, the options in the place of its values."""
+def _config(recipe: Path | None, given: dict[str, str | None]) -> AskConfig:
+    """What the recipe says, the options that are given in the place of its values."""
     from pixelreasoner.api import AskConfig
     from pixelreasoner.core.recipe import find_recipe, load_recipe
 
-    given = {"model.checkpoint": model, "model.device": device, "model.dtype": dtype}
-    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    overrides = [f"model.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     return load_recipe(AskConfig, find_recipe(recipe) if recipe is not None else None, overrides)
 
 

@@ -54,6 +54,9 @@ class ModelConfig(Config):
 
     checkpoint: str = "nano"
     """A folder, the name of a shipped checkpoint, or a hub id (`Qwen/Qwen2.5-VL-7B-Instruct`)."""
+    chat_format: str | None = None
+    """What is spoken with the checkpoint in place of its own chat format: the name of a shipped one
+    ("pixelreasoner-v1"), or a file. What it leaves out stays the checkpoint's."""
     device: str = "auto"
     """A torch device; "auto" takes CUDA where there is one, else the CPU."""
     dtype: Dtype = "auto"
