@@ -110,7 +110,7 @@ def test_a_released_checkpoint_with_it(qwen3_folder, tmp_path, picture):
     assert rest.startswith(
         "<|vision_start|><|image_pad|><|vision_end|>Which number?\n\nGuidelines: Understand"
     )
-    result = renderer.decode(renderer.observation(Observation("\nHere it is:")).ids)
+    result = renderer.tokenizer.decode(renderer.observation(Observation("\nHere it is:")).ids)
     assert result.endswith("<|im_start|>user\n\nHere it is:<|im_end|>\n<|im_start|>assistant\n")
     assert renderer.prompt([Message("user", ("q",))], ()).media == ()
 
@@ -123,6 +123,7 @@ def test_commands_take_it(qwen3_folder, tmp_path, picture):
     from pixelreasoner.core.media_io import save_image
     from pixelreasoner.core.records import read_trajectories
 
+    (tmp_path / "model").mkdir()
     write_bare_qwen2_5_vl(tmp_path / "model", AutoTokenizer.from_pretrained(qwen3_folder))
     save_image(picture(100, 80), tmp_path / "photo.png")
     (tmp_path / "short.toml").write_text("[interaction.sampling]\nmax_tokens = 8\n")

@@ -95,8 +95,8 @@ class CropImage:
 
 def check_reply(reply: str) -> None:
     """Refuse a line before a crop that names a field there is not."""
-    sizes = {"width": 8, "height": 8, "shown_width": 8, "shown_height": 8}
-    check_template(reply, "the reply to a crop", index=2, target=1, **sizes)
+    fields = {"index": 2, "width": 8, "height": 8, "target": 1, "shown_width": 8, "shown_height": 8}
+    check_template(reply, "the reply to a crop", **fields)
 
 
 def target_of(arguments: Mapping[str, Any], context: ImageContext) -> tuple[int, DisplayedImage]:
