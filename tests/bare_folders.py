@@ -2,7 +2,8 @@
 
 Qwen2.5-VL: a flat config.json (transformers 4.41), weights under the old names in two shards, a text-only
 template in tokenizer_config.json and the one for images in chat_template.json. Qwen3-VL: a nested config
-(4.57). The templates are in words of our own unless others are given.
+(4.57). Qwen3.5: a nested config with the layer types (5.2), a multi-token prediction layer that no class of
+transformers reads, chat_template.jinja. The templates are in words of our own unless others are given.
 """
 
 from __future__ import annotations
@@ -145,6 +146,65 @@ def write_bare_qwen3_vl(folder: Path, tokenizer: Any, *, template: str) -> None:
         preprocessor_config={**processor, "image_processor_type": "Qwen2VLImageProcessorFast"},
         video_preprocessor_config={**processor, "video_processor_type": "Qwen3VLVideoProcessor"},
     )
+    _write_generation(folder, tokenizer)
+    _write_tokenizer(folder, tokenizer, None)
+
+
+def write_bare_qwen3_5(folder: Path, tokenizer: Any, *, template: str) -> None:
+    """A token is 32x32 pixels; an image is shown with 1 to 64 of them. Three layers in four are recurrent.
+
+    `template` is for images and tools, and has a switch for thinking.
+    """
+    import torch
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    rope = {
+        "rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25,
+        "mrope_interleaved": True, "mrope_section": [2, 1, 1],
+    }  # fmt: skip
+    text = {
+        "vocab_size": TOKENLESS * len(tokenizer), "hidden_size": 32, "num_hidden_layers": 4, "head_dim": 32,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48, "hidden_act": "silu",
+        "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "attention_bias": False,
+        "layer_types": ["linear_attention"] * 3 + ["full_attention"], "rope_parameters": rope,
+        "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8, "linear_conv_kernel_dim": 4, "tie_word_embeddings": True,
+        "eos_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 40, "patch_size": 16,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "in_channels": 3,
+        "num_position_embeddings": 64, "hidden_act": "gelu_pytorch_tanh",
+    }  # fmt: skip
+    special = _media_ids(tokenizer)
+    model = _new(
+        Qwen3_5ForConditionalGeneration,
+        Qwen3_5Config(text_config=dict(text), vision_config=vision, tie_word_embeddings=True, **special),
+    )
+    nested = {
+        "architectures": ["Qwen3_5ForConditionalGeneration"], "model_type": "qwen3_5", **special,
+        "text_config": {
+            **text, "model_type": "qwen3_5_text", "dtype": "bfloat16", "attn_output_gate": True,
+            "full_attention_interval": 4, "mamba_ssm_dtype": "float32", "mtp_num_hidden_layers": 1,
+        },
+        "vision_config": {**vision, "model_type": "qwen3_5", "deepstack_visual_indexes": []},
+        "tie_word_embeddings": True, "transformers_version": "5.2.0.dev0",
+    }  # fmt: skip
+    weights = _renamed(model, ())
+    del weights["lm_head.weight"]  # that of the embeddings
+    _write_shards(folder, weights | {"mtp.norm.weight": torch.ones(32, dtype=torch.bfloat16)})
+    processor = {
+        "size": {"shortest_edge": 1024, "longest_edge": 65536}, "patch_size": 16, "temporal_patch_size": 2,
+        "merge_size": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "Qwen3VLProcessor",
+    }  # fmt: skip
+    _write_json(
+        folder,
+        config=nested,
+        preprocessor_config={**processor, "image_processor_type": "Qwen2VLImageProcessorFast"},
+        video_preprocessor_config={**processor, "video_processor_type": "Qwen3VLVideoProcessor"},
+    )
+    (folder / "chat_template.jinja").write_text(template)
     _write_generation(folder, tokenizer)
     _write_tokenizer(folder, tokenizer, None)
 

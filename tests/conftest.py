@@ -89,6 +89,49 @@ DEAF_TEMPLATE = (
 """
 )
 """Knows nothing of tools, and brings a system message of its own, as that of Qwen2.5-VL."""
+XML_TEMPLATE = (
+    _CONTENT
+    + """\
+{%- if tools -%}
+{{- '<|im_start|>system\\nFunctions at hand, as JSON:\\n<tools>' -}}
+{%- for tool in tools -%}{{- '\\n' -}}{{- tool | tojson -}}{%- endfor -%}
+{{- '\\n</tools>\\nCall one like this:\\n<tool_call>\\n<function=name>\\n<parameter=key>\\nvalue' -}}
+{{- '\\n</parameter>\\n</function>\\n</tool_call>' -}}
+{%- if messages[0].role == 'system' -%}{{ '\\n\\n' + show(messages[0].content) | trim }}{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- elif messages[0].role == 'system' -%}
+{{- '<|im_start|>system\\n' + show(messages[0].content) | trim + '<|im_end|>\\n' -}}
+{%- endif -%}
+{%- set last = namespace(question=-1) -%}
+{%- for message in messages -%}{%- if message.role == 'user' -%}
+{%- set last.question = loop.index0 -%}
+{%- endif -%}{%- endfor -%}
+{%- for message in messages -%}
+{%- set content = show(message.content) | trim -%}
+{%- if message.role == 'tool' -%}
+{{- '<|im_start|>user\\n<tool_response>\\n' + content + '\\n</tool_response><|im_end|>\\n' -}}
+{%- elif message.role == 'assistant' -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- set thoughts = message.reasoning_content or '' -%}
+{%- if not thoughts and '</think>' in content -%}
+{%- set thoughts = content.split('</think>')[0] -%}
+{%- set content = content.split('</think>')[-1].lstrip('\\n') -%}
+{%- endif -%}
+{%- if loop.index0 > last.question -%}
+{{- '<think>\\n' + thoughts | trim + '\\n</think>\\n\\n' -}}
+{%- endif -%}
+{{- content + '<|im_end|>\\n' -}}
+{%- elif message.role != 'system' -%}
+{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n<think>\\n' -}}
+{%- if enable_thinking is defined and not enable_thinking -%}{{- '\\n</think>\\n\\n' -}}{%- endif -%}
+{%- endif -%}
+"""
+)
+"""Has a switch for thinking, and drops the thoughts before the last question, as that of Qwen3.5."""
 
 
 def _budget(low: int, high: int) -> PixelBudget:
@@ -152,7 +195,54 @@ def qwen25_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_folder: Path) 
     return folder
 
 
+@pytest.fixture(scope="session")
+def qwen35_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_folder: Path) -> Path:
+    """A Qwen3.5 checkpoint of the same tokenizer and token size: three recurrent layers, one of attention."""
+    import torch
+    from transformers import AutoTokenizer, Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("qwen35")
+    tokenizer = AutoTokenizer.from_pretrained(qwen3_folder)
+    tokenizer.chat_template = XML_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    CHAT_FORMAT.model_copy(update={"observation_role": "tool"}).save(folder)
+    (folder / "preprocessor_config.json").write_bytes(
+        (qwen3_folder / "preprocessor_config.json").read_bytes()
+    )
+    ids = tokenizer.convert_tokens_to_ids
+    config = Qwen3_5Config(
+        text_config={
+            "vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 4, "head_dim": 16,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48,
+            "linear_num_key_heads": 1, "linear_num_value_heads": 2, "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8, "max_position_embeddings": 8192,
+            "rope_parameters": {
+                "rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5,
+                "mrope_interleaved": True, "mrope_section": [2, 1, 1],
+            },
+            "eos_token_id": ids("<|im_end|>"), "pad_token_id": ids("<|endoftext|>"),
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 40, "patch_size": 4,
+            "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+        },
+        image_token_id=ids("<|image_pad|>"), video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"), vision_end_token_id=ids("<|vision_end|>"),
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        Qwen3_5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(params=["qwen3", "qwen25"])
+def sharing_folder(request: pytest.FixtureRequest) -> Path:
+    """Each checkpoint whose rows may hold several sequences that share a prompt."""
+    return request.getfixturevalue(f"{request.param}_folder")
+
+
+@pytest.fixture(params=["qwen3", "qwen25", "qwen35"])
 def folder(request: pytest.FixtureRequest) -> Path:
     """Each family's checkpoint in turn."""
     return request.getfixturevalue(f"{request.param}_folder")
@@ -194,6 +284,11 @@ def renderer(model):
 def tools() -> tuple:
     """One operation, as a toolbox describes it."""
     return TOOLS
+
+
+@pytest.fixture(scope="session")
+def xml_template() -> str:
+    return XML_TEMPLATE
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,18 @@ def released_template(name: str) -> str:
     return _file("trl", name).read_text()
 
 
-def released_tokenizer() -> PreTrainedTokenizerFast:
-    """The byte-level BPE of `qwen.tiktoken`: merges follow from the ranks of the tokens."""
+OF_QWEN3_5 = (
+    "<tool_response>", "</tool_response>", "<think>", "</think>", "<|audio_start|>", "<|audio_end|>",
+    "<|audio_pad|>", "<tts_pad>", "<tts_text_bos>", "<tts_text_eod>", "<tts_text_bos_single>",
+)  # fmt: skip
+"""Tokens that Qwen3.5 has besides. Its own vocabulary, of 248,320 rows, lies in no package."""
+
+
+def released_tokenizer(more: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+    """The byte-level BPE of `qwen.tiktoken`: merges follow from the ranks of the tokens.
+
+    `more` are tokens of a later family; those for media are control tokens.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -69,6 +79,8 @@ def released_tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
     tok.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
     tok.add_tokens([AddedToken(t, special=False, normalized=False) for t in plain])
+    for token in more:
+        tok.add_tokens([AddedToken(token, special="audio" in token or "tts" in token, normalized=False)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tok,
         eos_token="<|im_end|>",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bare_folders import write_bare_qwen2_5_vl, write_bare_qwen3_vl
+from bare_folders import write_bare_qwen2_5_vl, write_bare_qwen3_5, write_bare_qwen3_vl
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.checkpoint_files import load_vision_spec
 from pixelreasoner.chat.families import family_of
@@ -22,9 +22,11 @@ from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import save_image
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Group, Trajectory, Turn
 from pixelreasoner.env.interaction import Interaction
-from released_files import released_template, released_tokenizer
+from prompting import prompt_of
+from released_files import OF_QWEN3_5, released_template, released_tokenizer
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -41,19 +43,25 @@ def new_tokenizer(qwen3_folder: Path) -> Callable:
     params=[
         ("qwen2_5_vl", False),
         ("qwen3_vl", False),
+        ("qwen3_5", False),
         pytest.param(("qwen2_5_vl", True), marks=pytest.mark.slow),
         pytest.param(("qwen3_vl", True), marks=pytest.mark.slow),
+        pytest.param(("qwen3_5", True), marks=pytest.mark.slow),
     ],
     ids=lambda param: f"{param[0]}-{'released' if param[1] else 'small'}-vocabulary",
 )
-def bare(request, tmp_path_factory, new_tokenizer, json_template) -> Path:
+def bare(request, tmp_path_factory, new_tokenizer, json_template, xml_template) -> Path:
     """A bare release; "released" has the vocabulary and the templates of the release."""
     family, released = request.param
     folder = tmp_path_factory.mktemp(f"bare_{family}")
-    tokenizer = released_tokenizer() if released else new_tokenizer()
+    more = OF_QWEN3_5 if family == "qwen3_5" else ()
+    tokenizer = released_tokenizer(more) if released else new_tokenizer()
     if family == "qwen2_5_vl":
         templates = [released_template(f"{name}.jinja") for name in ("qwen2_5", family)] if released else []
         write_bare_qwen2_5_vl(folder, tokenizer, *templates)
+    elif family == "qwen3_5":
+        template = released_template("qwen3_5_think.jinja") if released else xml_template
+        write_bare_qwen3_5(folder, tokenizer, template=template)
     else:
         template = released_template(f"{family}.jinja") if released else json_template
         write_bare_qwen3_vl(folder, tokenizer, template=template)
@@ -177,6 +185,30 @@ def test_a_saved_checkpoint_keeps_its_processor_file_and_loads_in_transformers(c
     assert not info["mismatched_keys"]
 
 
+@pytest.mark.parametrize("stage", ["sft", "rl"])
+def test_a_saved_checkpoint_gives_the_logits_of_plain_transformers(commands, stage, picture):
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from pixelreasoner.models.patches import patch_rows
+    from pixelreasoner.models.vlm import VisionLanguageModel
+
+    ours = VisionLanguageModel.load(commands.saved[stage]).eval()
+    task = Task("a", "Which number?", (picture(90, 60), picture(40, 100, 1)), ())
+    row = ours.renderer.layout([prompt_of(ours.renderer, task, ())])
+    theirs = AutoModelForImageTextToText.from_pretrained(commands.saved[stage], dtype=torch.float32).eval()
+    with torch.no_grad():
+        expected = theirs(
+            input_ids=torch.from_numpy(row.ids_T)[None],
+            attention_mask=torch.ones(1, len(row), dtype=torch.long),
+            mm_token_type_ids=torch.from_numpy(row.kind_T.astype("int64"))[None],
+            pixel_values=patch_rows(row.blocks, ours.renderer.vision, ours.device),
+            image_grid_thw=torch.tensor([block.grid_thw for block in row.blocks]),
+        ).logits
+        found = ours.logits(ours(ours.embed([row], ours.encode(row.blocks), left=False)))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("start", "end"), [("released", "sft"), ("sft", "rl")])
 def test_training_changes_the_weights_it_is_to_change(commands, start, end):
     """Also: the released weights, under their old names, are those that were loaded."""
@@ -225,13 +257,18 @@ def test_a_text_only_template_alone_is_refused(tmp_path, new_tokenizer, picture,
     assert "no chat template writes images" in capsys.readouterr().err
 
 
-def test_the_template_may_be_a_file_of_its_own(bare, tmp_path):
+def test_the_template_may_be_in_another_file(bare, tmp_path):
     from pixelreasoner.models.vlm import renderer_of
 
     folder = shutil.copytree(bare, tmp_path / "copy")
-    template = json.loads((folder / "chat_template.json").read_text())["chat_template"]
-    (folder / "chat_template.json").unlink()
-    (folder / "chat_template.jinja").write_text(template)
+    in_json = folder / "chat_template.json"
+    if in_json.exists():
+        (folder / "chat_template.jinja").write_text(json.loads(in_json.read_text())["chat_template"])
+        in_json.unlink()
+    else:
+        template = (folder / "chat_template.jinja").read_text()
+        in_json.write_text(json.dumps({"chat_template": template}))
+        (folder / "chat_template.jinja").unlink()
     assert renderer_of(folder).fingerprint == renderer_of(bare).fingerprint
 
 

@@ -61,6 +61,7 @@ class AskOptions(TypedDict, total=False):
 def load(
     checkpoint: str | Path = "nano",
     *,
+    chat_format: str | Path | None = None,
     device: str = "auto",
     dtype: Dtype = "auto",
     interaction: Interaction = GREEDY,
@@ -69,6 +70,8 @@ def load(
 
     Args:
         checkpoint: which one.
+        chat_format: what is spoken with a checkpoint that has none of its own: a file, or the name of a
+            shipped one ("pixelreasoner-v1" for the released checkpoints of the paper).
         device: a torch device; "auto" takes CUDA where there is one.
         dtype: of the weights; "auto" is fp32 on a CPU and bf16 on an accelerator.
         interaction: the operations offered, limits, sampling and wording.
@@ -78,7 +81,10 @@ def load(
         ConfigError: there is no such device or dtype, an operation cannot be used, or an option is out of
             range.
     """
-    model = _changed(ModelConfig(), checkpoint=str(checkpoint), device=device, dtype=dtype)
+    spoken = None if chat_format is None else str(chat_format)
+    model = _changed(
+        ModelConfig(), checkpoint=str(checkpoint), chat_format=spoken, device=device, dtype=dtype
+    )
     return load_config(AskConfig(model=model, interaction=interaction))
 
 

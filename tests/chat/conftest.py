@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pixelreasoner.chat.checkpoint_files import with_format
 from pixelreasoner.chat.qwen import QwenVLRenderer
@@ -70,7 +71,8 @@ def reference(processor: Callable[[QwenVLRenderer], Any]) -> Callable[..., dict[
             messages.insert(0, {"role": "system", "content": system})
         built = processor(renderer)
         markup = built.apply_chat_template(messages, tools=list(tools) or None, add_generation_prompt=True)
-        images = [m.pixels for m in media if isinstance(m, Picture)]
+        # As images: of an array with a side of 1 or 3 it would guess the wrong side for the channels.
+        images = [Image.fromarray(m.pixels) for m in media if isinstance(m, Picture)]
         videos = [m for m in media if not isinstance(m, Picture)]
         fps = [1.0 / (v.times_s[1] - v.times_s[0]) for v in videos]
         return dict(

@@ -53,5 +53,5 @@ def test_no_pixel_is_touched(renderer, picture, video, tools, monkeypatch):
 
 
 def test_the_model_says_how_long_a_conversation_may_be(renderer):
-    assert renderer.max_tokens == (8192 if renderer.family.model_type == "qwen3_vl" else 32768)
+    assert renderer.max_tokens == (32768 if renderer.family.model_type == "qwen2_5_vl" else 8192)
     assert renderer.with_format(renderer.chat_format).max_tokens == renderer.max_tokens

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixelreasoner.chat.hermes import MAX_DEPTH, MAX_DIGITS, format_call, last_boxed, parse_message
+from pixelreasoner.chat.calls import MAX_DEPTH, MAX_DIGITS, last_boxed
+from pixelreasoner.chat.hermes import format_call, parse_message
 from pixelreasoner.core.messages import ToolCall
 
 ZOOM = '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4]}}</tool_call>'

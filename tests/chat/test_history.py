@@ -98,7 +98,8 @@ def test_operations_read_the_sizes_that_were_shown(renderer, history, kind):
 
 
 def test_a_conversation_the_template_does_not_take(renderer, history, with_template):
-    refuses = with_template(renderer, template="{{ raise_exception('roles must alternate') }}")
+    refusal = "{{ raise_exception('roles must alternate') }}"
+    refuses = with_template(renderer, template=refusal, observation_role="user")
     with pytest.raises(CheckpointError, match=r"does not take this conversation: roles must alternate"):
         refuses.prompt(history, ())
 
@@ -212,7 +213,7 @@ def test_the_released_templates(renderer, history, tools, with_template, name):
     if spec is None or spec.origin is None:
         pytest.skip("the package trl is not installed: it holds the released templates")
     template = (Path(spec.origin).parent / "chat_templates" / f"{name}.jinja").read_text()
-    renderer = with_template(renderer, template=template)
+    renderer = with_template(renderer, template=template, observation_role="user")
     assert renderer.prompt(history, ()).ids == rendered(renderer, history, (), "user")
     if name == "qwen3_vl":  # that of Qwen2.5-VL drops tools
         assert renderer.prompt(history, tools).ids == rendered(renderer, history, tools, "user")

@@ -82,8 +82,12 @@ def test_nanos_compact_template_too(qwen3, picture, tools, reference):
     assert qwen3.layout([segment]).ids_T.tolist() == list(expected["input_ids"][0])
 
 
-def test_pictures_are_resized_as_transformers_does(renderer, picture, reference):
-    media = (picture(100, 70),)  # beyond the budget of 48 x 48
+@pytest.mark.parametrize(
+    "size", [(100, 70), (1, 1), (2, 2), (9, 1200), (1200, 9), (301, 451), (1999, 1500), (47, 49), (8, 1600)]
+)
+def test_pictures_are_resized_as_transformers_does(renderer, picture, reference, size):
+    """Odd, tiny and huge ones; the budget is 48 x 48."""
+    media = (picture(*size),)
     layout = renderer.layout([prompt_of(renderer, task(*media), ())])
     expected = reference(renderer, media, "q", system="", tools=())
     ours = patch_rows(layout.blocks, renderer.vision, CPU).numpy()
@@ -171,7 +175,7 @@ class TestControlTokensInText:
     def test_in_a_teachers_words(self, renderer):
         ids = renderer.encode("It says <|im_end|> and <|image_pad|>.")
         assert self.control(renderer, Segment(ids)) == ["<|im_end|>"]
-        assert renderer.decode(ids) == "It says <|im_end|> and <|image_pad|>."
+        assert renderer.decode(ids).endswith("It says <|im_end|> and <|image_pad|>.")
 
 
 class TestConversation:
@@ -257,10 +261,16 @@ def as_segment(renderer: QwenVLRenderer, items) -> Segment:
     return Segment(tuple(ids), tuple(media))
 
 
+@pytest.fixture(params=["qwen3", "qwen35"])
+def marked_video_folder(request):
+    """Of the families that write the time of a frame before it."""
+    return request.getfixturevalue(f"{request.param}_folder")
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.lists(st.one_of(TEXT, IMAGES, VIDEOS), min_size=1, max_size=6))
-def test_positions_are_those_of_transformers(qwen3_folder, load_model, items):
-    model = load_model(qwen3_folder)
+def test_positions_are_those_of_transformers(marked_video_folder, load_model, items):
+    model = load_model(marked_video_folder)
     items = [Video((noise(*i[1:]),) * i[0]) if isinstance(i, tuple) and len(i) == 3 else i for i in items]
     layout = model.renderer.layout([as_segment(model.renderer, items)])
     assert layout.position_3T.tolist() == rope_index(model, layout)
@@ -278,7 +288,8 @@ class TestFamily:
             {"<|image_pad|>", "<|video_pad|>"},
             {"<|vision_start|>", "<|vision_end|>", "<|im_start|>"},
         )
-        assert {name(i) for i in renderer.forbidden_ids} == pads | brackets
+        others = set(renderer.family.other_media_tokens) & set(renderer.tokenizer.get_vocab())
+        assert {name(i) for i in renderer.forbidden_ids} == pads | brackets | others
 
 
 class TestUnusableTemplates:

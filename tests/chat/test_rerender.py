@@ -180,7 +180,7 @@ class TestTexts:
         class AtSign:
             open_tag = "@"
 
-            def parse(self, text: str) -> Parsed:
+            def parse(self, text: str, tools=()) -> Parsed:
                 before, opened, rest = text.partition("@")
                 return Parsed(before.strip(), ToolCall(*json.loads(rest)) if opened else None)
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from pixelreasoner.chat.hermes import HERMES
+from pixelreasoner.chat.xml_calls import XML_CALLS
 from pixelreasoner.cli.ask import Stream
 from pixelreasoner.cli.main import main
 from pixelreasoner.core.geometry import Box
@@ -160,6 +162,15 @@ def test_the_markup_of_a_call_is_replaced_by_the_call():
     assert "tool_call" not in text
     assert text.startswith("a < b \n  ▸ crop_image(")
     assert text.endswith("\nnext")
+
+
+@pytest.mark.parametrize("syntax", [HERMES, XML_CALLS], ids=["json", "xml"])
+def test_calls_of_either_syntax_are_held_back_character_by_character(syntax):
+    written = [TextToken(0, c) for c in f"a < b\n{syntax.format(CALL)}"]
+    assert streamed(*written) == "a < b\n"
+    text = streamed(*written, OperationStarted(0, CALL))
+    assert text.startswith("a < b\n  ▸ crop_image(")
+    assert "<" not in text.removeprefix("a < b")
 
 
 def test_control_characters_in_the_stream_are_shown():

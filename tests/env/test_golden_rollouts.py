@@ -35,7 +35,7 @@ class Eager:
     def __getattr__(self, name):
         return getattr(self._renderer, name)
 
-    def parse(self, text):
+    def parse(self, text, tools=()):
         fate = zlib.crc32(text.encode()) % 8
         if fate < 3:
             return Parsed(text, answer=text)

@@ -26,6 +26,11 @@ OBJECTIVE = GrpoObjective(GrpoConfig(normalization="sequence"), temperature=0.9)
 
 
 @pytest.fixture
+def folder(sharing_folder):
+    return sharing_folder
+
+
+@pytest.fixture
 def own_model(model) -> VisionLanguageModel:
     """A copy that a test may change."""
     return VisionLanguageModel(copy.deepcopy(model.hf), model.renderer)

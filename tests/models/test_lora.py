@@ -67,7 +67,13 @@ class TestWhatIsTrained:
         layers = adapted(model)
         assert {name.rpartition(".")[2] for name in layers} == {"q_proj", "v_proj"}
         assert not any("visual" in name for name in layers)
-        assert len(layers) == 2 * len(model.decoder.layers)
+        assert len(layers) == 2 * sum(hasattr(layer, "self_attn") for layer in model.decoder.layers)
+
+    def test_in_recurrent_layers_too(self, qwen35_folder):
+        """Three of the four layers: all of their projections but the two that give a number for each head."""
+        model = with_adapters(qwen35_folder, LoraConfig())
+        names = [name.rpartition(".")[2] for name in adapted(model) if ".linear_attn." in name]
+        assert sorted(names) == sorted(3 * ["in_proj_qkv", "in_proj_z", "out_proj"])
 
     def test_they_start_from_their_own_seed(self, folder):
         """Whatever was drawn before, and without changing what is drawn next."""
@@ -125,7 +131,7 @@ class TestMerged:
 
     def test_by_hand(self, tuned):
         """W + alpha / rank * B A."""
-        name = "model.language_model.layers.0.self_attn.q_proj"
+        name = f"model.language_model.layers.{len(tuned.decoder.layers) - 1}.self_attn.q_proj"
         layer = tuned.hf.get_submodule(name)
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         expected = layer.base_layer.weight + 4.0 / 2 * b @ a

@@ -2,85 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.reference.local_policy import LocalPolicy
-from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.models import logprobs
 from pixelreasoner.models.attention import dispatch
 from pixelreasoner.models.attention.shared_prefix import dense_attention
 from pixelreasoner.models.logprobs import score_row
-from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.nano.padded import score_padded
 from pixelreasoner.objectives.loss_mask import loss_mask
 from pixelreasoner.objectives.packing import PackedRow, pack_rows
 from pixelreasoner.objectives.scored_group import imitation
 from pixelreasoner.policy.base import CompletionRequest, Sampling, complete
-from prompting import prompt_of
-
-FORBIDDEN = (5, 6, 7)
+from row_helpers import FORBIDDEN, assert_close, gradients, reference
 
 
 @pytest.fixture
-def trained(load_model, folder) -> Callable[[torch.dtype], VisionLanguageModel]:
-    """A copy in training mode that a test may change."""
-
-    def make(dtype: torch.dtype) -> VisionLanguageModel:
-        model = load_model(folder)
-        return VisionLanguageModel(copy.deepcopy(model.hf), model.renderer).to(dtype).train()
-
-    return make
-
-
-@pytest.fixture
-def groups(picture, video):
-    """Four groups: two images in the prompt, with crops of different sizes, of a crop, and none; a video and
-    frames of it; words alone; and a single trajectory."""
-
-    def make(renderer) -> list[Trajectory]:
-        def written(prompt: Segment, *turns) -> Trajectory:
-            made = []
-            for said, seen in turns:
-                observation = Observation("Image 2:", seen) if seen else None
-                made.append(
-                    Turn(
-                        said,
-                        sampled=Segment(renderer.encode(said)),
-                        observation=observation,
-                        observed=None if observation is None else renderer.observation(observation),
-                    )
-                )
-            return Trajectory(Task("t", "", (), ()), tuple(made), StopReason.ANSWER, prompt=prompt)
-
-        two = prompt_of(renderer, Task("a", "Which number?", (picture(40, 24), picture(24, 24, 1)), ()), ())
-        clip = prompt_of(renderer, Task("b", "Which frame shows it?", (video(5, fps=4.0),), ()), ())
-        plain = prompt_of(renderer, Task("c", "What is 7?", (), ()), ())
-        small, wide = picture(16, 16, 2), picture(32, 16, 3)
-        return [
-            written(two, ("Closer.", (small,)), ("It is the K.", ())),
-            written(two, ("The sign is tiny.", (wide,)), ("Closer.", (small,)), ("It reads 7.", ())),
-            written(two, ("It is the red card.", ())),
-            written(two, ("Which", (picture(16, 24, 4),)), ("It reads K.", ())),
-            written(clip, ("Frames.", (picture(24, 16, 1), picture(24, 16, 3))), ("Red.", ())),
-            written(clip, ("Nothing is here.", ())),
-            written(plain, ("7.", ())),
-            written(plain, ("Seven, which is a number.", ())),
-            written(prompt_of(renderer, Task("d", "q", (small,), ()), ()), ("On its own.", ())),
-        ]
-
-    return make
-
-
-def reference(model, groups):
-    rows = [(model.renderer.layout(y.segments), loss_mask(y)) for y in groups(model.renderer)]
-    features = model.encode([block for layout, _ in rows for block in layout.blocks])
-    return score_padded(model, rows, features, temperature=0.7, forbidden_ids=FORBIDDEN)
+def folder(sharing_folder):
+    return sharing_folder
 
 
 def packed_row(model, groups) -> PackedRow:
@@ -101,26 +41,6 @@ def packed(model, groups, change=lambda row: None):
     change(row)
     features = model.encode(row.layout.blocks)
     return score_row(model, row, features, temperature=0.7, forbidden_ids=FORBIDDEN)
-
-
-def gradients(model, scores) -> dict[str, torch.Tensor]:
-    """Of a sum in which every token has a weight of its own, as its advantage would give it."""
-    model.zero_grad()
-    weight_N = torch.sin(torch.arange(len(scores.logp_N), dtype=scores.logp_N.dtype))
-    (scores.logp_N * weight_N).sum().backward()
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    return found
-
-
-def assert_close(ours: dict, theirs: dict, *, rtol: float) -> None:
-    """Each parameter's gradient, relative to its size; to that of the whole where theory says it is zero."""
-    assert ours.keys() == theirs.keys()
-    whole = max(g.abs().max().item() for g in theirs.values())
-    for name, gradient in ours.items():
-        scale = max(theirs[name].abs().max().item(), 1e-3 * whole)
-        error = (gradient - theirs[name]).abs().max().item() / scale
-        assert error <= rtol, f"{name}: {error:.1e}"
 
 
 def compare(model, groups, *, checkpointing):

@@ -75,10 +75,10 @@ def conversations(picture, video):
     return make
 
 
-@pytest.fixture(params=["qwen3", "qwen3 without deepstack", "qwen25"])
-def any_model(request, load_model, qwen3_folder, qwen25_folder) -> VisionLanguageModel:
-    if request.param == "qwen25":
-        return load_model(qwen25_folder)
+@pytest.fixture(params=["qwen3", "qwen3 without deepstack", "qwen25", "qwen35"])
+def any_model(request, load_model, qwen3_folder, qwen25_folder, qwen35_folder) -> VisionLanguageModel:
+    if request.param in ("qwen25", "qwen35"):
+        return load_model(qwen25_folder if request.param == "qwen25" else qwen35_folder)
     model = load_model(qwen3_folder)
     if request.param == "qwen3":
         return model

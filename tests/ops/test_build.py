@@ -47,7 +47,7 @@ class WithoutSchema:
 
 
 @pytest.mark.parametrize(("config", "message"), [
-    (OperationConfig(use="crop"), "no operation 'crop'; the registered ones are crop_image, select_frames"),
+    (OperationConfig(use="crop"), "no operation 'crop'; the registered ones are crop_image, crop_image_nor"),
     (OperationConfig(use="examples.operation:Nothing"), "has no 'Nothing'"),
     (OperationConfig(use="no_such_package:X"), "no module no_such_package"),
     (OperationConfig(use=MIRROR, options={"axis": 1}), "cannot be called with the options"),

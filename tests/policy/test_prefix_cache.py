@@ -39,6 +39,11 @@ from prompting import prompt_of
 ONE, THREE = Sampling(max_tokens=1), Sampling(max_tokens=3)
 
 
+@pytest.fixture
+def folder(sharing_folder):
+    return sharing_folder
+
+
 def last_turns(requests, completions, renderer, images):
     return [
         followed(r, c, renderer, *i) for r, c, i in zip(requests, completions, images, strict=True)

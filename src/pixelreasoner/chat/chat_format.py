@@ -17,6 +17,7 @@ from pixelreasoner.core.config import Config, explain
 from pixelreasoner.core.damage import damage_of
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
+from pixelreasoner.ops.build import OperationConfig
 from pixelreasoner.ops.operation import check_template
 
 CONFIG_FILE = "config.json"
@@ -27,9 +28,15 @@ OLD_FILE = "dialect.json"
 """What the first release called it."""
 REMEDY = "copy the file from where the folder came from"
 MOST_PIXELS = 2**40
+SHIPPED_FORMATS = Path(__file__).parent / "formats"
+"""Chat formats of released checkpoints, which come without such a file."""
 CONFIG_MARK = "pixelreasoner_format"
 """A key in the `config.json` of every checkpoint that this package writes: a copy that lacks the chat format
 file shows by it."""
+
+
+_ADDED_LATER = ("thinking", "operations")
+"""Options of the chat format that the fingerprints of older records know nothing of."""
 
 
 class PixelBudget(Config):
@@ -60,6 +67,8 @@ class Wording(Config):
     """Added to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] | None = None
     """Who speaks the result of an operation."""
+    thinking: Literal["on", "off"] | None = None
+    """The switch of a chat template that has one, as that of Qwen3.5."""
     crop_reply: str | None = None
     """Before a crop. Fields: index, width, height, and those of `chat_format.crop_reply`."""
     frames_reply: str | None = None
@@ -96,11 +105,19 @@ class ChatFormat(Config):
     """Appended to the question when no operation is offered."""
     observation_role: Literal["user", "tool"] = "user"
     """Who speaks an operation's result; the paper's data uses a user turn. "tool" needs a chat template that
-    has a form for results."""
+    has a form for results. A checkpoint without a chat format file gets what its family takes: "tool" for
+    Qwen3.5."""
+    thinking: Literal["on", "off"] | None = None
+    """The switch of a chat template that has one, as that of Qwen3.5: whether the model's message begins with
+    thoughts. None: as the template does by itself."""
+    operations: dict[str, OperationConfig] = Field(default_factory=dict)
+    """The form in which the checkpoint knows operations, offered where a recipe only names the key."""
     crop_reply: str = "Image {index} is the cropped region ({width}x{height} pixels):"
-    """Fields: index, width, height (original pixels of the crop), target."""
+    """Fields: index, width, height (original pixels of the crop), shown_width, shown_height (its pixels as
+    shown), target."""
     frames_reply: str = "Images {first} to {last} are the selected frames {frames}:"
-    """Fields: first, last (image indices), frames (1-based frame numbers)."""
+    """Fields: first, last (image indices), frames (1-based frame numbers), shown_width, shown_height (pixels
+    as shown)."""
     error_reply: str = "The operation failed: {error}"
     """Fields: error."""
     frame_marker: str = "<{seconds:.1f} seconds>"
@@ -125,6 +142,12 @@ class ChatFormat(Config):
     def with_wording(self, wording: Wording) -> ChatFormat:
         """The format with the words of a recipe in place of its own."""
         return self.model_copy(update=wording.model_dump(exclude_none=True))
+
+    @property
+    def identity(self) -> str:
+        """Equal where conversations are worded alike; options added later count once they are set."""
+        unset = {name for name in _ADDED_LATER if not getattr(self, name)}
+        return self.model_dump_json(exclude=unset)
 
     def save(self, folder: Path) -> None:
         """Write `chat_format.json`, and the mark that says the folder was written by this package.
@@ -151,6 +174,19 @@ class ChatFormat(Config):
                     f"wording the model would lose its skill; {REMEDY}"
                 )
             return cls()
+        return cls.read(path)
+
+    def replaced_by(self, other: ChatFormat) -> ChatFormat:
+        """The format with what another one says, in the place of its own."""
+        return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
+
+    @classmethod
+    def read(cls, path: Path) -> ChatFormat:
+        """The chat format in a file.
+
+        Raises:
+            CheckpointError: it cannot be read, or is none.
+        """
         try:
             # The name of the unit before it was called relative.
             text = path.read_text(encoding="utf-8-sig").replace('"unit": "permille"', '"unit": "relative"')
@@ -164,6 +200,21 @@ class ChatFormat(Config):
         except ValidationError as e:
             problems = "; ".join(explain(error) for error in e.errors())
             raise CheckpointError(f"{path} is not a chat format file ({problems}); {REMEDY}") from e
+
+
+def find_format(name: str) -> ChatFormat:
+    """The chat format that ships with the package under `name`, or the one in the file of that name.
+
+    Raises:
+        CheckpointError: there is neither, or the file is no chat format.
+    """
+    shipped = {path.stem: path for path in SHIPPED_FORMATS.glob("*.json")}
+    path = shipped.get(name, Path(name))
+    if not path.is_file():
+        raise CheckpointError(
+            f"there is no chat format {name!r}: give a file, or one of {', '.join(sorted(shipped))}"
+        )
+    return ChatFormat.read(path)
 
 
 def mark_config(folder: Path) -> None:

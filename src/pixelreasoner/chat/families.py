@@ -1,21 +1,22 @@
 """Model families: everything that is fixed for all checkpoints of one, known from `config.json` alone.
 
 To add a family like these, write one `Family` and enter it in `FAMILIES`. The boxes of Qwen2.5-VL are pixels
-of the image as shown, those of Qwen3-VL run from 0 to 1000.
+of the image as shown, those of Qwen3-VL and Qwen3.5 run from 0 to 1000.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.chat.pixels import Normalization
 from pixelreasoner.chat.videos import BLOCK_PER_PATCH, ONE_BLOCK, VideoLayout
+from pixelreasoner.chat.xml_calls import XML_CALLS
 from pixelreasoner.core.damage import damage_of
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
@@ -28,8 +29,12 @@ class CallSyntax(Protocol):
     open_tag: str
     """What a call begins with; a stream of text is held back from here on."""
 
-    def parse(self, text: str) -> Parsed:
-        """What a message says. Never raises: a broken call becomes `Parsed.call_error`."""
+    def parse(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Parsed:
+        """What a message says. Never raises: a broken call becomes `Parsed.call_error`.
+
+        `tools` are the descriptions of what is offered; a syntax whose values are plain text reads their
+        types there.
+        """
         ...
 
     def format(self, call: ToolCall) -> str:
@@ -56,6 +61,10 @@ class Family:
     processors: tuple[str, str]
     """What transformers calls the family's processor and its video processor."""
     syntax: CallSyntax = HERMES
+    observation_role: Literal["user", "tool"] = "user"
+    """Who speaks an operation's result, where the checkpoint's chat format does not say."""
+    other_media_tokens: tuple[str, ...] = ()
+    """Control tokens beside those of images and videos that stand for media, in the family's vocabulary."""
     counts_all_frames: bool = False
     """Whether the pixels in the file of the video processor are those of all frames together."""
 
@@ -80,7 +89,19 @@ QWEN3_VL = Family(
     processors=("Qwen3VLProcessor", "Qwen3VLVideoProcessor"),
     counts_all_frames=True,
 )
-FAMILIES = {family.model_type: family for family in (QWEN3_VL, QWEN2_5_VL)}
+# Sees as Qwen3-VL does. Its chat template takes a message of the user for a new question, and then drops the
+# thoughts before it.
+QWEN3_5 = replace(
+    QWEN3_VL,
+    model_type="qwen3_5",
+    syntax=XML_CALLS,
+    observation_role="tool",
+    other_media_tokens=(
+        "<|vision_pad|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>", "<tts_pad>", "<tts_text_bos>",
+        "<tts_text_bos_single>", "<tts_text_eod>",
+    ),
+)  # fmt: skip
+FAMILIES = {family.model_type: family for family in (QWEN3_VL, QWEN2_5_VL, QWEN3_5)}
 
 
 def family_of(folder: Path) -> Family:

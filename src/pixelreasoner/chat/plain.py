@@ -93,7 +93,7 @@ class PlainRenderer:
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(i for i in ids if i < 256).decode("utf-8", errors="replace")
 
-    def parse(self, text: str) -> Parsed:
+    def parse(self, text: str, tools: Sequence[ToolSchema] = ()) -> Parsed:
         return parse_message(text)
 
 

@@ -34,6 +34,7 @@ from pixelreasoner.core.trajectory import Observation, Segment, Span
 START, END, STOP = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
+THOUGHT_START, THOUGHT_END = "<think>", "</think>"
 IMAGE, VIDEO = VISION_START + IMAGE_PAD + VISION_END, VISION_START + VIDEO_PAD + VISION_END
 
 
@@ -63,7 +64,8 @@ class QwenVLRenderer:
 
         Raises:
             CheckpointError: the tokenizer is not of a Qwen-VL checkpoint, or its chat template has no form
-                for results where the chat format gives them a role of their own.
+                for results where the chat format gives them a role of their own, or no switch for thinking
+                where the chat format sets it.
         """
         if tokenizer.chat_template is None:
             raise CheckpointError(
@@ -77,10 +79,14 @@ class QwenVLRenderer:
         self._placeholders = frozenset({self.image_id, self.video_id})
         self.stop_ids = frozenset({self._end_id, ids(STOP)})
         brackets = {ids(VISION_START), ids(VISION_END), ids(START)}
-        without_token = set(range(vocabulary_size or 0)) - set(tokenizer.get_vocab().values())
-        self.forbidden_ids = frozenset({self.image_id, self.video_id} | brackets | without_token)
+        vocabulary = tokenizer.get_vocab()
+        without_token = set(range(vocabulary_size or 0)) - set(vocabulary.values())
+        other_media = {vocabulary[name] for name in family.other_media_tokens if name in vocabulary}
+        self.forbidden_ids = frozenset(self._placeholders | brackets | other_media | without_token)
         if chat_format.observation_role == "tool":
             self._check_form_of_results()
+        if chat_format.thinking is not None:
+            self._check_switch()
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Any) -> QwenVLRenderer:
@@ -90,9 +96,12 @@ class QwenVLRenderer:
             CheckpointError: another family, no template that writes images, or a file that cannot be read.
         """
         family, chat_format = family_of(folder), ChatFormat.load(folder)
+        own: dict[str, Any] = {"observation_role": family.observation_role}
         if "tools" not in chat_format.model_fields_set:
             tools = find_tools_text(folder, tokenizer, START, END)
-            chat_format = chat_format.model_copy(update={} if tools is None else {"tools": tools})
+            own |= {} if tools is None else {"tools": tools}
+        unsaid = {name: value for name, value in own.items() if name not in chat_format.model_fields_set}
+        chat_format = chat_format.model_copy(update=unsaid)
         tokenizer.chat_template = find_template(folder, tokenizer, IMAGE)
         config = read_config(folder)
         text: Mapping[str, Any] = config.get("text_config") or config
@@ -128,7 +137,7 @@ class QwenVLRenderer:
         parts = (
             json.dumps(tokenizer | {"padding": None, "truncation": None}),
             self.tokenizer.chat_template,
-            self.chat_format.model_dump_json(),
+            self.chat_format.identity,
             self.family.model_type,
             self.vision.coordinates,
         )
@@ -165,6 +174,15 @@ class QwenVLRenderer:
     def _turn(self, message: Message, slots: Slots) -> dict[str, Any]:
         """A message as chat templates take it, its words held back."""
         role = self.chat_format.observation_role if message.role == "tool" else message.role
+        if role == "assistant" and THOUGHT_END in message.text and self._template_takes_thoughts:
+            # The template says what becomes of them; it cannot see them where words are held back.
+            thoughts = message.text.partition(THOUGHT_END)[0].rpartition(THOUGHT_START)[2]
+            answer = message.text.rpartition(THOUGHT_END)[2].lstrip("\n")
+            return {
+                "role": role,
+                "reasoning_content": slots.hold(thoughts),
+                "content": slots.hold(answer, begins=False),
+            }
         if message.role != "user" and all(isinstance(part, str) for part in message.parts):
             # Some templates add the content of these to a string.
             return {"role": role, "content": slots.hold(message.text)}
@@ -187,6 +205,8 @@ class QwenVLRenderer:
         return [Message("system", (system,)), *rest]
 
     def _template(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        if self.chat_format.thinking is not None:
+            options = {"enable_thinking": self.chat_format.thinking == "on"} | options
         try:
             return self.tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
         except TemplateError as e:
@@ -208,6 +228,23 @@ class QwenVLRenderer:
                 f"the chat template has no form for results of operations: it opens them with {START}tool, "
                 "a role the model never saw; set observation_role to user"
             )
+
+    def _check_switch(self) -> None:
+        openings = {
+            self._template([{"role": "user", "content": "q"}], add_generation_prompt=True, enable_thinking=on)
+            for on in (True, False)
+        }
+        if len(openings) == 1:
+            raise CheckpointError(
+                "the chat template has no switch for thinking: it opens the model's message in the same way "
+                "whether thinking is on or off; leave thinking out of the chat format"
+            )
+
+    @cached_property
+    def _template_takes_thoughts(self) -> bool:
+        """Whether the chat template writes the thoughts of a message apart from its content."""
+        said = {"role": "assistant", "content": "a", "reasoning_content": "probed_thought"}
+        return "probed_thought" in self._template([{"role": "user", "content": "q"}, said])
 
     @cached_property
     def _template_lists_tools(self) -> bool:
@@ -246,24 +283,44 @@ class QwenVLRenderer:
         before, found, after = full[stop:].partition(slot)
         if END not in short or full[:stop] != short[:stop] or not found:
             raise CheckpointError(
-                f"the chat template rewrites earlier messages when a '{role}' message follows; "
-                "set observation_role in chat_format.json to the other role"
+                f"the chat template rewrites earlier messages when a '{role}' message follows; set "
+                f'observation_role to "{"tool" if role == "user" else "user"}", in chat_format.json or in '
+                "the recipe's interaction.wording"
             )
         return self.codec.pieces(before), self.codec.pieces(after)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        return self.codec.encode([text, self._end_id])
+        return self.codec.encode([self._closed_thoughts(text), self._end_id])
 
     def tokens_of(self, text: str, characters: Span) -> Span:
-        return self.codec.tokens_of(text, characters)
+        start, end = characters
+        whole = self._closed_thoughts(text)
+        before = len(whole) - len(text)
+        return self.codec.tokens_of(whole, (start + before, end + before))
+
+    def _closed_thoughts(self, text: str) -> str:
+        """A message without thoughts, where the prompt has opened them: as the chat template writes it."""
+        return text if THOUGHT_END in text else self._before_message + text
+
+    @cached_property
+    def _before_message(self) -> str:
+        """What the chat template writes before a message without thoughts, after the end of a prompt.
+
+        Thoughts that the opening leaves open are closed here; other templates write nothing.
+        """
+        question: list[dict[str, Any]] = [{"role": "user", "content": "q"}]
+        opening = self._template(question, add_generation_prompt=True)
+        slot = Slots(self.codec).hold("")
+        said = self._template([*question, {"role": "assistant", "content": slot}])
+        return said.partition(slot)[0].removeprefix(opening) if said.startswith(opening) else ""
 
     # Reading
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.codec.decode([i for i in ids if i not in self.stop_ids])
 
-    def parse(self, text: str) -> Parsed:
-        return self.family.syntax.parse(text)
+    def parse(self, text: str, tools: Sequence[ToolSchema] = ()) -> Parsed:
+        return self.family.syntax.parse(text, tools)
 
     # Laying out
 

@@ -63,6 +63,10 @@ class Renderer(Protocol):
         """A sampled message as text, the stop token left out."""
         ...
 
-    def parse(self, text: str) -> Parsed:
-        """What a message says. Never raises: a broken call becomes `Parsed.call_error`."""
+    def parse(self, text: str, tools: Sequence[ToolSchema] = ()) -> Parsed:
+        """What a message says. Never raises: a broken call becomes `Parsed.call_error`.
+
+        `tools` are the operations that the prompt offers; where a call is written as plain text, they say
+        what type a value has.
+        """
         ...

@@ -7,6 +7,7 @@ record in original pixels (`Observation.box`); the numbers of its call are writt
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,16 +44,18 @@ def rerender(
     Raises:
         RecordError: as `rewrite_texts`.
     """
-    return encode_trajectory(rewrite_texts(trajectory, renderer.vision, syntax), renderer, tools)
+    return encode_trajectory(rewrite_texts(trajectory, renderer.vision, syntax, tools), renderer, tools)
 
 
-def rewrite_texts(trajectory: Trajectory, vision: VisionSpec, syntax: CallSyntax) -> Trajectory:
+def rewrite_texts(
+    trajectory: Trajectory, vision: VisionSpec, syntax: CallSyntax, tools: Sequence[ToolSchema] = ()
+) -> Trajectory:
     """The trajectory without tokens, its calls as the model of `vision` and `syntax` writes them.
 
     Boxes are rounded outward. A message without a call stays as it is, and so does one whose call already
     reads the same. A box that showed nothing (its call failed, or was not carried out) has no region on
     record: where the coordinates change, its message stays as it is and is masked. Boxes in
-    other words of a message are not found.
+    other words of a message are not found. `tools` are the operations that the prompt offered.
 
     Raises:
         RecordError: a message does not hold the call on record, or a crop is from an image there is not.
@@ -62,7 +65,7 @@ def rewrite_texts(trajectory: Trajectory, vision: VisionSpec, syntax: CallSyntax
     turns: list[Turn] = []
     for number, turn in enumerate(trajectory.turns, start=1):
         try:
-            rewritten = _rewrite(turn, None if same else vision.unit, context, syntax)
+            rewritten = _rewrite(turn, None if same else vision.unit, context, syntax, tools)
         except RecordError as e:
             raise RecordError(f"turn {number} of the trajectory of task {trajectory.task.id!r}: {e}") from e
         turns.append(replace(rewritten, sampled=None, observed=None))
@@ -91,7 +94,9 @@ def _corners(box: Box) -> tuple[float, float, float, float]:
     return box.x1, box.y1, box.x2, box.y2
 
 
-def _rewrite(turn: Turn, unit: Unit | None, context: ImageContext, syntax: CallSyntax) -> Turn:
+def _rewrite(
+    turn: Turn, unit: Unit | None, context: ImageContext, syntax: CallSyntax, tools: Sequence[ToolSchema]
+) -> Turn:
     """One message for the new model; `unit` is None where the numbers of a box keep their meaning."""
     call, seen = turn.call, turn.observation
     if call is None:
@@ -104,9 +109,9 @@ def _rewrite(turn: Turn, unit: Unit | None, context: ImageContext, syntax: CallS
             raise RecordError(f"it crops image {seen.source}, and there are {len(context.images)}")
         numbers = written_box(seen.box, context.images[seen.source - 1], unit)
         call = replace(call, arguments={**call.arguments, BOX_ARGUMENT: numbers})
-    if syntax.parse(turn.text).call == call:
+    if syntax.parse(turn.text, tools).call == call:
         return turn
-    text = _with_call(turn, call, syntax)
+    text = _with_call(turn, call, syntax, tools)
     if turn.masked is None:
         return replace(turn, text=text, call=call)
     masked = _whole(text) if turn.masked == _whole(turn.text) else call_span(text, call, syntax)
@@ -124,10 +129,12 @@ def _whole(text: str) -> Span:
     return 0, len(text)
 
 
-def _with_call(turn: Turn, call: ToolCall, syntax: CallSyntax) -> str:
+def _with_call(turn: Turn, call: ToolCall, syntax: CallSyntax, tools: Sequence[ToolSchema]) -> str:
     """The message with `call` in place of its own; calls after the first, which nobody reads, are dropped."""
-    for old in (syntax, *(family.syntax for family in FAMILIES.values())):
-        parsed = old.parse(turn.text)
+    known = (syntax, *(family.syntax for family in FAMILIES.values()))
+    # Its values may have had the types of the tools, or those of plain text.
+    for old, types in itertools.product(known, (tools, ())):
+        parsed = old.parse(turn.text, types)
         if parsed.call == turn.call:
             before = turn.text.partition(old.open_tag)[0]
             after = "" if parsed.text == before.strip() else parsed.text.removeprefix(before.lstrip())

@@ -112,10 +112,18 @@ class Slots:
         self._codec = codec
         self._held: list[str] = []
 
-    def hold(self, text: str) -> str:
-        """A mark to give the template in the place of `text`."""
-        self._held.append(text)
-        return f"[[slot{len(self._held) - 1}]]"
+    def hold(self, text: str, *, begins: bool = True) -> str:
+        """A mark to give the template in the place of `text`.
+
+        Blanks at its ends stay outside of the mark: some templates cut them off. Those at its beginning are
+        held back too where the text does not begin a message (`begins`).
+        """
+        words = text.strip() if begins else text.rstrip()
+        if text and not words:
+            return text
+        before, _, after = text.partition(words) if words else ("", "", "")
+        self._held.append(words)
+        return f"{before}[[slot{len(self._held) - 1}]]{after}"
 
     def guard(self, value: Any) -> Any:
         """The same JSON value, marks in the place of whatever reads as a control token or as a mark.

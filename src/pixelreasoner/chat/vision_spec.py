@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pixelreasoner.chat.chat_format import PixelBudget
 from pixelreasoner.chat.pixels import Normalization, fit, fit_frames
@@ -100,7 +101,8 @@ class VisionSpec:
             for at, item in enumerate(media)
             if isinstance(item, Picture)
         )
-        return ImageContext(images=images, video=videos[0] if videos else None)
+        shown_size = partial(self.size_of, crop=True)
+        return ImageContext(images, videos[0] if videos else None, shown_size)
 
 
 def expanded_tokens(

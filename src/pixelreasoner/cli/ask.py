@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pixelreasoner.core.trajectory import Trajectory
     from pixelreasoner.env.events import Event
 
-CALL_OPENS = "<tool_call>"
 SampleName = Literal["card", "board", "page", "clip"]
 LOOKS_AT_THE_WHOLE = (
     "The embedded model was never shown an operation: it looks at the whole picture, and these questions "
@@ -36,6 +35,7 @@ def ask(
         tuple[SampleName, ...] | None, tyro.conf.arg(metavar="[{card,board,page,clip} ...]")
     ] = None,
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
+    chat_format: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
     device: str | None = None,
     dtype: Literal["auto", "fp32", "bf16"] | None = None,
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
@@ -49,6 +49,7 @@ def ask(
         inputs: Images, or a video, and last the question in quotes.
         sample: Instead: a picture that ships with the package, and its question; without a name, all of them.
         model: A shipped checkpoint ("nano", the default), the folder of one, or a hub id.
+        chat_format: Of a checkpoint that has none: "pixelreasoner-v1" for those of the paper, or a file.
         device: auto, cpu, cuda, cuda:1, ...
         dtype: Of the weights; auto is fp32 on a CPU and bf16 on an accelerator.
         recipe: A TOML file with the tables [model] and [interaction]; the options above go before it.
@@ -65,7 +66,8 @@ def ask(
 
     from pixelreasoner.core.terminal import TerminalConsole, visible_line
 
-    config = _config(recipe, model, device, dtype)
+    given = {"checkpoint": model, "chat_format": chat_format, "device": device, "dtype": dtype}
+    config = _config(recipe, given)
     console = TerminalConsole(quiet=as_json, highlight=False)
     with console.status(Text(f"loading {visible_line(config.model.checkpoint)}")):
         reasoner = _load(config)
@@ -79,13 +81,12 @@ def ask(
     _hand_over(console, trajectories, save, as_json)
 
 
-def _config(recipe: Path | None, model: str | None, device: str | None, dtype: str | None) -> AskConfig:
-    """What the recipe says, the options in the place of its values."""
+def _config(recipe: Path | None, given: dict[str, str | None]) -> AskConfig:
+    """What the recipe says, the options that are given in the place of its values."""
     from pixelreasoner.api import AskConfig
     from pixelreasoner.core.recipe import find_recipe, load_recipe
 
-    given = {"model.checkpoint": model, "model.device": device, "model.dtype": dtype}
-    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    overrides = [f"model.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     return load_recipe(AskConfig, find_recipe(recipe) if recipe is not None else None, overrides)
 
 
@@ -222,12 +223,14 @@ class Stream:
 
     def _text(self, text: str) -> None:
         """Print what cannot be the beginning of a call; keep the rest."""
+        from pixelreasoner.chat.calls import CALL_OPEN
+
         text = self._held + text
-        start = text.find(CALL_OPENS)
+        start = text.find(CALL_OPEN)
         if start < 0:
             # Only the last characters can be the beginning of one.
-            ends = range(max(0, len(text) - len(CALL_OPENS) + 1), len(text))
-            start = next((i for i in ends if CALL_OPENS.startswith(text[i:])), len(text))
+            ends = range(max(0, len(text) - len(CALL_OPEN) + 1), len(text))
+            start = next((i for i in ends if CALL_OPEN.startswith(text[i:])), len(text))
         self._write(text[:start])
         self._held = text[start:]
 

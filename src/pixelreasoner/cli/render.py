@@ -56,7 +56,7 @@ def render(
     def rendered() -> Iterator[Trajectory]:
         for old in read_trajectories(file, tolerate_truncation=True):
             if texts_only:
-                new = rewrite_texts(old, renderer.vision, syntax)
+                new = rewrite_texts(old, renderer.vision, syntax, tools)
             else:
                 new = rerender(old, renderer, syntax, tools)
             pairs = list(zip(old.turns, new.turns, strict=True))

@@ -58,4 +58,14 @@ def toolbox_of(
     if not operations:
         return None
     replies = Replies(chat_format.crop_reply, chat_format.frames_reply, chat_format.error_reply)
-    return build_toolbox(operations, unit=unit, replies=replies)
+    learned = [_as_learned(operation, chat_format) for operation in operations]
+    return build_toolbox(learned, unit=unit, replies=replies)
+
+
+def _as_learned(
+    operation: OperationConfig | Operation, chat_format: ChatFormat
+) -> OperationConfig | Operation:
+    """An operation that is only named, in the form that the checkpoint knows."""
+    if isinstance(operation, OperationConfig) and operation == OperationConfig(use=operation.use):
+        return chat_format.operations.get(operation.use, operation)
+    return operation

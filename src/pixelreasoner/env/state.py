@@ -6,7 +6,7 @@ import hashlib
 import sys
 from dataclasses import dataclass, field, replace
 
-from pixelreasoner.chat.hermes import last_boxed
+from pixelreasoner.chat.calls import last_boxed
 from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.messages import Message, Parsed
@@ -128,8 +128,11 @@ class RolloutState:
         if not is_whole:
             return self._end(turn, StopReason.TOKEN_LIMIT)
 
-        offered = self.context.toolbox is not None
-        parsed = renderer.parse(text) if offered else Parsed(text, answer=last_boxed(text))
+        toolbox = self.context.toolbox
+        if toolbox is None:
+            parsed = Parsed(text, answer=last_boxed(text))
+        else:
+            parsed = renderer.parse(text, toolbox.schemas)
         turn = replace(turn, call=parsed.call)
         if parsed.call is None and parsed.call_error is None:
             return self._end(turn, StopReason.ANSWER, parsed.answer)

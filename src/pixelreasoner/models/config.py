@@ -33,8 +33,11 @@ class LoraConfig(Config):
     """The adapters' product is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of an adapter's inputs that are left out while it is trained."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Names of linear layers in the decoder."""
+    targets: tuple[str, ...] = (
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+        "in_proj_qkv", "in_proj_z", "out_proj",
+    )  # fmt: skip
+    """Names of linear layers in the decoder; the last three are those of recurrent layers (Qwen3.5)."""
     vision: bool = False
     """Adapters in the vision tower's linear layers too."""
     seed: Seed = 0
@@ -51,6 +54,9 @@ class ModelConfig(Config):
 
     checkpoint: str = "nano"
     """A folder, the name of a shipped checkpoint, or a hub id (`Qwen/Qwen2.5-VL-7B-Instruct`)."""
+    chat_format: str | None = None
+    """What is spoken with the checkpoint in place of its own chat format: the name of a shipped one
+    ("pixelreasoner-v1"), or a file. What it leaves out stays the checkpoint's."""
     device: str = "auto"
     """A torch device; "auto" takes CUDA where there is one, else the CPU."""
     dtype: Dtype = "auto"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from pixelreasoner.chat.chat_format import find_format
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media import DECODED
 from pixelreasoner.models.adapters import (
@@ -55,6 +56,11 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
         attention=AttentionRule(config.attention, config.max_dense_tokens),
         merge=None if lora is not None else adapters_of(config, folder),
     )
+    if config.chat_format is not None:
+        renderer = model.renderer
+        model.renderer = renderer.with_format(
+            renderer.chat_format.replaced_by(find_format(config.chat_format))
+        )
     set_trainable(model, config.train if training and lora is None else None)
     if lora is not None:
         model.base, model.merge_on_save = _base(config.checkpoint, folder), lora.merge_on_save

@@ -23,6 +23,7 @@ from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.models.attention.dispatch import PLANS, knows_plans
 from pixelreasoner.models.attention.shared_prefix import DEFAULT_RULE, AttentionRule
 from pixelreasoner.models.patches import by_size, patch_rows
+from pixelreasoner.models.recurrent_states import is_recurrent
 
 JSON_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -107,6 +108,15 @@ class VisionLanguageModel(nn.Module):
     @property
     def decoder(self) -> Any:
         return self.hf.model.language_model
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether layers of the decoder carry a state from token to token, as three in four of Qwen3.5 do.
+
+        Such a layer reads whatever stands before a token in its row, and knows no plan: a row holds one
+        sequence.
+        """
+        return is_recurrent(self.decoder.config)
 
     @property
     def device(self) -> torch.device:

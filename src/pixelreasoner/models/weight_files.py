@@ -33,7 +33,8 @@ def read_model(folder: Path, *, dtype: torch.dtype) -> PreTrainedModel:
     """
     _check_files(folder)
     try:
-        with quiet():
+        # Some classes draw numbers that the weights then overwrite.
+        with quiet(), torch.random.fork_rng(devices=[]):
             # Mismatches are reported as our own error, with names and shapes.
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 folder,

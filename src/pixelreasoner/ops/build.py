@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from pydantic import Field
@@ -22,15 +23,19 @@ from pixelreasoner.core.config import Config, Options
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.registry import Registry, check_call
+from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.crop import CropImage
+from pixelreasoner.ops.crop_normalized import CropImageNormalized
 from pixelreasoner.ops.frames import SelectFrames
-from pixelreasoner.ops.operation import Operation
+from pixelreasoner.ops.image_context import ImageContext
+from pixelreasoner.ops.operation import Operation, ToolSchema, function_schema
 from pixelreasoner.ops.toolbox import Toolbox
 
 OPERATIONS = Registry(
     "operation",
     {
         "crop_image": "pixelreasoner.ops.crop:CropImage",
+        "crop_image_normalized": "pixelreasoner.ops.crop_normalized:CropImageNormalized",
         "select_frames": "pixelreasoner.ops.frames:SelectFrames",
     },
 )
@@ -45,6 +50,8 @@ class OperationConfig(Config):
     """What the model calls it; None keeps its own name."""
     description: str | None = None
     """How it is described to the model; None keeps its own description."""
+    parameters: Options | None = None
+    """How its arguments are described to the model, name by name as JSON Schema; None keeps its own."""
     options: Options = Field(default_factory=dict)
     """Further arguments of its class."""
 
@@ -87,6 +94,7 @@ def _operation(config: OperationConfig | Operation, unit: Unit, replies: Replies
     options: dict[str, Any] = config.options | {k: v for k, v in named.items() if v is not None}
     built_in: dict[Any, dict[str, Any]] = {
         CropImage: {"unit": unit, "reply": replies.crop},
+        CropImageNormalized: {"reply": replies.crop},
         SelectFrames: {"reply": replies.frames},
     }
     if isinstance(found, type):
@@ -95,7 +103,28 @@ def _operation(config: OperationConfig | Operation, unit: Unit, replies: Replies
         check_call(f"operation '{config.use}'", found, **options)
         found = found(**options)
     _check_operation(config.use, found)
-    return cast(Operation, found)
+    operation = cast(Operation, found)
+    return operation if config.parameters is None else _Described(operation, config.parameters)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """An operation whose arguments are described in the words of a recipe."""
+
+    operation: Operation
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.operation.name
+
+    @property
+    def schema(self) -> ToolSchema:
+        own = self.operation.schema["function"]
+        return function_schema(own["name"], own.get("description", ""), self.parameters)
+
+    def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
+        return self.operation(arguments, context)
 
 
 def _check_operation(use: str, made: Any) -> None:

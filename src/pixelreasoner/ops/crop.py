@@ -50,14 +50,14 @@ class CropImage:
     """What the numbers of `bbox_2d` mean: a property of the model family, never guessed."""
     reply: str
     """The line before the crop. Fields: index (the number the crop gets), width, height (its original
-    pixels), target."""
+    pixels), shown_width, shown_height (its pixels as shown), target."""
     min_side_px: Annotated[int, Field(ge=1, le=100_000)] = MIN_SIDE_PX
     """Crops with a shorter side are refused, in original pixels."""
     name: str = "crop_image"
     description: str = "Cut a region out of an image and show it at a higher resolution."
 
     def __post_init__(self) -> None:
-        check_template(self.reply, "the reply to a crop", index=2, width=8, height=8, target=1)
+        check_reply(self.reply)
 
     @property
     def schema(self) -> ToolSchema:
@@ -86,36 +86,55 @@ class CropImage:
         Raises:
             OperationError: there is no such image, or no such box in it.
         """
-        check_names(arguments, _ARGUMENTS)
-        if not context.images:
-            hint = " yet; select frames of the video first" if context.video else ""
-            raise OperationError(f"there is no image to crop{hint}")
-        target = check_index(arguments["target_image"], "target_image", len(context.images))
-        shown = context.images[target - 1]
-        left, top, right, bottom = self._bounds(arguments["bbox_2d"], shown)
-        crop = shown.picture.crop(left, top, right, bottom)
-        width, height = crop.size
-        return Observation(
-            self.reply.format(index=len(context.images) + 1, width=width, height=height, target=target),
-            images=(crop,),
-            box=Box(left, top, right, bottom),
-            source=target,
-        )
-
-    def _bounds(self, bbox: object, shown: DisplayedImage) -> tuple[int, int, int, int]:
-        """The original pixels a box asks for: left, top, right, bottom."""
-        box = _read_box(bbox, self.unit, shown.view)
-        size = shown.picture.size
+        target, shown = target_of(arguments, context)
+        box = _read_box(arguments["bbox_2d"], self.unit, shown.view)
         # The box speaks of the image as shown; fractions are what the shown and the original image share.
-        left, top, right, bottom = box.to(Unit.FRACTION, shown.view).pixel_bounds(size)
-        # An image that is itself smaller than the least crop can still be seen whole.
-        least = Size(min(self.min_side_px, size.width), min(self.min_side_px, size.height))
-        if right - left < least.width or bottom - top < least.height:
-            raise OperationError(
-                f"the box holds only {right - left}x{bottom - top} pixels of the image; "
-                f"a crop needs at least {least.width}x{least.height}: give a larger box"
-            )
-        return left, top, right, bottom
+        fractions = box.to(Unit.FRACTION, shown.view)
+        return cut(fractions, target, context, reply=self.reply, min_side_px=self.min_side_px)
+
+
+def check_reply(reply: str) -> None:
+    """Refuse a line before a crop that names a field there is not."""
+    fields = {"index": 2, "width": 8, "height": 8, "target": 1, "shown_width": 8, "shown_height": 8}
+    check_template(reply, "the reply to a crop", **fields)
+
+
+def target_of(arguments: Mapping[str, Any], context: ImageContext) -> tuple[int, DisplayedImage]:
+    """The image that a call with a box names, and its number.
+
+    Raises:
+        OperationError: there is no such image, or the arguments have other names.
+    """
+    check_names(arguments, _ARGUMENTS)
+    if not context.images:
+        hint = " yet; select frames of the video first" if context.video else ""
+        raise OperationError(f"there is no image to crop{hint}")
+    target = check_index(arguments["target_image"], "target_image", len(context.images))
+    return target, context.images[target - 1]
+
+
+def cut(box: Box, target: int, context: ImageContext, *, reply: str, min_side_px: int) -> Observation:
+    """The crop of image `target` that a box in fractions asks for.
+
+    Raises:
+        OperationError: it holds too few pixels.
+    """
+    picture = context.images[target - 1].picture
+    left, top, right, bottom = box.pixel_bounds(picture.size)
+    # An image that is itself smaller than the least crop can still be seen whole.
+    least = Size(min(min_side_px, picture.size.width), min(min_side_px, picture.size.height))
+    if right - left < least.width or bottom - top < least.height:
+        raise OperationError(
+            f"the box holds only {right - left}x{bottom - top} pixels of the image; "
+            f"a crop needs at least {least.width}x{least.height}: give a larger box"
+        )
+    crop = picture.crop(left, top, right, bottom)
+    shown = context.shown_size(crop)
+    text = reply.format(
+        index=len(context.images) + 1, target=target, width=crop.size.width, height=crop.size.height,
+        shown_width=shown.width, shown_height=shown.height,
+    )  # fmt: skip
+    return Observation(text, images=(crop,), box=Box(left, top, right, bottom), source=target)
 
 
 def _read_box(value: object, unit: Unit, view: Size) -> Box:
@@ -124,28 +143,48 @@ def _read_box(value: object, unit: Unit, view: Size) -> Box:
     Raises:
         OperationError: it is not four numbers, reaches out of the image, or has no area.
     """
-    if not isinstance(value, (list, tuple)):
-        raise OperationError(f"bbox_2d must be a list of 4 numbers [x1, y1, x2, y2], not {json_kind(value)}")
-    numbers = cast(list[object], value)
-    if len(numbers) != 4:
-        raise OperationError(f"bbox_2d must have 4 numbers [x1, y1, x2, y2], not {len(numbers)}")
+    numbers = read_numbers(value)
     edge = Box(0, 0, 1, 1, Unit.FRACTION).to(unit, view)
     x1, y1, x2, y2 = (
         _read_coordinate(v, corner, limit, _STEP[unit])
         for v, corner, limit in zip(numbers, _CORNERS, (edge.x2, edge.y2) * 2, strict=True)
     )
+    check_area(x1, y1, x2, y2)
+    return Box(x1, y1, x2, y2, unit)
+
+
+def read_numbers(value: object) -> list[float]:
+    """The four numbers that a model wrote for a box.
+
+    Raises:
+        OperationError: it is something else.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise OperationError(f"bbox_2d must be a list of 4 numbers [x1, y1, x2, y2], not {json_kind(value)}")
+    numbers = cast(list[object], value)
+    if len(numbers) != 4:
+        raise OperationError(f"bbox_2d must have 4 numbers [x1, y1, x2, y2], not {len(numbers)}")
+    for number, corner in zip(numbers, _CORNERS, strict=True):
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise OperationError(f"{corner} of bbox_2d must be a number, not {json_kind(number)}")
+    return cast(list[float], numbers)
+
+
+def check_area(x1: float, y1: float, x2: float, y2: float) -> None:
+    """Refuse a box whose corners are in the wrong order.
+
+    Raises:
+        OperationError: they are.
+    """
     for low, high, axis in ((x1, x2, "x"), (y1, y2, "y")):
         if low >= high:
             raise OperationError(
                 f"the box has no area: {axis}1 ({brief(low)}) must be less than {axis}2 ({brief(high)})"
             )
-    return Box(x1, y1, x2, y2, unit)
 
 
-def _read_coordinate(value: object, corner: str, limit: float, step: float) -> float:
+def _read_coordinate(value: float, corner: str, limit: float, step: float) -> float:
     """One number of a box, from 0 to `limit`; up to one `step` beyond is taken as the edge."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OperationError(f"{corner} of bbox_2d must be a number, not {json_kind(value)}")
     if not -step <= value <= limit + step:
         raise OperationError(
             f"{corner} of bbox_2d is outside the image: it must be from 0 to {brief(limit)}, "

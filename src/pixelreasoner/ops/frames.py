@@ -33,14 +33,15 @@ class SelectFrames:
 
     reply: str
     """The line before the frames. Fields: first, last (the numbers the images get), frames (1-based numbers
-    of the frames, separated by commas)."""
+    of the frames, separated by commas), shown_width, shown_height (their pixels as shown)."""
     max_frames: Annotated[int, Field(ge=1, le=10_000)] = MAX_FRAMES
     """The most frames one call may ask for."""
     name: str = "select_frames"
     description: str = "Show some frames of the video as images, at a higher resolution."
 
     def __post_init__(self) -> None:
-        check_template(self.reply, "the reply to a selection of frames", first=1, last=2, frames="3, 4")
+        fields = {"first": 1, "last": 2, "frames": "3, 4", "shown_width": 8, "shown_height": 8}
+        check_template(self.reply, "the reply to a selection of frames", **fields)
 
     @property
     def schema(self) -> ToolSchema:
@@ -69,10 +70,13 @@ class SelectFrames:
             raise OperationError("there is no video to select frames from")
         frames = self._read_frames(arguments["target_frames"], context.video)
         first = len(context.images) + 1
+        images = tuple(context.video.frames[i - 1] for i in frames)
+        shown = context.shown_size(images[0])
         text = self.reply.format(
-            first=first, last=first + len(frames) - 1, frames=", ".join(map(str, frames))
-        )
-        return Observation(text, images=tuple(context.video.frames[i - 1] for i in frames), frames=frames)
+            first=first, last=first + len(frames) - 1, frames=", ".join(map(str, frames)),
+            shown_width=shown.width, shown_height=shown.height,
+        )  # fmt: skip
+        return Observation(text, images=images, frames=frames)
 
     def _read_frames(self, value: object, video: Video) -> tuple[int, ...]:
         count = len(video.frames)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture, Video
@@ -26,6 +27,8 @@ class ImageContext:
     """`target_image` 1 is the first of these; crops and selected frames are appended."""
     video: Video | None = None
     """The frames `select_frames` chooses from; frame 1 is the first."""
+    shown_size: Callable[[Picture], Size] = field(default=lambda picture: picture.size, compare=False)
+    """The size at which a picture that an operation returns will be shown."""
 
     def add(self, *shown: DisplayedImage) -> ImageContext:
         """The context after more images were shown."""

@@ -1,15 +1,12 @@
 """The engine of `GroupPolicy`: what is waiting and running in one session.
 
-Shape legend: B running sequences, N tokens of a pass, D hidden width, V vocabulary.
+Shape legend: B running sequences, N tokens of a pass, D hidden width.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +14,11 @@ import torch
 from torch import Tensor
 
 from pixelreasoner.chat.layout import Layout
-from pixelreasoner.core.errors import ConfigError, NonFiniteError
-from pixelreasoner.core.trajectory import Segment
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
+from pixelreasoner.policy.messages import Finish, Message, MessageQueue, TokenSampler, too_small
 from pixelreasoner.policy.prefix_cache import CachedPrompt, CachedSequence, Chunk
-from pixelreasoner.policy.sampling import sample_tokens
 
 if TYPE_CHECKING:
     from pixelreasoner.policy.group import GroupPolicy
@@ -31,51 +27,21 @@ PREFILL_BATCHING_THRESHOLD = 8
 """New requests start when they are an eighth as many as those that are running: a pass of the vision tower
 and of the prefill kernels costs about as much for one as for a few."""
 
-NOT_FINITE = (
-    "the model's scores are not finite: training has diverged, or the checkpoint is damaged; "
-    "use an earlier checkpoint, or download it again"
-)
-
-
-@dataclass(eq=False)
-class _Message:
-    """A message that is waiting, or in generation."""
-
-    request_id: int
-    request: CompletionRequest
-    random: np.random.Generator
-    position: int = 0
-    """M-RoPE position of its next token; the three coordinates agree on text."""
-    ids: list[int] = field(default_factory=list[int])
-    logps: list[float] = field(default_factory=list[float])
-    weight_version: int = 0
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """All that is to be read before its next token."""
-        given = self.request.segments
-        return (*given, Segment(tuple(self.ids))) if self.ids else given
-
 
 class GroupEngine:
     """Samples a token for every running sequence in each step (`policy.base.Engine`)."""
 
     def __init__(self, policy: GroupPolicy, on_token: OnToken | None) -> None:
-        self._policy, self._model, self._on_token = policy, policy.model, on_token
+        self._policy, self._model = policy, policy.model
+        self._sample = TokenSampler(policy.model, on_token)
         self._cache = policy.new_prefix_cache()
-        self._forbidden_F = torch.tensor(
-            sorted(self._model.renderer.forbidden_ids), device=self._model.device
-        )
         self._request_ids = itertools.count()
-        # Conversations that continue start first: they hold memory, and are nearer to their end.
-        self._opening: deque[_Message] = deque()
-        self._continuing: deque[_Message] = deque()
-        self._running: dict[CachedSequence, _Message] = {}
+        self._waiting = MessageQueue()
+        self._running: dict[CachedSequence, Message] = {}
 
     def submit(self, request: CompletionRequest) -> int:
-        message = _Message(next(self._request_ids), request, np.random.default_rng(request.seed))
-        queue = self._continuing if len(request.segments) > 1 else self._opening
-        queue.append(message)
+        message = Message.of(next(self._request_ids), request)
+        self._waiting.add(message)
         return message.request_id
 
     def release(self, request_id: int) -> None:
@@ -83,11 +49,7 @@ class GroupEngine:
             if message.request_id == request_id:
                 self._preempt(sequence)
                 break
-        for queue in (self._continuing, self._opening):
-            for message in queue:
-                if message.request_id == request_id:
-                    queue.remove(message)
-                    break
+        self._waiting.remove(request_id)
         self._cache.evict(request_id)
 
     def reset_prefix_cache(self) -> None:
@@ -112,23 +74,9 @@ class GroupEngine:
         if not messages:
             return []
         states_D = self._read(messages[:n_decoding], n_prompts, chunks)
-        logits_BV = self._model.logits(torch.stack([states_D[s] for s in sequences.running])).float()
-        uniform_B = torch.tensor([m.random.random() for m in messages], dtype=torch.float64)
-        samplings = [m.request.sampling for m in messages]
-        token_B, logp_B = sample_tokens(logits_BV, uniform_B, samplings, self._forbidden_F)
-        done: list[tuple[int, Completion]] = []
-        running = list(zip(sequences.running, messages, strict=True))
-        for (sequence, message), token, logp in zip(running, token_B.tolist(), logp_B.tolist(), strict=True):
-            if not math.isfinite(logp):
-                raise NonFiniteError(NOT_FINITE)
-            message.ids.append(token)
-            message.logps.append(logp)
-            if self._on_token is not None:
-                self._on_token(message.request_id, token)
-            stopped = token in self._model.renderer.stop_ids
-            if stopped or len(message.ids) == message.request.sampling.max_tokens:
-                done.append(self._complete(sequence, stopped=stopped))
-        return done
+        finishes = self._sample(messages, torch.stack([states_D[s] for s in sequences.running]))
+        ended = zip(list(sequences.running), finishes, strict=True)
+        return [self._complete(sequence, finish) for sequence, finish in ended if finish is not None]
 
     # What runs
 
@@ -144,21 +92,20 @@ class GroupEngine:
     def _start_messages(self) -> list[Chunk]:
         """Start waiting requests, as many as fit; returns what is to be read for them."""
         n_free = self._policy.batch_size - len(self._running)
-        n_waiting = len(self._continuing) + len(self._opening)
-        if min(n_free, n_waiting) * PREFILL_BATCHING_THRESHOLD < len(self._running):
+        if min(n_free, len(self._waiting)) * PREFILL_BATCHING_THRESHOLD < len(self._running):
             return []
-        self._cache.expect(min(n_free, len(self._opening)))
+        self._cache.expect(min(n_free, self._waiting.n_opening))
         chunks: list[Chunk] = []
         n_tokens = 0
-        while (queue := self._continuing or self._opening) and len(self._running) < self._policy.batch_size:
-            message = queue[0]
+        while self._waiting and len(self._running) < self._policy.batch_size:
+            message = self._waiting.next
             layout = self._model.renderer.layout(message.segments)
             found = self._cache.look_up(message.segments, layout)
             if found is None:
                 if not self._running:
                     raise self._too_small()
                 break
-            queue.popleft()
+            self._waiting.pop()
             sequence, new = found
             self._running[sequence] = message
             message.position = layout.next_position
@@ -174,26 +121,20 @@ class GroupEngine:
         """Put a running message back to the front of those that wait."""
         message = self._running.pop(sequence)
         self._cache.preempt(sequence, message.request_id)
-        self._continuing.appendleft(message)
+        self._waiting.put_back(message)
 
-    def _complete(self, sequence: CachedSequence, *, stopped: bool) -> tuple[int, Completion]:
+    def _complete(self, sequence: CachedSequence, finish: Finish) -> tuple[int, Completion]:
         message = self._running.pop(sequence)
         self._cache.preempt(sequence, message.request_id)
-        finish = "stop" if stopped else "length"
-        completion = Completion(tuple(message.ids), tuple(message.logps), finish, message.weight_version)
-        return message.request_id, completion
+        return message.request_id, message.completion(finish)
 
     def _too_small(self) -> ConfigError:
-        budget, tokens = self._policy.kv_cache_bytes, self._cache.max_tokens
-        return ConfigError(
-            f"the key-value cache of {budget:,} bytes holds {tokens:,} tokens, too few for one conversation; "
-            "set a larger kv_cache_bytes under [model], or limit the conversation"
-        )
+        return too_small(self._policy.kv_cache_bytes, self._cache.max_tokens)
 
     # What the model reads
 
     def _read(
-        self, decoding: list[_Message], n_prompts: int, chunks: list[Chunk]
+        self, decoding: list[Message], n_prompts: int, chunks: list[Chunk]
     ) -> dict[CachedSequence, Tensor]:
         """The model reads the last token of each message of `decoding`, and the chunks.
 
@@ -220,7 +161,7 @@ class GroupEngine:
             states_D[sequence] = last_D
         return states_D
 
-    def _pass(self, decoding: list[_Message], n_prompts: int, chunks: list[Chunk]) -> Tensor:
+    def _pass(self, decoding: list[Message], n_prompts: int, chunks: list[Chunk]) -> Tensor:
         """The hidden states [N, D] of one token per message, and of the chunks after them."""
         layout = Layout.join([_last_tokens(decoding), *(chunk.layout for chunk in chunks)])
         batch = self._model.embed([layout], self._policy.features(layout.blocks), left=False)
@@ -246,7 +187,7 @@ class GroupEngine:
         return CascadePlan(prompts.pool, sequences.pool, plan, pieces, self._model.device)
 
 
-def _last_tokens(messages: Sequence[_Message]) -> Layout:
+def _last_tokens(messages: Sequence[Message]) -> Layout:
     """What was sampled last, to be read now: one token of each message."""
     ids_B = np.array([message.ids[-1] for message in messages], np.int64)
     position_3B = np.tile(np.array([message.position for message in messages], np.int64), (3, 1))

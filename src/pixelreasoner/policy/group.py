@@ -9,6 +9,9 @@
 What is sampled for a request depends on its segments, its seed, its sampling and the weights. What else is
 in the batch and in the cache changes its log-probabilities by rounding errors only. The same calls in the
 same order give the same bits.
+
+Decoders with recurrent layers have an engine of their own (`policy.recurrent`), to which the same applies but
+for the second half of the first sentence: each rollout of a group has a copy of what is kept of its prompt.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import OnToken
 from pixelreasoner.policy.engine import GroupEngine
 from pixelreasoner.policy.prefix_cache import PrefixCache
+from pixelreasoner.policy.recurrent import RecurrentEngine
 
 KV_CACHE_BYTES = 8 * 2**30
 
@@ -62,10 +66,10 @@ class GroupPolicy:
         self.prefill_tokens = prefill_tokens
         self.kv_cache_bytes = kv_cache_bytes
         self.weight_version = 0
-        self._engine: GroupEngine | None = None
+        self._engine: GroupEngine | RecurrentEngine | None = None
 
     @contextmanager
-    def session(self, on_token: OnToken | None = None) -> Iterator[GroupEngine]:
+    def session(self, on_token: OnToken | None = None) -> Iterator[GroupEngine | RecurrentEngine]:
         """The engine; one at a time. The model is in evaluation mode for as long.
 
         Keys and values belong to the session: their memory is free again when it ends.
@@ -73,7 +77,8 @@ class GroupPolicy:
         assert self._engine is None, "one session at a time"
         was_training = self.model.training
         self.model.eval()
-        self._engine = GroupEngine(self, on_token)
+        engine = RecurrentEngine if self.model.recurrent else GroupEngine
+        self._engine = engine(self, on_token)
         try:
             # Held open over all steps: autocast then keeps its copies of the weights.
             with autocast(self.precision, self.model.device):

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pixelreasoner.chat.calls import last_boxed
 from pixelreasoner.chat.families import CallSyntax
-from pixelreasoner.chat.hermes import last_boxed
 from pixelreasoner.core.inspection import InspectedRegion, inspected_regions
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory, Turn
