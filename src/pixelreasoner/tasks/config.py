@@ -52,8 +52,8 @@ class TasksConfig(Config):
     """A task source, and which of its tasks to use."""
 
     source: str = "pixelworld"
-    """A registered name (pixelworld, or a data set of docs/data.md), a file that ends in .jsonl or .parquet, or
-    package.module:function."""
+    """A registered name (pixelworld, or a data set of docs/data.md), a file that ends in .jsonl or .parquet,
+    or package.module:function."""
     split: str = "train"
     """Handed to the source; of a file, the rows of this split and those that name none."""
     options: Options = Field(default_factory=dict)
