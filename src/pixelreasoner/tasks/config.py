@@ -41,6 +41,10 @@ SOURCES = Registry(
         "pixelworld": "pixelreasoner.tasks.pixelworld.source:pixelworld",
         "pixelreasoner-rl": f"{_DATASETS}.pixelreasoner_rl:pixelreasoner_rl",
         "infographicvqa": f"{_DATASETS}.infographicvqa:infographicvqa",
+        "llava-cot": f"{_DATASETS}.llava_cot:llava_cot",
+        "star": f"{_DATASETS}.star:star",
+        "video-r1": f"{_DATASETS}.video_r1:video_r1",
+        "visualprobe": f"{_DATASETS}.visualprobe:visualprobe",
     },
 )
 MOST_FRAMES = 10_000

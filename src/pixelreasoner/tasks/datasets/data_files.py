@@ -25,8 +25,11 @@ def dataset_folder(path: str, hub_files: Sequence[str], noun: str) -> Path:
         noun: the data set's name, for messages.
 
     Raises:
+        ConfigError: the path is empty.
         RecordError: there is nothing there, and nothing of that name on the hub.
     """
+    if not path:
+        raise ConfigError(f"{noun} is not fetched by itself; give its folder: tasks.options.path")
     if Path(path).exists():
         return Path(path)
     if HUB_ID.fullmatch(path):

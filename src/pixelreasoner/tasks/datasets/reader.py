@@ -94,7 +94,7 @@ class DatasetReader:
             n_frames: taken from each video file.
 
         Raises:
-            ConfigError: it has no such split.
+            ConfigError: it has no such split, or no path is given.
             RecordError: there are no rows at the path, or none that can be used.
             MissingExtraError: they are in Parquet, and pyarrow is not installed.
         """
