@@ -50,5 +50,5 @@ def first_token_rewards(self: RLTrainer, groups):
 
 
 def differing(group, scores):
-    """A term of the reward under which rollouts of random tokens differ, so that there is something to learn."""
+    """A term of the reward that gives rollouts of random tokens different values."""
     return [sum(turn.sampled.ids[0] for turn in y.turns) % 7 for y in group]

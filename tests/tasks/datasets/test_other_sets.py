@@ -27,9 +27,7 @@ def frames(folder: Path) -> None:
 
 
 def test_video_r1(tmp_path: Path):
-    def row(
-        number: int, what: str, form: str, solution: str, path: str, options: list[str] | None = None
-    ) -> dict:
+    def row(number: int, what: str, form: str, solution: str, path: str, options: list | None = None) -> dict:
         return {"problem_id": number, "problem": f"Q{number}?", "data_type": what, "problem_type": form,
                 "options": options or [], "solution": f"<answer>{solution}</answer>", "path": path,
                 "data_source": "CLEVRER"}  # fmt: skip

@@ -12,8 +12,9 @@
 | `data_source` | where the row comes from |
 
 Source: the data set's card and file list. The rows are those of `Video-R1-260k.json`; the card shows those
-of `Video-R1-COT-165k.json`, which have a `process` besides. Not verified: the tags around `solution` (they may
-be there or not). The archives take 309 GB, so nothing is fetched: give the folder. Videos have to be unpacked.
+of `Video-R1-COT-165k.json`, which have a `process` besides. Not verified: the tags around `solution`, which
+may be there or not. The archives take 309 GB, so nothing is fetched: give the folder. Videos have to be
+unpacked.
 """
 
 from __future__ import annotations
