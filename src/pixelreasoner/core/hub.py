@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pixelreasoner.core.errors import PixelReasonerError
 
@@ -34,7 +34,7 @@ def fetched(
         PixelReasonerError: `error`, where there is nothing of that name, no access to it, or no network.
     """
     # Half a second to import, and needed for the hub only.
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -45,10 +45,11 @@ def fetched(
     )
 
     # The hub takes a model where nothing is said.
+    download = cast(Any, huggingface_hub.snapshot_download)  # pyright: ignore[reportUnknownMemberType]
     options: dict[str, Any] = {} if kind == "model" else {"repo_type": kind}
     place, flag = ("", "") if kind == "model" else ("datasets/", " --repo-type dataset")
     try:
-        return Path(snapshot_download(name, allow_patterns=list(files), **options))
+        return Path(download(name, allow_patterns=list(files), **options))
     except GatedRepoError as e:
         raise error(
             f"'{name}' is gated: ask for access at https://huggingface.co/{place}{name}, "

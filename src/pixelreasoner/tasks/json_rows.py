@@ -90,24 +90,15 @@ def _elements(file: IO[bytes], at: int) -> Iterator[tuple[int, int, object]]:
             text = text[blank.end() :]
         if text.startswith("]"):
             return
-        try:
-            value, length = _DECODER.raw_decode(text)
-            # A number or a word at the end of what was read may go on.
-            whole = ended or length < len(text)
-        except ValueError as e:
-            whole, problem = False, e
-        else:
-            problem = None
-        if whole:
+        found = _decoded(text, ended=ended)
+        if isinstance(found, tuple):
+            value, length = found
             end = at + len(text[:length].encode())
             yield at, end, value
             at, text, size = end, text[length:], BLOCK
             continue
         if ended or len(text) > MAX_ROW_BYTES:
-            reason = (
-                "the list is cut short" if not text.strip() else not_json(problem or ValueError("cut short"))
-            )
-            yield at, at, RecordError(reason)
+            yield at, at, RecordError(not_json(found) if text.strip() else "the list is cut short")
             return
         block = file.read(size)
         # Twice as much each time: a long row is parsed again a few times only.
@@ -117,6 +108,16 @@ def _elements(file: IO[bytes], at: int) -> Iterator[tuple[int, int, object]]:
         except UnicodeDecodeError as e:
             yield at, at, RecordError(f"not UTF-8 ({e.reason})")
             return
+
+
+def _decoded(text: str, *, ended: bool) -> tuple[object, int] | ValueError:
+    """The value that a text begins with and its length in characters; an error where it may not be whole."""
+    try:
+        value, length = _DECODER.raw_decode(text)
+    except ValueError as e:
+        return e
+    # A number or a word at the end of what was read may go on.
+    return (value, length) if ended or length < len(text) else ValueError("the row is cut short")
 
 
 def _parsed(content: bytes) -> object:

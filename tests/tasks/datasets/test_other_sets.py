@@ -65,13 +65,13 @@ def test_video_r1(tmp_path: Path):
 def test_visualprobe(tmp_path: Path):
     put(tmp_path, "data/a.png")
     write_json(tmp_path / "train.json", [
-        {"doc_id": 7, "problem": "<image>\nWhat is on the sign?", "solution": "STOP", "images": ["data/a.png"]},
+        {"doc_id": 7, "problem": "<image>\nOn the sign?", "solution": "STOP", "images": ["data/a.png"]},
         {"doc_id": 8, "problem": "<image>\nColour?", "solution": "red", "images": ["a.png"]},
         {"doc_id": 9, "problem": "<image>\nColour?", "solution": None, "images": ["a.png"]},
     ])  # fmt: skip
     tasks = visualprobe(split="train", path=str(tmp_path))
     assert [(t.id, t.question, t.answers) for t in tasks.take(0, 9)] == [
-        ("7", "What is on the sign?", ("STOP",)),
+        ("7", "On the sign?", ("STOP",)),
         ("8", "Colour?", ("red",)),
     ]
     assert reasons(tasks) == {"no answer": 1}

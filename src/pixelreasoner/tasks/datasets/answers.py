@@ -52,7 +52,7 @@ def read_answers(value: Any, question: str, options: Sequence[str] = ()) -> Answ
     Raises:
         UnusableError: there is none, it is none of `options`, or it is a passage.
     """
-    values = tuple(dict.fromkeys(_flat(value)))
+    values = list(dict.fromkeys(_flat(value)))
     if not values:
         raise UnusableError(NO_ANSWER)
     if letters := _letters(values, options or listed_options(question)):
@@ -62,10 +62,12 @@ def read_answers(value: Any, question: str, options: Sequence[str] = ()) -> Answ
     if longest := next((v for v in values if len(v) > MAX_CHARACTERS), None):
         raise UnusableError("the answer is a passage", f"{len(longest)} characters")
     if len(values) > 1:
-        return Answers(values, "alternatives", "")
+        return Answers(tuple(values), "alternatives", "")
     if values[0] in LETTERS:
-        return Answers(values, "letter", "")  # its options stand in the question in a form of their own
-    return Answers(values, "text" if number_of(values[0]) is None else "number", "")
+        return Answers(
+            tuple(values), "letter", ""
+        )  # its options stand in the question in a form of their own
+    return Answers(tuple(values), "text" if number_of(values[0]) is None else "number", "")
 
 
 def plain_question(value: Any) -> str:

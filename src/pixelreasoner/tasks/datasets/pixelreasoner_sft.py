@@ -19,23 +19,23 @@ rows mark their wrong operations: none of the fields that are known does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from pixelreasoner.chat.hermes import CALL_CLOSE, CALL_OPEN, HERMES, last_boxed
+from pixelreasoner.chat.hermes import CALL_OPEN, HERMES, last_boxed
 from pixelreasoner.core.display import counted
 from pixelreasoner.core.errors import ConfigError, MediaError, RecordError
 from pixelreasoner.core.geometry import Box, Unit
-from pixelreasoner.core.inspection import InspectedRegion, inspected_regions
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Observation, Span, StopReason, Trajectory, Turn
+from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
 from pixelreasoner.tasks.datasets.answers import plain_question
 from pixelreasoner.tasks.datasets.data_files import FilesRows, dataset_folder, find_files
 from pixelreasoner.tasks.datasets.media_store import MediaStore
 from pixelreasoner.tasks.datasets.report import LoadReport, UnusableError
+from pixelreasoner.tasks.datasets.sft_masks import MASKS, call_span
 from pixelreasoner.tasks.media_fields import read_image, read_video
 
 HUB_ID = "TIGER-Lab/PixelReasoner-SFT-Data"
@@ -47,9 +47,6 @@ CROP, SELECT = "crop_image", "select_frames"
 NORMALIZED = "crop_image_normalized"
 
 _GUIDELINE = re.compile(r"\s*Guidelines:.*\Z", re.DOTALL)
-
-Mask = Callable[[Trajectory], Sequence[Span | None]]
-"""For each message, the characters that are not learned."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class SftTrajectories:
 
         Args:
             path: the data set's folder, a file of its rows, or its name on the hub.
-            mask: a name of `MASKS`.
+            mask: a name of `sft_masks.MASKS`.
 
         Raises:
             ConfigError: there is no such mask.
@@ -211,7 +208,7 @@ def _own_call(text: str) -> tuple[str, ToolCall | None]:
     if call is None or call.name != NORMALIZED:
         return text, call
     renamed = replace(call, name=CROP)
-    start, end = _call_span(text)
+    start, end = call_span(text)
     return text[:start] + HERMES.format(renamed) + text[end:], renamed
 
 
@@ -241,7 +238,8 @@ def _box(value: Any, picture: Picture) -> Box | None:
     if len(numbers) != 4 or not all(isinstance(v, (int, float)) for v in numbers):
         return None
     unit = Unit.FRACTION if max(numbers) <= 1 else Unit.PIXEL
-    left, top, right, bottom = Box(*map(float, numbers), unit).pixel_bounds(picture.size)
+    x1, y1, x2, y2 = map(float, numbers)
+    left, top, right, bottom = Box(x1, y1, x2, y2, unit).pixel_bounds(picture.size)
     return Box(left, top, right, bottom) if left < right and top < bottom else None
 
 
@@ -259,58 +257,6 @@ def _form(trajectory: Trajectory) -> str:
     n = sum(turn.masked is not None for turn in trajectory.turns)
     what = "frames" if trajectory.task.kind == "video" else "crop"
     return f"{what}, {counted(n, 'message')} masked" if n else what
-
-
-# ---------------------------------------------------------------------------------------------- masks
-
-
-def erroneous_operations(trajectory: Trajectory) -> list[Span | None]:
-    """The calls of erroneous operations, as the paper masks them (section 4.1).
-
-    An operation is erroneous where it failed, or where its region shares nothing with that of the last one:
-    the paper's wrong boxes and frames have no overlap with the cue, and its last operation is on the cue
-    (Table 2). A crop that holds the last one, to be zoomed further, is learned.
-    """
-    regions = inspected_regions(trajectory)
-    last = next((region for region in reversed(regions) if region is not None), None)
-    spans: list[Span | None] = []
-    for turn, region in zip(trajectory.turns, regions, strict=True):
-        failed = turn.observation is not None and not turn.observation.valid
-        wrong = region is not None and last is not None and _apart(region, last)
-        spans.append(_call_span(turn.text) if failed or wrong else None)
-    return spans
-
-
-def all_but_the_last_two(trajectory: Trajectory) -> list[Span | None]:
-    """Every message but the last two, as the authors' released trainer learns them."""
-    n = len(trajectory.turns) - 2
-    return [(0, len(turn.text)) if i < n else None for i, turn in enumerate(trajectory.turns)]
-
-
-def nothing(trajectory: Trajectory) -> list[Span | None]:
-    """No mask: everything that the model says is learned."""
-    return [None] * len(trajectory.turns)
-
-
-MASKS: Mapping[str, Mask] = {
-    "paper": erroneous_operations,
-    "released": all_but_the_last_two,
-    "none": nothing,
-}
-
-
-def _apart(a: InspectedRegion, b: InspectedRegion) -> bool:
-    """Whether two regions share nothing."""
-    if a.target != b.target or (a.frames and b.frames and not set(a.frames) & set(b.frames)):
-        return True
-    return a.box is not None and b.box is not None and not a.box.overlaps(b.box)
-
-
-def _call_span(text: str) -> Span:
-    """Where the call stands in a message, in characters; to the end, where it is not closed."""
-    start = text.index(CALL_OPEN)
-    end = text.find(CALL_CLOSE, start)
-    return start, len(text) if end < 0 else end + len(CALL_CLOSE)
 
 
 def with_replies(trajectory: Trajectory, crop_reply: str, frames_reply: str) -> Trajectory:
