@@ -47,3 +47,8 @@ def first_token_rewards(self: RLTrainer, groups):
         score_group(g, {"correctness": r}, scale="std", scores=r)
         for g, r in zip(groups, rewards, strict=True)
     ]
+
+
+def differing(group, scores):
+    """A term of the reward that gives rollouts of random tokens different values."""
+    return [sum(turn.sampled.ids[0] for turn in y.turns) % 7 for y in group]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget, Wording
-from pixelreasoner.chat.checkpoint_files import load_vision_spec
+from pixelreasoner.chat.checkpoint_files import load_vision_spec, with_format
 from pixelreasoner.chat.families import QWEN2_5_VL, QWEN3_VL, family_of
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.geometry import Unit
@@ -139,6 +139,20 @@ class TestChatFormatFile:
     def test_the_words_of_a_recipe(self):
         ours = ChatFormat(system="a", crop_reply="Image {index}:")
         assert ours.with_wording(Wording(system="")) == ChatFormat(system="", crop_reply="Image {index}:")
+
+    def test_the_pixels_of_a_recipe(self, write):
+        """A recipe's budgets are what pictures are shown at, and are saved with the checkpoint."""
+        few = PixelBudget(min_pixels=28 * 28, max_pixels=2 * 28 * 28)
+        format_ = ChatFormat().with_wording(Wording.model_validate({"image": few.model_dump()}))
+        assert format_ == ChatFormat(image=few)
+        folder = write(config=RELEASED_2_5)
+        spec = with_format(load_vision_spec(folder), format_)
+        photo = Picture(np.zeros((280, 560, 3), np.uint8))
+        assert load_vision_spec(folder).n_tokens(photo, crop=False) == 200
+        assert spec.n_tokens(photo, crop=False) == 2
+        assert spec.crop == few
+        format_.save(folder)
+        assert ChatFormat.load(folder) == format_
 
 
 def test_families_by_their_config(write):

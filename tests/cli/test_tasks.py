@@ -12,6 +12,8 @@ from pixelreasoner.cli.main import main
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import save_image
 from pixelreasoner.tasks.files import open_task_file
+from tasks.datasets.conftest import put, write_json
+from tasks.datasets.test_pixelreasoner_rl import ROWS, row
 
 
 @pytest.fixture
@@ -112,3 +114,60 @@ def test_an_endless_source_is_looked_at_up_to_the_limit(capsys):
 def test_a_source_that_is_not_there(source: str, message: str, capsys):
     assert main(["tasks", source]) == 2
     assert message in capsys.readouterr().err
+
+
+class TestDataSets:
+    """A data set is looked through by its name, its folder, one of its files, or a recipe."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        put(tmp_path / "rl", "images/a.png", "images/b.png")
+        gone = row("x", "Q?", ["images/gone.png"], "1")
+        write_json(tmp_path / "rl" / "rows.json", [*ROWS[:2], gone, row("y", "Q?", ["images/a.png"])])
+        return tmp_path / "rl"
+
+    @pytest.mark.parametrize("way", ["name", "folder", "file"])
+    def test_counts_sizes_forms_and_what_is_left_out(self, folder: Path, way: str, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        arguments = {
+            "name": ["pixelreasoner-rl", "--path", str(folder)],
+            "folder": [str(folder)],
+            "file": [str(folder / "rows.json")],
+        }[way]
+        assert main(["tasks", *arguments]) == 0
+        out = capsys.readouterr().out
+        lines = [line.split() for line in out.splitlines()]
+        assert ["image", "2", "0", "0", "2", "0", "0", "B", "(1),", "12", "(1)"] in lines
+        assert ["image", "6x4", "6x4", "0.00"] in lines
+        assert "4 rows, 2 left out; answers: letter 1, number 1\n1 row left out: a file" in out
+        assert "  rows.json, row 3: images/gone.png" in out
+        assert "1 row left out: no answer\n  rows.json, row 4" in out
+        assert max(map(len, out.splitlines())) <= 80
+
+    def test_each_part_of_a_recipe(self, folder: Path, file: Path, capsys):
+        recipe = folder / "mine-rl.toml"
+        recipe.write_text(
+            "[[tasks.mixture]]\nweight = 3\n"
+            f'tasks = {{ source = "pixelreasoner-rl", split = "train", options = {{ path = "{folder}" }} }}\n'
+            f'[[tasks.mixture]]\nweight = 1\ntasks = {{ source = "{file}" }}\n'
+        )
+        assert main(["tasks", str(recipe), "--show", "1", "--convert", str(folder / "all.jsonl")]) == 0
+        out = capsys.readouterr().out
+        assert "75% pixelreasoner-rl" in out
+        assert "25% " in out
+        assert "2 left out" in out
+        assert open_task_file(folder / "all.jsonl").size == 4
+
+    def test_a_shipped_recipe_with_the_data_elsewhere(self, folder: Path, capsys):
+        assert main(["tasks", "qwen2_5_vl_7b/rl", "--path", str(folder), "--show", "0"]) == 0
+        assert "4 rows, 2 left out" in capsys.readouterr().out
+        assert main(["tasks", "qwen2_5_vl_7b/sft"]) == 2
+        assert "has no section [tasks]" in capsys.readouterr().err
+
+    def test_a_folder_of_something_else(self, tmp_path: Path, capsys):
+        (tmp_path / "a.txt").write_text("")
+        assert main(["tasks", str(tmp_path)]) == 2
+        assert (
+            "holds no data set that is known here (pixelreasoner-rl, infographicvqa, "
+            in capsys.readouterr().err
+        )

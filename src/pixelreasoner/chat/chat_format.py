@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -55,7 +55,7 @@ class PixelBudget(Config):
 
 
 class Wording(Config):
-    """The sentences of a conversation that a recipe may set; None keeps the checkpoint's."""
+    """What of a chat format a recipe may set: sentences and pixel budgets; None keeps the checkpoint's."""
 
     system: str | None = None
     """The system message."""
@@ -77,6 +77,17 @@ class Wording(Config):
     """In place of a result, when an operation failed. Fields: error."""
     frame_marker: str | None = None
     """Before each temporal patch of a video. Fields: those of `chat_format.frame_marker`."""
+    image: PixelBudget | None = None
+    """Pixels that an image of the question is shown with."""
+    crop: PixelBudget | None = None
+    """Pixels of crops and selected frames; those of `image` where only that is set."""
+    video_frame: PixelBudget | None = None
+    """Pixels of each frame of a video."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that are set, by name."""
+        return {name: value for name, value in self if value is not None}
 
 
 class ChatFormat(Config):
@@ -140,8 +151,8 @@ class ChatFormat(Config):
         return template
 
     def with_wording(self, wording: Wording) -> ChatFormat:
-        """The format with the words of a recipe in place of its own."""
-        return self.model_copy(update=wording.model_dump(exclude_none=True))
+        """The format with the words and the budgets of a recipe in place of its own."""
+        return self.model_copy(update=wording.given)
 
     @property
     def identity(self) -> str:

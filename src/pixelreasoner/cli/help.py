@@ -18,7 +18,7 @@ DESCRIPTION = "Vision-language models that reason in pixel space: crop, look aga
 GROUPS = {
     "Try it": ("demo", "ask"),
     "The stages, each with a recipe": ("synth", "sft", "rl", "eval", "pretrain"),
-    "Recipes and data": ("recipes", "tasks", "render"),
+    "Recipes and data": ("recipes", "tasks", "convert", "render"),
     "What runs left": ("runs", "plot", "show"),
     "Experiments": ("ablations",),
 }

@@ -18,6 +18,7 @@ from rich.text import Text
 from pixelreasoner import __version__
 from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
+from pixelreasoner.cli.convert import convert
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plot": plot,
     "show": show,
     "render": render,
+    "convert": convert,
     "tasks": tasks,
     **{name: recipe_command(name, command) for name, command in RECIPE_COMMANDS.items()},
 }

@@ -27,7 +27,7 @@ class Interaction(Config):
     sampling: Sampling = Sampling()
     """How the model's messages are sampled."""
     wording: Wording = Wording()
-    """Words in place of those that the checkpoint was saved with."""
+    """Words and pixel budgets in place of those that the checkpoint was saved with."""
 
     def check_lengths(self, positions: int | None) -> None:
         """Check both limits of tokens against a model of so many positions (None: not known).

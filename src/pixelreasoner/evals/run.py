@@ -220,7 +220,7 @@ def _resolved(config: EvalConfig) -> tuple[EvalConfig, TaskSource, Scorer]:
     if config.benchmark is None:
         return config, build_tasks(config.tasks), build_scorer(config.scoring)
     benchmark = load_benchmark(config.benchmark, config.benchmark_options)
-    wording = benchmark.wording.model_copy(update=config.interaction.wording.model_dump(exclude_none=True))
+    wording = benchmark.wording.model_copy(update=config.interaction.wording.given)
     interaction = config.interaction.model_copy(update={"wording": wording})
     return config.model_copy(update={"interaction": interaction}), benchmark.tasks, benchmark.scorer
 

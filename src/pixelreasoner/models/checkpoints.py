@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from pixelreasoner.chat.chat_format import MARK_FILE
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.core.hub import HUB_ID, fetched
 from pixelreasoner.core.run_folder import CONFIG_FILE as RUN_CONFIG
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 LORA_REMEDY = "give the checkpoint they belong to, and this folder as model.lora.start"
 HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched from the hub: no second copy of the weights in another format."""
@@ -34,7 +33,7 @@ def checkpoint_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         raise CheckpointError(f"{name} is not a checkpoint folder (no config.json); {_meant(Path(name))}")
     if HUB_ID.fullmatch(str(name)):
-        return _fetched(str(name))
+        return fetched(str(name), HUB_FILES, kind="model", noun="checkpoint", error=CheckpointError)
     raise CheckpointError(
         f"no checkpoint at '{name}'; give a folder with a config.json, a model of the hub (owner/name), "
         f"or one of: {_shipped()}"
@@ -77,38 +76,3 @@ def _meant(folder: Path) -> str:
     if (folder / RUN_CONFIG).is_file():
         return "it holds a run that has saved no checkpoint yet: go on with it (--resume)"
     return f"give the folder that holds one, or one of: {_shipped()}"
-
-
-def _fetched(name: str) -> Path:
-    """The hub's files of a model, in its cache."""
-    # Half a second to import, and needed for the hub only.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    except GatedRepoError as e:
-        raise CheckpointError(
-            f"'{name}' is gated: ask for access at https://huggingface.co/{name}, "
-            f"then log in with `hf auth login`"
-        ) from e
-    except (RepositoryNotFoundError, HFValidationError) as e:
-        raise CheckpointError(
-            f"no checkpoint at '{name}': there is no such folder, and no such model on the Hugging Face hub "
-            f"(a private one needs `hf auth login`)"
-        ) from e
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as e:
-        raise CheckpointError(
-            f"no checkpoint at '{name}': there is no such folder, the hub's cache does not hold it, "
-            f"and the hub cannot be reached; fetch it where there is a network (`hf download {name}`) "
-            f"and give its folder"
-        ) from e
-    except (HfHubHTTPError, OSError) as e:
-        raise CheckpointError(f"'{name}' cannot be fetched from the Hugging Face hub: {e}") from e

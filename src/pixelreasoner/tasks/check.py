@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pixelreasoner.core.errors import MediaError, MissingExtraError, RecordError
-from pixelreasoner.core.media import Picture
+from pixelreasoner.core.geometry import Size
+from pixelreasoner.core.media import Media, Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.rewards.scorers import Scorer, gold_problems
 from pixelreasoner.tasks.source import TaskSource
@@ -28,6 +29,13 @@ class KindCounts:
     """Tasks without a reference: whatever a model answers scores 0."""
     answers: Counter[str] = field(default_factory=Counter[str])
     """How often each reference occurs; the first hundred different ones."""
+    smallest: Size | None = None
+    """Of the images and the frames of videos, by area; None where there are none."""
+    largest: Size | None = None
+    pixels: int = 0
+    """Of all images, and of one frame of each video."""
+    most_frames: int = 0
+    """Of a video."""
 
 
 MAX_ANSWERS = 100
@@ -56,9 +64,9 @@ class TaskCheck:
             f"model answers, unless a scorer of your own needs none"
         )
 
-    def usable(self, n: int) -> Iterator[Task]:
-        """The tasks among the first `n` that nothing is wrong with, one at a time."""
-        for position in range(n):
+    def usable(self, positions: Iterable[int]) -> Iterator[Task]:
+        """The tasks at some positions that nothing is wrong with, one at a time."""
+        for position in positions:
             before = len(self.problems)
             try:
                 found = list(self._source.take(position, 1))
@@ -87,6 +95,20 @@ class TaskCheck:
         counts.images += images
         counts.videos += len(task.media) - images
         counts.unanswered += not task.answers
+        for item in task.media:
+            _measure(counts, item)
         for answer in task.answers[:1]:
             if answer in counts.answers or len(counts.answers) < MAX_ANSWERS:
                 counts.answers[answer] += 1
+
+
+def _measure(counts: KindCounts, item: Media) -> None:
+    width, height = item.size
+    area = width * height
+    counts.pixels += area
+    if not isinstance(item, Picture):
+        counts.most_frames = max(counts.most_frames, len(item.frames))
+    if counts.smallest is None or area < counts.smallest.width * counts.smallest.height:
+        counts.smallest = item.size
+    if counts.largest is None or area > counts.largest.width * counts.largest.height:
+        counts.largest = item.size

@@ -34,7 +34,19 @@ from pixelreasoner.tasks.files import SUFFIXES, open_task_file
 from pixelreasoner.tasks.mixture import Mixture
 from pixelreasoner.tasks.source import FirstTasks, TaskSource, cycled, epoch_order, indexed
 
-SOURCES = Registry("task source", {"pixelworld": "pixelreasoner.tasks.pixelworld.source:pixelworld"})
+_DATASETS = "pixelreasoner.tasks.datasets"
+SOURCES = Registry(
+    "task source",
+    {
+        "pixelworld": "pixelreasoner.tasks.pixelworld.source:pixelworld",
+        "pixelreasoner-rl": f"{_DATASETS}.pixelreasoner_rl:pixelreasoner_rl",
+        "infographicvqa": f"{_DATASETS}.infographicvqa:infographicvqa",
+        "llava-cot": f"{_DATASETS}.llava_cot:llava_cot",
+        "star": f"{_DATASETS}.star:star",
+        "video-r1": f"{_DATASETS}.video_r1:video_r1",
+        "visualprobe": f"{_DATASETS}.visualprobe:visualprobe",
+    },
+)
 MOST_FRAMES = 10_000
 FILE_OPTIONS = ("columns", "n_frames")
 """Options of a task file: arguments of `open_task_file`."""
@@ -44,12 +56,13 @@ class TasksConfig(Config):
     """A task source, and which of its tasks to use."""
 
     source: str = "pixelworld"
-    """A registered name, a file that ends in .jsonl or .parquet, or package.module:function."""
+    """A registered name (pixelworld, or a data set of docs/data.md), a file that ends in .jsonl or .parquet,
+    or package.module:function."""
     split: str = "train"
     """Handed to the source; of a file, the rows of this split and those that name none."""
     options: Options = Field(default_factory=dict)
-    """Arguments of the source. pixelworld: seed, kinds, needs_operation_share, photos. A file: columns (our
-    field -> its column), n_frames (taken from each video file)."""
+    """Arguments of the source. pixelworld: seed, kinds, needs_operation_share, photos. A data set: path,
+    and n_frames, taken from each video file. A file: columns (our field -> its column), n_frames."""
     kinds: tuple[str, ...] = ()
     """Only these kinds of task; empty is all."""
     needs_operation: bool | None = None

@@ -34,8 +34,16 @@ class ParquetRows:
 
     row_noun = "row"
 
-    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
-        self._path, self._columns = path, columns
+    def __init__(self, path: Path, columns: Mapping[str, str], *, embedded: object = None) -> None:
+        """Read how many rows there are.
+
+        Args:
+            path: of the file.
+            columns: our field -> its column; only these are read. Empty: all.
+            embedded: what `scan` gives for a value whose column holds contents of files, in place of reading
+                them; None leaves the columns of media out, whatever they hold.
+        """
+        self._path, self._columns, self._embedded = path, columns, embedded
         self._starts = array("q", [0])
         """The number of rows before each row group, and in all."""
         with self._opened() as file:
@@ -44,12 +52,15 @@ class ParquetRows:
 
     def scan(self) -> Iterator[tuple[int, object]]:
         with self._opened() as file:
-            names = [n for n in self._wanted(file) if n not in self._media_columns()]
+            wanted = self._wanted(file)
+            unread = self._media_columns() if self._embedded is None else _binary_columns(file)
+            names = [n for n in wanted if n not in unread]
+            given = {} if self._embedded is None else {n: self._embedded for n in wanted if n in unread}
             number = 0
             for batch in file.iter_batches(batch_size=1024, columns=names):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row
+                    yield number, {**row, **given}
 
     def read(self, numbers: Iterable[int]) -> Iterator[object]:
         with self._opened() as file:
@@ -80,6 +91,18 @@ class ParquetRows:
             raise RecordError(
                 f"{self._path} is no readable Parquet file ({e}); write or fetch it again"
             ) from e
+
+
+def _binary_columns(file: Any) -> set[str]:
+    """The columns that hold bytes, in lists and structs too."""
+    types = _pyarrow().types
+
+    def is_binary(kind: Any) -> bool:
+        if types.is_binary(kind) or types.is_large_binary(kind):
+            return True
+        return any(is_binary(kind.field(i).type) for i in range(kind.num_fields))
+
+    return {field.name for field in file.schema_arrow if is_binary(field.type)}
 
 
 def _rows(file: Any, group: int, names: list[str]) -> Iterator[object]:

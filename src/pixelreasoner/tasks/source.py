@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class IndexedTasks:
         assert start >= 0, start
         return self._read(self._positions[start : start + n])
 
-    def select(self, *, kind: Kinds = None, needs_operation: bool | None = None) -> IndexedTasks:
+    def select(self, *, kind: Kinds = None, needs_operation: bool | None = None) -> Self:
         wanted = check_kinds(kind, self.kinds)
         codes = {code for code, name in enumerate(self._names) if wanted is None or name in wanted}
         needs = {code for code, value in enumerate(_NEEDS) if needs_operation in (None, value)}
@@ -112,13 +113,12 @@ class IndexedTasks:
         codes = {self._need[at] for at in self._positions if self._names[self._kind[at]] == kind}
         return frozenset(_NEEDS[code] for code in codes)
 
-    def reordered(self, order: Iterable[int]) -> IndexedTasks:
+    def reordered(self, order: Iterable[int]) -> Self:
         """The tasks at some positions of this source, in that order."""
         return self._with(self._positions[at] for at in order)
 
-    def _with(self, positions: Iterable[int]) -> IndexedTasks:
-        other = IndexedTasks((), self._read)
-        other._kind, other._need, other._names = self._kind, self._need, self._names
+    def _with(self, positions: Iterable[int]) -> Self:
+        other = copy(self)
         other._positions = array("q", positions)
         return other
 

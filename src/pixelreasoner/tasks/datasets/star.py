@@ -1,0 +1,93 @@
+"""STAR: questions about what happens in videos, each with the stretch of time that answers it (NeurIPS 2021).
+
+| field | what it holds |
+|---|---|
+| `question_id` | "Interaction_T1_13": its first part is the kind of question |
+| `question`, `answer` | texts; the answer is one of the choices |
+| `choices` | a list of `{choice_id, choice}` |
+| `video_id` | the video is `{video_id}.mp4`, of Charades |
+| `start`, `end` | the stretch, in seconds |
+
+The cue of a task is the frames within that stretch, among those taken from the video; the nearest one where
+none is within it, and the middle eight where more are, since one operation shows eight.
+
+Source: the field names of `STAR_train.json` and `STAR_val.json` as readers of STAR use them. Not verified:
+the name of the folder of videos (the folder itself, `Charades_v1_480/` and `videos/` are looked through). The
+test split has no answers. Nothing is fetched: give the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pixelreasoner.core.media import Video
+from pixelreasoner.core.media_io import N_FRAMES
+from pixelreasoner.core.task import Cue, Task
+from pixelreasoner.ops.frames import MAX_FRAMES
+from pixelreasoner.tasks.datasets.answers import plain_question, read_answers
+from pixelreasoner.tasks.datasets.reader import DatasetReader, DatasetTasks, NormalRow, normal_row
+from pixelreasoner.tasks.datasets.report import UnusableError
+
+
+def read(row: Mapping[str, Any]) -> NormalRow:
+    """What a row means."""
+    question = plain_question(row.get("question"))
+    choices = row.get("choices")
+    options = [str(c.get("choice", "")).strip() for c in choices or () if isinstance(c, Mapping)]
+    start, end = row.get("start"), row.get("end")
+    if not (isinstance(start, (int, float)) and isinstance(end, (int, float)) and start <= end):
+        raise UnusableError("no stretch of time", f"start {start!r}, end {end!r}")
+    video = row.get("video_id")
+    return normal_row(
+        read_answers(row.get("answer"), question, options),
+        id=row.get("question_id"),
+        question=question,
+        kind=str(row.get("question_id")).partition("_")[0].lower(),
+        options=options,
+        video=f"{video}.mp4" if video else None,
+        needs_operation=None,
+    )
+
+
+def with_cue(task: Task, row: Mapping[str, Any]) -> Task:
+    """The task with the frames of its evidence, whose times are known now."""
+    (video,) = task.media
+    assert isinstance(video, Video)
+    return replace(task, cue=Cue(frames=evidence(video.times_s, row["start"], row["end"])))
+
+
+def evidence(times_s: Sequence[float], start: float, end: float) -> tuple[int, ...]:
+    """The frames, from 1, within a stretch of time: the nearest to it where none is, eight at most."""
+    inside = [i for i, t in enumerate(times_s, start=1) if start <= t <= end]
+    if not inside:
+        middle = (start + end) / 2
+        return (min(range(1, len(times_s) + 1), key=lambda i: abs(times_s[i - 1] - middle)),)
+    spare = max(0, len(inside) - MAX_FRAMES)
+    return tuple(inside[spare // 2 : spare // 2 + MAX_FRAMES])
+
+
+READER = DatasetReader(
+    name="star",
+    splits=("train", "val"),
+    files=("STAR_{split}.json", "{split}.json"),
+    columns=("question_id", "video_id", "choices", "question", "answer", "start", "end"),
+    read=read,
+    media_folders=("Charades_v1_480", "videos"),
+    finish=with_cue,
+)
+
+
+def star(*, split: str, path: str = "", n_frames: int = N_FRAMES) -> DatasetTasks:
+    """The registered source "star"; its kinds are interaction, sequence, prediction and feasibility.
+
+    Args:
+        split: "train" or "val".
+        path: the data set's folder, or a file of its rows.
+        n_frames: taken from each video.
+
+    Raises:
+        ConfigError, RecordError: as `DatasetReader.open`.
+    """
+    return READER.open(split=split, path=path, n_frames=n_frames)
