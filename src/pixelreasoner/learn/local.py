@@ -81,7 +81,6 @@ class LocalLearner:
             max_tokens=self.config.max_row_tokens,
             token_weights=self.objective.token_weights,
             behavior=self.objective.sampled_by_policy,
-            share_prompts=not self.model.recurrent,
         )
         for row in rows:
             out = self.objective(self._score(row), row)

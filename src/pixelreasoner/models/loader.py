@@ -19,7 +19,7 @@ from pixelreasoner.models.adapters import (
     merge_adapters,
     restore_adapters,
 )
-from pixelreasoner.models.attention.dispatch import use_planned_attention
+from pixelreasoner.models.attention.dispatch import use_plans
 from pixelreasoner.models.attention.shared_prefix import DEFAULT_RULE, AttentionRule
 from pixelreasoner.models.attention.vision_attention import use_packed_attention
 from pixelreasoner.models.checkpoints import checkpoint_folder
@@ -126,7 +126,7 @@ def prepare(hf: PreTrainedModel) -> None:
     parts: Any = hf.model
     use_packed_attention(parts.visual)
     use_linear_patches(parts.visual)
-    use_planned_attention(parts.language_model)
+    use_plans(parts.language_model)
 
 
 def set_trainable(model: VisionLanguageModel, parts: TrainableParts | None) -> None:

@@ -68,7 +68,6 @@ def score_row(
     it, so that ratios compare like with like. The decoder's attention knows prefix plans, as that of every
     loaded model does.
     """
-    assert row.plan.is_one_sequence or not model.recurrent, "a state would pass from sequence to sequence"
     batch = model.embed([row.layout], features, left=False)
     # One row has no padding, so transformers makes no mask; the plan alone says who attends to whom.
     hidden_TD = model(batch, shared_prefix=row.plan)[0]

@@ -111,11 +111,7 @@ class VisionLanguageModel(nn.Module):
 
     @property
     def recurrent(self) -> bool:
-        """Whether layers of the decoder carry a state from token to token, as three in four of Qwen3.5 do.
-
-        Such a layer reads whatever stands before a token in its row, and knows no plan: a row holds one
-        sequence.
-        """
+        """Whether layers of the decoder carry a state from token to token, as three in four of Qwen3.5 do."""
         return is_recurrent(self.decoder.config)
 
     @property

@@ -121,7 +121,6 @@ def pack_rows(
     max_tokens: int,
     token_weights: TokenWeights,
     behavior: bool,
-    share_prompts: bool = True,
 ) -> Iterator[PackedRow]:
     """The batch in rows of at most `max_tokens` each; whatever has the same prompt in a row shares it.
 
@@ -137,17 +136,12 @@ def pack_rows(
         max_tokens: of a row, its pictures expanded.
         token_weights: gives the weights, from the loss-token counts of all trajectories of the batch.
         behavior: whether the loss reads the sampler's log-probabilities.
-        share_prompts: whether a row may hold several sequences; if not, each trajectory is a row of its own
-            with its prompt, as decoders with recurrent layers need it.
 
     Raises:
         RecordError: a trajectory has no tokens, or lacks the log-probabilities that are asked for.
     """
     row = _Row()
     for segments in _completions(groups, layout_of, token_weights, behavior=behavior):
-        if not share_prompts:
-            yield from (pack([[segment]]) for segment in segments)
-            continue
         for part in cut_group(segments, max_tokens):
             if row.members and row.n_tokens + row.cost(part) > max_tokens:
                 yield pack(list(row.members.values()))

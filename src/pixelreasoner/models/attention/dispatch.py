@@ -1,4 +1,4 @@
-"""The one attention function of a decoder: by the plan that a pass brings along, or transformers' own.
+"""The attention and the recurrent layers of a decoder: by the plan that a pass brings along, or as they were.
 
 The loader sets it once, for good: gradient checkpointing asks again for the implementation while it replays a
 layer in the backward pass, and a switch around a pass would be gone by then.
@@ -15,6 +15,7 @@ from transformers.masking_utils import sdpa_mask
 from pixelreasoner.models.attention.cascade_attention import CascadePlan, cascade_attention
 from pixelreasoner.models.attention.plain_attention import plain_attention
 from pixelreasoner.models.attention.shared_prefix import PrefixPlan, shared_prefix_attention
+from pixelreasoner.models.recurrent_states import is_recurrent
 
 ATTENTION = "pixelreasoner"
 PLANS = ("shared_prefix", "cascade")
@@ -48,12 +49,17 @@ AttentionInterface.register(ATTENTION, decoder_attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
-def use_planned_attention(decoder: Any) -> None:
+def use_plans(decoder: Any) -> None:
     """Switch a transformers decoder, in place; without a plan it computes what it did, by the same calls."""
     # The public setter would look for a package of that name.
     decoder.config._attn_implementation = ATTENTION
+    if is_recurrent(decoder.config):
+        # Late: it needs the model's code, which other families do without.
+        from pixelreasoner.models.attention.shared_recurrence import use_shared_recurrence
+
+        use_shared_recurrence(decoder)
 
 
 def knows_plans(decoder: Any) -> bool:
-    """Whether the decoder's attention looks at a plan; another one would silently let all tokens attend."""
+    """Whether the decoder's layers look at a plan; others would silently let all tokens attend."""
     return decoder.config._attn_implementation == ATTENTION

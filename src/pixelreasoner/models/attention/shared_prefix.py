@@ -99,11 +99,6 @@ class PrefixPlan:
     def n_tokens(self) -> int:
         return sum(group.n_tokens for group in self.groups)
 
-    @property
-    def is_one_sequence(self) -> bool:
-        """Whether every token of the row attends to all that stand before it."""
-        return len(self.own.q_lengths) == 1
-
 
 def shared_prefix_attention(
     module: nn.Module,
