@@ -30,6 +30,8 @@ def recipes(name: Annotated[tyro.conf.Positional[Path | None], option("[NAME]")]
     from pixelreasoner.core.terminal import TerminalConsole
 
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)  # a command to be copied
+    table.add_column()
     stages = [*RECIPE_COMMANDS]
     for recipe in sorted(recipe_names(), key=lambda name: stages.index(command_of(name))):
         table.add_row(
