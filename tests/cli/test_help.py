@@ -70,7 +70,7 @@ def test_recipes_are_listed_with_their_commands_and_printed_to_be_copied(capsys,
     said = capsys.readouterr()
     assert max(map(len, said.out.splitlines())) <= 80
     for name in recipe_names():
-        assert f"pixelreasoner {name.rpartition('/')[2]} {name} " in said.out
+        assert f"pixelreasoner {name.rpartition('/')[2]} {name}\n" in said.out
     assert "Curiosity-driven RL of the embedded model." in said.out
     assert "> mine.toml" in said.err
     assert main(["recipes", "nano/rl"]) == 0

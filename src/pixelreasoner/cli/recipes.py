@@ -23,19 +23,21 @@ def recipes(name: Annotated[tyro.conf.Positional[Path | None], option("[NAME]")]
         sys.stdout.write(find_recipe(name).read_text(encoding="utf-8"))
         return
 
-    from rich.table import Table
+    from rich.padding import Padding
+    from rich.text import Text
 
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS
     from pixelreasoner.core.terminal import TerminalConsole
 
-    table = Table.grid(padding=(0, 2))
+    console = TerminalConsole()
     stages = [*RECIPE_COMMANDS]
     for recipe in sorted(recipe_names(), key=lambda name: stages.index(command_of(name))):
-        table.add_row(
-            f"pixelreasoner {command_of(recipe)} {recipe}", first_comment(find_recipe(Path(recipe)))
+        # A command to be copied, in one line; beneath it what it is for.
+        console.print(
+            f"pixelreasoner {command_of(recipe)} {recipe}", markup=False, highlight=False, soft_wrap=True
         )
-    TerminalConsole().print(table, highlight=False)
+        console.print(Padding(Text(first_comment(find_recipe(Path(recipe)))), (0, 0, 0, 4)))
     say_done({}, {"Copy one": "recipes nano/rl > mine.toml"})
 
 
