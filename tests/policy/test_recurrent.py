@@ -62,6 +62,40 @@ def test_the_engine_is_chosen_by_the_model(single):
         assert isinstance(engine, RecurrentEngine)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.05)])
+def test_the_trainer_gives_the_same_odds(single, requests, precision, tolerance):
+    """What was sampled, scored in a row of its own."""
+    import numpy as np
+
+    from pixelreasoner.core.task import Task
+    from pixelreasoner.core.trajectory import Segment, StopReason, Trajectory, Turn
+    from pixelreasoner.models.logprobs import score_row
+    from pixelreasoner.models.precision import autocast
+    from pixelreasoner.objectives.packing import pack_rows
+    from pixelreasoner.objectives.scored_group import imitation
+
+    requests = requests[:4]
+    done = sample(GroupPolicy(single, precision=precision), requests, SAMPLED)
+    trajectories = [
+        Trajectory(
+            Task("t", "", (), ()),
+            (Turn("", sampled=Segment(c.ids)),),
+            StopReason.ANSWER,
+            prompt=r.segments[0],
+        )
+        for r, c in zip(requests, done, strict=True)
+    ]
+    rows = pack_rows(
+        [imitation(y) for y in trajectories], lambda y: single.renderer.layout(y.segments), max_tokens=9999,
+        token_weights=lambda counts: [1.0] * len(counts), behavior=False, share_prompts=False,
+    )  # fmt: skip
+    forbidden = single.renderer.forbidden_ids
+    for row, completion in zip(rows, done, strict=True):
+        with torch.no_grad(), autocast(precision, single.device):
+            scores = score_row(single, row, single.encode(row.layout.blocks), forbidden_ids=forbidden)
+        np.testing.assert_allclose(scores.logp_N, completion.logprobs, atol=tolerance, rtol=0)
+
+
 class TestTurns:
     def test_only_what_is_new_is_read(self, single, prompts, picture, alone):
         first = of_prompts(prompts[:1], 2)
