@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
-from pixelreasoner.chat.hermes import last_boxed
+from pixelreasoner.chat.calls import last_boxed
 from pixelreasoner.rewards.choices import LETTERS, chosen_letter, listed_options
 from pixelreasoner.rewards.numbers import number_of
 from pixelreasoner.tasks.datasets.report import UnusableError

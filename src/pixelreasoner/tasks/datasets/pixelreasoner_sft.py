@@ -23,7 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from pixelreasoner.chat.hermes import CALL_OPEN, HERMES, last_boxed
+from pixelreasoner.chat.calls import CALL_OPEN, last_boxed
+from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.core.display import counted
 from pixelreasoner.core.errors import ConfigError, MediaError, RecordError
 from pixelreasoner.core.geometry import Box, Unit

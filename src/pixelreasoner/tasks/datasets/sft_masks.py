@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pixelreasoner.chat.hermes import CALL_CLOSE, CALL_OPEN
+from pixelreasoner.chat.calls import CALL_CLOSE, CALL_OPEN
 from pixelreasoner.core.inspection import InspectedRegion, inspected_regions
 from pixelreasoner.core.trajectory import Span, Trajectory
 
