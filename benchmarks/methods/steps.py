@@ -13,7 +13,8 @@ from benchmarks.methods.ours import Padded, Shared
 from benchmarks.methods.rollouts import Ours, PolicyMaker, ScriptedGroups, TrlGeneration, trl_prompt
 from benchmarks.methods.trl_trainer import dealt_rewards
 from pixelreasoner.chat.qwen import QwenVLRenderer
-from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
+from pixelreasoner.learn.optim import OptimConfig, optimizer_step
+from pixelreasoner.learn.optimizers import new_optimizer
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import score_group
 
@@ -41,7 +42,7 @@ class OurStep:
     ) -> None:
         self._model, self._train = model, train
         self._rollouts = Ours(model, groups, policy)
-        self._optimizer = adamw(model.parameters(), OPTIM)
+        self._optimizer = new_optimizer(model.parameters(), OPTIM)
         self.rollout_seconds: list[float] = []
 
     def run(self) -> None:
@@ -64,7 +65,7 @@ class TrlStep:
         self._inputs: list[dict[str, Any]] = [
             {"prompt": trl_prompt(renderer, groups.tasks[0])}
         ] * groups.group
-        self._optimizer = adamw(hf.parameters(), OPTIM)
+        self._optimizer = new_optimizer(hf.parameters(), OPTIM)
         self.rollout_seconds: list[float] = []
         self._trainer._generate = timed(self._trainer._generate, self.rollout_seconds)
 
