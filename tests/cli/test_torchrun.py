@@ -58,11 +58,11 @@ def test_tuning_and_rl_of_a_checkpoint_on_two_processes(qwen3_folder, tmp_path, 
     write_trajectories(tmp_path / "data.jsonl", data)
     model = f'[model]\ncheckpoint = "{qwen3_folder}"\ndevice = "cpu"\nprecision = "fp32"\n'
     (tmp_path / "sft.toml").write_text(
-        f'out = "{tmp_path}/sft"\ndata = "data.jsonl"\nbatch_size = 2\nsteps = 2\n{model}'
+        f'out = "{tmp_path}/sft"\ndata = "{tmp_path}/data.jsonl"\nbatch_size = 2\nsteps = 2\n{model}'
     )
     said = torchrun("sft", "sft.toml", cwd=tmp_path)
     assert said.count("Model") == 1, "the result is named once"
-    assert main(["sft", str(tmp_path / "sft"), "steps=3", f"data={tmp_path}/data.jsonl", "--resume"]) == 0
+    assert main(["sft", str(tmp_path / "sft"), "steps=3", "--resume"]) == 0
     assert steps_of(tmp_path / "sft") == [1, 2, 3]
     (tmp_path / "rl.toml").write_text(
         f'out = "{tmp_path}/rl"\nsteps = 2\ntasks_per_step = 3\ngroup_size = 2\n'

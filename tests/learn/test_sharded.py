@@ -18,8 +18,9 @@ from pixelreasoner.learn.local import LocalLearner
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.processes import Processes
 from pixelreasoner.learn.sharded import ShardedLearner
+from pixelreasoner.learn.shards import whole
 from pixelreasoner.learn.state import load_state, save_state
-from pixelreasoner.models.adapters import merged_weights
+from pixelreasoner.models.adapters import adapter_weights, merged_weights
 from pixelreasoner.models.config import LoraConfig, ModelConfig, TrainableParts
 from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.loader import load_model
@@ -62,9 +63,23 @@ def seen(renderer, picture) -> list[ScoredGroup]:
     ]
 
 
-def learner(model, processes: Processes | None = None, *, adam: bool = False, precision="fp32", **changes):
+def learner(
+    model,
+    processes: Processes | None = None,
+    *,
+    adam: bool = False,
+    precision="fp32",
+    kind="adamw",
+    **changes,
+):
     """Plain gradient descent with a rate of 1: what the weights move by is the gradient."""
-    optim = OptimConfig(lr=1e-3 if adam else 1.0, warmup=0.0, final=1.0, max_grad_norm=0.5 if adam else 1e9)
+    optim = OptimConfig(
+        kind=kind,
+        lr=1e-3 if adam else 1.0,
+        warmup=0.0,
+        final=1.0,
+        max_grad_norm=0.5 if adam else 1e9,
+    )
     config = LearnerConfig(optim=optim, total_updates=4, **changes)
     parts = {"features": FeatureStore(model), "precision": precision}
     if processes is None:
@@ -173,6 +188,51 @@ def test_adapters(folder, seen, tmp_path, vision):
     )
     results = both(lambda: load_model(config, training=True), tmp_path, seen, adam=True)
     assert_equal_up_to_rounding(results, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_adapters_in_float32_beside_weights_in_bf16(folder, seen, tmp_path):
+    pytest.importorskip("peft")
+    config = ModelConfig(checkpoint=str(folder), device="cpu", dtype="bf16", lora=LoraConfig(rank=2))
+
+    def make() -> VisionLanguageModel:
+        made = load_model(config, training=True)
+        for name, parameter in made.hf.named_parameters():
+            if "lora_B" in name:  # at zero, nothing of the adapters would be seen
+                parameter.data.fill_(0.01)
+        return made
+
+    def update(processes: Processes | None) -> tuple[dict, Weights]:
+        made = learner(make(), processes, max_row_tokens=1)
+        metrics = made.update(seen)
+        return metrics, {n: whole(t).clone() for n, t in adapter_weights(made.model.hf).items()}
+
+    wanted, adapters = update(None)
+    for metrics, found in in_processes(2, new_folder(tmp_path), update):
+        assert metrics == pytest.approx(wanted, rel=1e-4)
+        for name, tensor in adapters.items():
+            torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_weights_in_bf16_that_are_rounded_stochastically(folder, seen, tmp_path):
+    """Other random numbers than with one process: the weights differ by a neighbour, the moments do not."""
+    config = ModelConfig(checkpoint=str(folder), device="cpu", dtype="bf16")
+
+    def update(processes: Processes | None) -> tuple[dict, Weights, list[torch.Tensor]]:
+        made = learner(load_model(config, training=True), processes, adam=True, kind="adamw_bf16")
+        metrics = made.update(seen)
+        weights = {n: whole(t).clone() for n, t in made.model.hf.state_dict().items()}
+        return metrics, weights, [whole(s["exp_avg"]) for s in made.optimizer.state.values()]
+
+    wanted, weights, moments = update(None)
+    for metrics, found, found_moments in in_processes(2, new_folder(tmp_path), update):
+        assert metrics["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
+        for name, tensor in weights.items():
+            torch.testing.assert_close(found[name], tensor, rtol=2**-7, atol=2e-3, msg=name)
+        for a, b in zip(found_moments, moments, strict=True):
+            assert a.dtype == torch.float32
+            assert torch.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99 or not b.any()
 
 
 @pytest.mark.slow

@@ -172,7 +172,11 @@ def processes_of_run(device: str) -> Generator[Processes]:
 
 def _join(device: str) -> None:
     backend = "gloo"
-    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+    if device.startswith("cuda:"):
+        raise ConfigError(
+            f'model.device = "{device}" is one GPU for all processes; set "cuda", and each takes its own'
+        )
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
         local = local_rank()
         if local >= torch.cuda.device_count():
             raise ConfigError(

@@ -182,7 +182,8 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
 def train(trainer: RLTrainer, folder: RunFolder, interrupt: Interruptible) -> None:
     """The steps that are left, saved and logged as they are done, until an interrupt asks to stop."""
     config, processes = trainer.config, trainer.processes
-    source = build_tasks(config.tasks, endless=True)
+    with processes.agreed():
+        source = build_tasks(config.tasks, endless=True)
     references = ReferenceCheck(trainer.scorer)
 
     def batch(step: int) -> list[Task]:
@@ -233,15 +234,18 @@ def build(config: RLConfig, processes: Processes = ONE_PROCESS) -> RLTrainer:
         steps_per_update=config.updates_per_step,
         max_row_tokens=config.micro_batch_tokens,
     )
-    return RLTrainer(
-        config,
-        learner=factory.learner(GrpoObjective(config.grpo, config.interaction.sampling.temperature), learner),
-        policy=factory.policy(batch_size=config.rollout_batch),
-        renderer=renderer,
-        toolbox=config.interaction.toolbox(renderer.vision.unit, renderer.chat_format),
-        scorer=build_scorer(config.scoring),
-        processes=processes,
-    )
+    objective = GrpoObjective(config.grpo, config.interaction.sampling.temperature)
+    trained, policy = factory.learner(objective, learner), factory.policy(batch_size=config.rollout_batch)
+    with processes.agreed():
+        return RLTrainer(
+            config,
+            learner=trained,
+            policy=policy,
+            renderer=renderer,
+            toolbox=config.interaction.toolbox(renderer.vision.unit, renderer.chat_format),
+            scorer=build_scorer(config.scoring),
+            processes=processes,
+        )
 
 
 class RLTrainer:
