@@ -230,9 +230,9 @@ def test_weights_in_bf16_that_are_rounded_stochastically(folder, seen, tmp_path)
         assert metrics["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
         for name, tensor in weights.items():
             torch.testing.assert_close(found[name], tensor, rtol=2**-7, atol=2e-3, msg=name)
-        for a, b in zip(found_moments, moments, strict=True):
-            assert a.dtype == torch.float32
-            assert torch.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99 or not b.any()
+        assert all(moment.dtype == torch.float32 for moment in found_moments)
+        a, b = (torch.cat([m.flatten() for m in of]) for of in (found_moments, moments))
+        assert torch.cosine_similarity(a, b, dim=0) > 0.999
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def test_the_costliest_goes_first_to_the_share_that_costs_least():
     assert balanced_shares([0.0] * 4, 2) == [[0, 2], [1, 3]]
 
 
-@pytest.mark.parametrize(("n", "seed"), itertools.product((1, 2, 8), range(5)))
+@pytest.mark.parametrize(("n", "seed"), [*itertools.product((1, 2, 8), range(5))])
 def test_every_item_is_in_one_share_and_none_costs_much_more_than_the_mean(n, seed):
     costs = np.random.default_rng(seed).exponential(size=40).tolist()
     shares = balanced_shares(costs, n)

@@ -153,6 +153,7 @@ class RoundedAdamW(torch.optim.Optimizer):
             {key.removeprefix(name): tensor for key, tensor in state.items() if _belongs(key, name)}
             for name in (FIRST, SECOND)
         )
+        assert parameter.grad is not None
         weight, gradient = local(parameter).view(-1), local(parameter.grad).reshape(-1)
         noise = torch.Generator(weight.device).manual_seed(_seed(state["step"], number, _rank_of(parameter)))
         for start in range(0, len(weight), PIECE):

@@ -41,7 +41,8 @@ class Scoring(nn.Module):
         """
         super().__init__()
         self.model = model
-        self._features, self._objective, self._precision = features, objective, precision
+        self._features, self._objective = features, objective
+        self._precision: Precision = precision
         self._blank = blank_block(model.renderer) if always_sees else None
 
     def forward(self, row: PackedRow) -> tuple[Tensor, Tensor]:

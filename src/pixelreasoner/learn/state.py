@@ -55,7 +55,7 @@ def save_state(path: Path, state: Mapping[str, Any], processes: Processes = ONE_
         MediaError: a picture cannot be written, or its file is not there any more.
     """
     pictures: list[Picture] = []
-    shards: dict[str, DTensor] = {}
+    shards: dict[str, torch.Tensor] = {}
     plain = _encode({"format": STATE_FORMAT, **state}, pictures.append, shards)
     folder: str | None = None
     if shards:
@@ -128,7 +128,7 @@ def _media(path: Path) -> MediaFolder:
     return MediaFolder(path.parent / MEDIA_FOLDER)
 
 
-def _encode(value: Any, put: Callable[[Picture], object], shards: dict[str, DTensor]) -> Any:
+def _encode(value: Any, put: Callable[[Picture], object], shards: dict[str, torch.Tensor]) -> Any:
     """The value without objects that are not tensors, numbers, text, or containers of them.
 
     Pictures and tensors that are split are handed over, and named in it.
