@@ -287,6 +287,32 @@ def test_a_state_goes_on_with_another_number_of_processes(model, seen, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["adamw", "adamw_bf16"])
+def test_as_many_processes_go_on_bit_for_bit(folder, seen, tmp_path, kind):
+    config = ModelConfig(
+        checkpoint=str(folder), device="cpu", dtype="bf16" if kind == "adamw_bf16" else "fp32"
+    )
+
+    def work(processes: Processes) -> tuple[Weights, Weights]:
+        def made() -> ShardedLearner:
+            return learner(load_model(config, training=True), processes, adam=True, kind=kind)
+
+        whole_run = made()
+        whole_run.update(seen)
+        save_state(tmp_path / "state.pt", {"learner": whole_run.state_dict()}, processes)
+        whole_run.update(seen)
+        resumed = made()
+        state = load_state(tmp_path / "state.pt", processes)
+        assert state is not None
+        resumed.load_state_dict(state["learner"])
+        resumed.update(seen)
+        return tuple({n: t.clone() for n, t in each.weights()} for each in (whole_run, resumed))
+
+    for a, b in in_processes(2, new_folder(tmp_path), work):
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.slow
 def test_only_the_shards_of_the_last_state_are_kept(model, seen, tmp_path):
     def work(processes: Processes) -> list[str]:
         made = learner(copied(model, vision=False)(), processes, adam=True)

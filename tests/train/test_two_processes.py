@@ -19,6 +19,7 @@ from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.run_status import state_of
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import StopReason, Trajectory, Turn
+from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.processes import Processes
 from pixelreasoner.train import rl, sft
 from pixelreasoner.train.rl import RLTrainer
@@ -108,6 +109,27 @@ def test_rollouts_and_learning_do_not_depend_on_the_number_of_processes(tmp_path
     assert len({y.turns[0].sampled.ids for y in a}) > 1
     files = [sorted(str(p.relative_to(run.out)) for p in run.out.rglob("*.jsonl")) for run in (one, two)]
     assert files[0] == files[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_rl_goes_on_with_another_number_of_processes(tmp_path, checkpoint, monkeypatch, before, after):
+    """With what the replay buffer held: the rewards, the replayed groups and the losses of each step."""
+    monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
+    constant = OptimConfig(lr=1e-4, warmup=0, final=1)
+
+    def part(n: int, name: str, steps: int, *, resume: bool = False) -> None:
+        run = config(tmp_path / name, checkpoint, steps=steps, optim=constant)
+        if n == 1:
+            rl.run(run, resume=resume)
+        else:
+            in_processes(n, meeting(tmp_path / "meeting"), lambda _: str(rl.run(run, resume=resume)))
+
+    part(1, "whole", 3)
+    part(before, "parts", 2)
+    part(after, "parts", 3, resume=True)
+    assert_same_metrics(numbers(tmp_path / "parts"), numbers(tmp_path / "whole"))
+    assert state_of(tmp_path / "parts") == "finished"
 
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(tuning, tmp_path, monkeypatch):
