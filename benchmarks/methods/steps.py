@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from benchmarks.methods.base import Settings
@@ -13,7 +15,7 @@ from benchmarks.methods.ours import Padded, Shared
 from benchmarks.methods.rollouts import Ours, PolicyMaker, ScriptedGroups, TrlGeneration, trl_prompt
 from benchmarks.methods.trl_trainer import dealt_rewards
 from pixelreasoner.chat.qwen import QwenVLRenderer
-from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
+from pixelreasoner.learn.optim import OptimConfig, optimizer_step
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import score_group
 
@@ -29,6 +31,12 @@ class StepMethod(Protocol):
         ...
 
 
+def _adamw(model: nn.Module) -> torch.optim.Optimizer:
+    """The same for both, over weights in any format: what is measured is the time."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=OPTIM.lr, betas=OPTIM.betas, weight_decay=OPTIM.weight_decay)
+
+
 class OurStep:
     """This package's loop, with a policy to roll out and a method to train."""
 
@@ -41,7 +49,7 @@ class OurStep:
     ) -> None:
         self._model, self._train = model, train
         self._rollouts = Ours(model, groups, policy)
-        self._optimizer = adamw(model.parameters(), OPTIM)
+        self._optimizer = _adamw(model)
         self.rollout_seconds: list[float] = []
 
     def run(self) -> None:
@@ -64,7 +72,7 @@ class TrlStep:
         self._inputs: list[dict[str, Any]] = [
             {"prompt": trl_prompt(renderer, groups.tasks[0])}
         ] * groups.group
-        self._optimizer = adamw(hf.parameters(), OPTIM)
+        self._optimizer = _adamw(hf)
         self.rollout_seconds: list[float] = []
         self._trainer._generate = timed(self._trainer._generate, self.rollout_seconds)
 

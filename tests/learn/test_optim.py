@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from pixelreasoner.core.errors import NonFiniteError
-from pixelreasoner.learn.optim import OptimConfig, adamw, check_weights, optimizer_step, rate
+from pixelreasoner.learn.optim import OptimConfig, check_weights, optimizer_step, rate
+from pixelreasoner.learn.optimizers import new_optimizer
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_to_the_floor_along_a_cosine():
@@ -19,7 +20,7 @@ def test_the_rate_rises_over_the_warm_up_and_falls_to_the_floor_along_a_cosine()
 def test_decay_pulls_on_matrices_and_not_on_vectors():
     matrix, vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
     config = OptimConfig(lr=0.1, warmup=0.0, final=1.0, weight_decay=0.5)
-    optimizer = adamw([matrix, vector], config)
+    optimizer = new_optimizer([matrix, vector], config)
     (matrix * 0).sum().backward()
     (vector * 0).sum().backward()
     optimizer_step(optimizer, step=5, total=10, config=config)
@@ -29,7 +30,7 @@ def test_decay_pulls_on_matrices_and_not_on_vectors():
 
 def test_frozen_parameters_are_left_out():
     frozen = nn.Parameter(torch.ones(2, 2), requires_grad=False)
-    optimizer = adamw([frozen, nn.Parameter(torch.ones(3))], OptimConfig())
+    optimizer = new_optimizer([frozen, nn.Parameter(torch.ones(3))], OptimConfig())
     assert [p.shape for g in optimizer.param_groups for p in g["params"]] == [torch.Size([3])]
 
 
@@ -48,7 +49,7 @@ def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_returned():
 def test_a_norm_that_is_not_finite_moves_nothing(value):
     p = nn.Parameter(torch.ones(2))
     config = OptimConfig(lr=1.0)
-    optimizer = adamw([p], config)
+    optimizer = new_optimizer([p], config)
     (p * value).sum().backward()
     with pytest.raises(NonFiniteError, match="the gradient norm is"):
         optimizer_step(optimizer, step=1, total=10, config=config)

@@ -14,7 +14,14 @@ from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment, StopReason, Trajectory, Turn
 from pixelreasoner.models.attention.shared_prefix import GroupSpan
-from pixelreasoner.objectives.packing import CompletionSegment, PackedRow, cut_group, pack, pack_rows
+from pixelreasoner.objectives.packing import (
+    CompletionSegment,
+    PackedRow,
+    cut_group,
+    pack,
+    pack_rows,
+    padding_row,
+)
 from pixelreasoner.objectives.scored_group import ScoredGroup
 
 IMAGE = 9
@@ -171,6 +178,29 @@ def test_trajectories_without_a_gradient_are_not_laid_out_and_count_in_the_weigh
 def test_nothing_to_learn_is_no_row():
     assert rows_of([group((1,), (10,), (20,), advantages=(0.0, 0.0))], 100) == []
     assert rows_of([], 100) == []
+
+
+def test_groups_that_others_compute_count_in_the_weights_and_are_not_laid_out():
+    """The second of three groups, with the weights that it has among all."""
+    groups = [group((1, 2), (10,), (11, 12)), group((3, 4), (20, 21), (22,)), group((5, 6), (30,) * 4)]
+    counts: list[list[int]] = []
+
+    def weights(n_loss_tokens):
+        counts.append(list(n_loss_tokens))
+        return [float(i) for i in range(len(n_loss_tokens))]
+
+    (row,) = rows_of(groups, 100, token_weights=weights, chosen=[1])
+    assert counts == [[1, 2, 2, 1, 4]]
+    assert row.target_N.tolist() == [20, 21, 22]
+    assert row.weight_N.tolist() == [2.0, 2.0, 3.0]
+    assert rows_of(groups, 100, chosen=[]) == []
+
+
+def test_a_padding_row_is_one_token_of_weight_zero():
+    row = padding_row(laid_out(trajectory((7,), (8,), (1,))))
+    assert row.layout.ids_T.tolist() == [7]
+    assert (row.at_N.tolist(), row.target_N.tolist(), row.weight_N.tolist()) == ([0], [8], [0.0])
+    assert row.plan.groups == (GroupSpan(1),)
 
 
 def test_groups_with_the_same_prompt_share_it_within_a_row():

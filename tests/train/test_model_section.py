@@ -95,7 +95,8 @@ def test_a_resumed_run_with_lora_equals_an_uninterrupted_one_to_the_bit(qwen3_fo
 
 
 def test_bf16_with_gradient_checkpointing(qwen3_folder, tmp_path):
-    out = rl.run(recipe(tmp_path / "run", qwen3_folder, dtype="bf16", gradient_checkpointing=True))
+    run = recipe(tmp_path / "run", qwen3_folder, dtype="bf16", gradient_checkpointing=True)
+    out = rl.run(run.changed(optim=run.optim.changed(kind="adamw_bf16")))
     found = weights(out, dtype="bf16")
     assert {w.dtype for w in found.values()} == {torch.bfloat16}
     assert moved(weights(qwen3_folder, dtype="bf16"), found)

@@ -204,7 +204,7 @@ def test_the_loop_imports_no_implementation():
     allowed = {
         "pixelreasoner.models.config", "pixelreasoner.policy.base",
         "pixelreasoner.learn.factory", "pixelreasoner.learn.learner", "pixelreasoner.learn.optim",
-        "pixelreasoner.learn.state",
+        "pixelreasoner.learn.processes", "pixelreasoner.learn.state",
     }  # fmt: skip
     packages = ("pixelreasoner.models", "pixelreasoner.policy", "pixelreasoner.learn", "transformers")
     assert {name for name in imported if name.startswith(packages)} <= allowed

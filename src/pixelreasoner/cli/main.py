@@ -31,6 +31,7 @@ from pixelreasoner.cli.signals import exit_code
 from pixelreasoner.cli.tasks import tasks
 from pixelreasoner.core.errors import ConfigError, PixelReasonerError
 from pixelreasoner.core.terminal import TerminalConsole, visible
+from pixelreasoner.core.torchrun import is_main_process
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -116,14 +117,16 @@ class _Stderr(logging.Handler):
 
 
 def _show_log() -> None:
-    """Show what the package logs, such as the attention kernel in use."""
+    """Show what the package logs, such as the attention kernel in use; under torchrun, once."""
     log = logging.getLogger("pixelreasoner")
     if not log.handlers:
         log.addHandler(_Stderr())
-        log.setLevel(logging.INFO)
+        log.setLevel(logging.INFO if is_main_process() else logging.WARNING)
     # Of damaged metadata, two lines each; the pixels are fine.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _say(text: str, style: str) -> None:
-    TerminalConsole(stderr=True).print(Text(visible(text), style=style), soft_wrap=True)
+    """Say it once: processes of one run raise a user's error together."""
+    if is_main_process():
+        TerminalConsole(stderr=True).print(Text(visible(text), style=style), soft_wrap=True)

@@ -19,6 +19,7 @@ from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.recipe import find_recipe, load_recipe
 from pixelreasoner.core.run_folder import CONFIG_FILE
 from pixelreasoner.core.run_status import read_status
+from pixelreasoner.core.torchrun import is_main_process, number_of_processes
 
 Recipe = Annotated[tyro.conf.Positional[Path], option("RECIPE")]
 Overrides = Annotated[tyro.conf.Positional[tuple[str, ...]], option("[KEY=VALUE ...]")]
@@ -41,6 +42,8 @@ class RecipeCommand:
     """What `--help` says."""
     result: Result
     """What its run leaves, and what comes next."""
+    many_processes: bool = False
+    """Whether the processes that torchrun starts work on it together."""
 
 
 RECIPE_COMMANDS = {
@@ -63,6 +66,7 @@ RECIPE_COMMANDS = {
             look="plot {out}",
             next=NextStage("rl", "model.checkpoint", "model"),
         ),
+        many_processes=True,
     ),
     "rl": RecipeCommand(
         "pixelreasoner.train.rl",
@@ -73,6 +77,7 @@ RECIPE_COMMANDS = {
             look="plot {out}",
             next=NextStage("eval", "model.checkpoint", "model"),
         ),
+        many_processes=True,
     ),
     "eval": RecipeCommand(
         "pixelreasoner.evals.run",
@@ -100,9 +105,12 @@ def recipe_command(name: str, command: RecipeCommand) -> Callable[..., None]:
     """The function that tyro turns into the command."""
 
     def run(recipe: Recipe, overrides: Overrides = (), *, out: Out = None, resume: Resume = False) -> None:
+        if number_of_processes() > 1 and not command.many_processes:
+            raise ConfigError(f"`{name}` runs in one process; give the command without torchrun")
         config = resolve(name, config_class(command), recipe, overrides, out)
         vars(importlib.import_module(command.module))["run"](config, resume=resume)
-        say_result(name, command.result, recipe, folder_of(config))
+        if is_main_process():
+            say_result(name, command.result, recipe, folder_of(config))
 
     run.__doc__ = f"""{command.summary}
 

@@ -165,9 +165,14 @@ def save_batch(folder: Path, step: int, trajectories: Iterable[Trajectory]) -> P
     Raises:
         MediaError: a picture cannot be written.
     """
-    path = folder / f"nonfinite-{step_name(step)}{SUFFIX}"
+    path = batch_file(folder, step)
     write_trajectories(path, trajectories)
     return path
+
+
+def batch_file(folder: Path, step: int) -> Path:
+    """Where `save_batch` writes to."""
+    return folder / f"nonfinite-{step_name(step)}{SUFFIX}"
 
 
 def step_of(line: bytes, path: Path) -> int:

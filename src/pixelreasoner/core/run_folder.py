@@ -8,6 +8,7 @@ Every stage (synthesis, training, evaluation) writes into a folder of its own::
     trajectories.jsonl   records, with their pictures in media/ (synthesis, evaluation)
     rollouts/            the scored rollouts of every step, and their pictures (RL; `core.rollout_log`)
     state.pt             everything an exact resume needs (training)
+    shards-<number>/     tensors of that state, of a run of several processes
     summary.json         what an evaluation found
     checkpoints/         numbered checkpoints of steps on the way (SFT, RL)
     model/               the trained checkpoint

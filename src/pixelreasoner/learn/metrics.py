@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -29,6 +29,18 @@ class UpdateMetrics:
         """Values that hold for `n_tokens` of the loss tokens, and weigh as much."""
         for name, value in means.items():
             self._sums[name] = self._sums.get(name, 0.0) + n_tokens * value
+
+    @classmethod
+    def joined(cls, parts: Iterable[UpdateMetrics]) -> UpdateMetrics:
+        """The metrics of all rows of several processes."""
+        whole = cls()
+        for part in parts:
+            whole.n_tokens += part.n_tokens
+            for name, value in part._sums.items():
+                whole._sums[name] = whole._sums.get(name, 0.0) + value
+            for name, value in part._maxima.items():
+                whole._maxima[name] = max(whole._maxima.get(name, -np.inf), value)
+        return whole
 
     def result(self) -> dict[str, float]:
         """Means over tokens, maxima, and `loss_tokens`."""

@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule: AdamW, linear warm-up, cosine to a floor."""
+"""Optimiser steps, and their learning rate: linear warm-up, cosine to a floor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from torch import nn
 
 from pixelreasoner.core.config import Config, Share
 from pixelreasoner.core.errors import NonFiniteError
+from pixelreasoner.learn.shards import whole
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimConfig(Config):
+    kind: str = "adamw"
+    """adamw: weights and states in fp32. adamw_bf16: weights in bf16, rounded stochastically. adamw_8bit: the
+    states in 8 bits (needs the extra `optim8bit`), weights in bf16 or fp32. Or package.module:object."""
     lr: float = Field(default=1e-6, gt=0, le=1)
     """Peak learning rate."""
     warmup: Share = 0.03
@@ -29,16 +33,6 @@ class OptimConfig(Config):
     """Of AdamW: decay of the mean of the gradients, and of their squares."""
     max_grad_norm: float = Field(default=1.0, gt=0, le=1e9)
     """A gradient with a larger norm is scaled down to it."""
-
-
-def adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters that take gradients; decay only on matrices."""
-    trained = [p for p in parameters if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
 
 
 def rate(step: int, total: int, config: OptimConfig) -> float:
@@ -59,7 +53,7 @@ def optimizer_step(optimizer: torch.optim.Optimizer, *, step: int, total: int, c
     for group in optimizer.param_groups:
         group["lr"] = rate(step, total, config)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = float(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+    norm = float(whole(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)))
     if not math.isfinite(norm):
         raise NonFiniteError(f"the gradient norm is {norm}")
     optimizer.step()
@@ -73,6 +67,6 @@ def check_weights(parameters: Iterable[nn.Parameter]) -> None:
     Raises:
         NonFiniteError: one of them is not finite.
     """
-    norm = float(nn.utils.get_total_norm([p.detach() for p in parameters]))
+    norm = float(whole(nn.utils.get_total_norm([p.detach() for p in parameters])))
     if not math.isfinite(norm):
         raise NonFiniteError(f"the norm of the weights is {norm}")

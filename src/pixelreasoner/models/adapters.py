@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,23 @@ def restore_adapters(hf: PreTrainedModel, folder: Path) -> None:
     _read(peft, hf, folder)
 
 
-def save_adapters(hf: Any, folder: Path, *, base: str | None) -> None:
-    """Write the adapters alone in peft's format; `base` names the checkpoint that they belong to."""
+def save_adapters(
+    hf: Any, folder: Path, *, base: str | None, weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write the adapters alone in peft's format.
+
+    Args:
+        hf: the model that has them.
+        folder: made when missing.
+        base: names the checkpoint that they belong to.
+        weights: in the place of the model's own, by the names of `adapter_weights`.
+    """
     peft = _peft()
     folder.mkdir(parents=True, exist_ok=True)
-    weights = peft.get_peft_model_state_dict(hf, adapter_name=_NAME, save_embedding_layers=False)
-    named = {_AROUND + name: tensor.contiguous() for name, tensor in weights.items()}
+    state = peft.get_peft_model_state_dict(
+        hf, state_dict=weights, adapter_name=_NAME, save_embedding_layers=False
+    )
+    named = {_AROUND + name: tensor.contiguous() for name, tensor in state.items()}
     save_file(named, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     settings = hf.peft_config[_NAME]
     settings.base_model_name_or_path, before = base, settings.base_model_name_or_path

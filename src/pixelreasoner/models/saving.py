@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pixelreasoner.chat.chat_format import CONFIG_FILE, MARK_FILE, mark_config
 from pixelreasoner.chat.checkpoint_files import PREPROCESSOR_FILE, PROCESSOR_FILE, VIDEO_FILE
@@ -24,7 +26,12 @@ PROCESSOR_FILES = (PREPROCESSOR_FILE, VIDEO_FILE, PROCESSOR_FILE)
 
 
 def save_checkpoint(
-    model: VisionLanguageModel, folder: Path, *, dtype: torch.dtype | None = None, merge: bool | None = None
+    model: VisionLanguageModel,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    merge: bool | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a complete checkpoint folder in the place of the one that is there.
 
@@ -37,6 +44,8 @@ def save_checkpoint(
         dtype: of the weights in the files; None keeps the one they were loaded in.
         merge: whether adapters are added to the weights. If not, the folder holds the adapters alone, and
             names the checkpoint they belong to. None: as the model's configuration says.
+        weights: what to write in the place of the model's own, which other processes hold parts of: those
+            that `merged_weights` gives, or with `merge` off those of `adapter_weights`.
 
     Raises:
         CheckpointError: the place cannot be written to, or holds something else than a checkpoint.
@@ -50,10 +59,11 @@ def save_checkpoint(
         try:
             part.mkdir()
             if model.merge_on_save if merge is None else merge:
-                _write_weights(model, part, dtype or model.dtype)
+                named = merged_weights(model.hf) if weights is None else weights.items()
+                _write_weights(model, named, part, dtype or model.dtype)
             else:
                 model.hf.config.save_pretrained(part)
-                save_adapters(model.hf, part / ADAPTER_FOLDER, base=model.base)
+                save_adapters(model.hf, part / ADAPTER_FOLDER, base=model.base, weights=weights)
             _write_rest(model, part)
             sync_files(part)
             _take_name(part, folder)
@@ -67,11 +77,10 @@ def is_whole(folder: Path) -> bool:
     return (folder / CONFIG_FILE).is_file() and (folder / MARK_FILE).is_file()
 
 
-def _write_weights(model: VisionLanguageModel, folder: Path, dtype: torch.dtype) -> None:
-    state = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in merged_weights(model.hf)
-    }
+def _write_weights(
+    model: VisionLanguageModel, weights: Iterable[tuple[str, Tensor]], folder: Path, dtype: torch.dtype
+) -> None:
+    state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in weights}
     with quiet():
         model.hf.save_pretrained(folder, state_dict=state)
     # transformers writes the dtype of the model in memory.

@@ -33,7 +33,8 @@ from pixelreasoner.core.progress_line import tracked
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run
 from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.env.interaction import Interaction
-from pixelreasoner.learn.optim import OptimConfig, adamw, optimizer_step
+from pixelreasoner.learn.optim import OptimConfig, optimizer_step
+from pixelreasoner.learn.optimizers import new_optimizer
 from pixelreasoner.learn.state import load_state, save_state
 from pixelreasoner.models.checkpoints import mark_world
 from pixelreasoner.models.config import Precision
@@ -246,13 +247,13 @@ class Pretrainer:
         tower = list(model.vision.parameters())
         own = {id(p) for p in tower}
         decoder = [p for p in model.parameters() if id(p) not in own]
-        self.vision_optimizer = adamw([*tower, *self.heads.parameters()], config.vision.optim)
-        self.language_optimizer = adamw(decoder, config.language.optim)
+        self.vision_optimizer = new_optimizer([*tower, *self.heads.parameters()], config.vision.optim)
+        self.language_optimizer = new_optimizer(decoder, config.language.optim)
         tower_optim = config.language.optim.model_copy(
             update={"lr": config.language.optim.lr * config.language.tower_lr, "warmup": 0.1}
         )
         self.tower_optim = tower_optim
-        self.tower_optimizer = adamw([*tower, *self.heads.parameters()], tower_optim)
+        self.tower_optimizer = new_optimizer([*tower, *self.heads.parameters()], tower_optim)
         self.features = FeatureStore(model, max_bytes=FEATURE_BYTES)
         self._labels: dict[int, TokenLabels] = {}
         self._rows: dict[int, Row] = {}

@@ -19,7 +19,7 @@ Shape legend: T tokens of a row, N loss tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -121,6 +121,7 @@ def pack_rows(
     max_tokens: int,
     token_weights: TokenWeights,
     behavior: bool,
+    chosen: Collection[int] | None = None,
 ) -> Iterator[PackedRow]:
     """The batch in rows of at most `max_tokens` each; whatever has the same prompt in a row shares it.
 
@@ -136,12 +137,14 @@ def pack_rows(
         max_tokens: of a row, its pictures expanded.
         token_weights: gives the weights, from the loss-token counts of all trajectories of the batch.
         behavior: whether the loss reads the sampler's log-probabilities.
+        chosen: numbers of the groups to lay out; the others are counted in `token_weights` only. None: all.
 
     Raises:
         RecordError: a trajectory has no tokens, or lacks the log-probabilities that are asked for.
     """
     row = _Row()
-    for segments in _completions(groups, layout_of, token_weights, behavior=behavior):
+    wanted = range(len(groups)) if chosen is None else chosen
+    for segments in _completions(groups, wanted, layout_of, token_weights, behavior=behavior):
         for part in cut_group(segments, max_tokens):
             if row.members and row.n_tokens + row.cost(part) > max_tokens:
                 yield pack(list(row.members.values()))
@@ -152,18 +155,26 @@ def pack_rows(
 
 
 def _completions(
-    groups: Sequence[ScoredGroup], layout_of: LayoutOf, token_weights: TokenWeights, *, behavior: bool
+    groups: Sequence[ScoredGroup],
+    chosen: Collection[int],
+    layout_of: LayoutOf,
+    token_weights: TokenWeights,
+    *,
+    behavior: bool,
 ) -> Iterator[list[CompletionSegment]]:
     """Those with a gradient, group by group."""
     counts = [[int(loss_mask(trajectory).sum()) for trajectory in group.trajectories] for group in groups]
     weights = iter(token_weights([n for group_counts in counts for n in group_counts]))
-    for group, group_counts in zip(groups, counts, strict=True):
-        members = zip(group.trajectories, group.advantages, group_counts, strict=True)
+    for number, (group, group_counts) in enumerate(zip(groups, counts, strict=True)):
+        own_weights = [next(weights) for _ in group_counts]
+        if number not in chosen:
+            continue
+        members = zip(group.trajectories, group.advantages, group_counts, own_weights, strict=True)
         yield [
             CompletionSegment.of(
                 trajectory, layout_of(trajectory), behavior=behavior, advantage=advantage, weight=weight
             )
-            for (trajectory, advantage, n), weight in zip(members, weights, strict=False)
+            for trajectory, advantage, n, weight in members
             if advantage != 0.0 and n > 0
         ]
 
@@ -183,6 +194,18 @@ def cut_group(segments: Sequence[CompletionSegment], max_tokens: int) -> Iterato
             part.append(segment)
             cost += segment.n_own
         yield part
+
+
+def padding_row(layout: Layout) -> PackedRow:
+    """A row that teaches nothing, of one token: a process that has no row left computes it in step.
+
+    Args:
+        layout: of two text tokens that the model may sample.
+    """
+    assert len(layout) == 2
+    assert not layout.blocks
+    nothing = np.zeros(1, dtype=np.float32)
+    return pack([[CompletionSegment(layout, 1, np.array([1]), nothing, weight=0.0)]])
 
 
 class _Row:

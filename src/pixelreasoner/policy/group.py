@@ -95,14 +95,14 @@ class GroupPolicy:
         new weights; their completions carry the version that sampled their first token.
         """
         own = self.model.hf.state_dict()
-        copied = False
+        sees_anew = False
         for name, tensor in named_tensors:
             assert name in own, f"the model has no weight {name}: were adapters merged that it has itself?"
             target = own[name]
             if target.data_ptr() != tensor.data_ptr():
                 target.copy_(tensor)
-                copied = True
-        if copied:
+                sees_anew |= name.startswith("model.visual.")
+        if sees_anew:
             self.features.clear()
         self.weight_version = version
         if self._engine is not None:

@@ -12,6 +12,7 @@ from pixelreasoner.core.localisation import Localisation, localise
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
+from pixelreasoner.learn.processes import ONE_PROCESS, Processes
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Policy, Sampling
 from pixelreasoner.rewards.scorers import ReferenceCheck, Scorer
@@ -48,8 +49,9 @@ class InRunEvaluator:
         interaction: Interaction,
         scorer: Scorer,
         batch_size: int,
+        processes: Processes = ONE_PROCESS,
     ) -> None:
-        """An evaluation by the parts of a trainer, `batch_size` rollouts together.
+        """An evaluation by the parts of a trainer, `batch_size` rollouts together on each process.
 
         Raises:
             ConfigError: the tasks cannot be used, or messages may be longer than what the model can read.
@@ -60,7 +62,7 @@ class InRunEvaluator:
         greedy = interaction.sampling.changed(temperature=0.0)
         self._sampling = config.sampling or greedy
         self._sampling.check_length(renderer.max_tokens)
-        self._batch_size = batch_size
+        self._batch_size, self._processes = batch_size, processes
         self._references: ReferenceCheck | None = ReferenceCheck(scorer)
         """Of the first evaluation; the tasks are the same in all."""
         self._messages: list[str] = []
@@ -69,16 +71,17 @@ class InRunEvaluator:
             raise ConfigError(f"eval.n is {config.n}, and eval.tasks has {self._source.size}")
 
     def __call__(self) -> dict[str, float]:
-        """The metrics of one evaluation."""
-        rollouts: list[Trajectory] = []
-        places: list[Localisation] = []
-        for trajectory in self._rollouts():
-            if self._references is not None:
-                self._messages += self._references.messages([trajectory.task])
-            rollouts.append(_without_pictures(trajectory))
-            places.append(localise(trajectory))
+        """The metrics of one evaluation; of several processes, each rolls out its share of the tasks."""
+        own: list[tuple[Trajectory, float, Localisation]] = []
+        with self._processes.agreed():
+            for trajectory in self._rollouts():
+                place, small = localise(trajectory), _without_pictures(trajectory)
+                own.append((small, self._scorer(small.answer, small.task.answers, small.task), place))
+        found = self._processes.gather_shares(own)
+        if self._references is not None:
+            self._messages += self._references.messages([trajectory.task for trajectory, _, _ in found])
         self._references = None
-        scores = [self._scorer(y.answer, y.task.answers, y.task) for y in rollouts]
+        rollouts, scores, places = (list(column) for column in zip(*found, strict=True))
         metrics = trajectory_metrics(rollouts, scores, places)
         return {f"eval_{name}": value for name, value in metrics.items()}
 
@@ -88,12 +91,13 @@ class InRunEvaluator:
         return [f"eval: {message}" for message in messages]
 
     def _rollouts(self) -> Iterator[Trajectory]:
-        """One rollout per task, a batch at a time."""
-        size = self._batch_size
+        """One rollout per task of this process's share, a batch at a time."""
+        size = self._batch_size * self._processes.size
         for start in range(0, self._config.n, size):
             tasks = self._source.take(start, min(size, self._config.n - start))
+            own = self._processes.share(list(enumerate(tasks, start=start)))
             yield from rollout(
-                [RolloutRequest(t, turn_seed(self._config.seed, start + i)) for i, t in enumerate(tasks)],
+                [RolloutRequest(task, turn_seed(self._config.seed, i)) for i, task in own],
                 policy=self._policy,
                 renderer=self._renderer,
                 toolbox=self._toolbox,

@@ -24,6 +24,7 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import Terminated
 from pixelreasoner.core.progress_line import ProgressLine
 from pixelreasoner.core.terminal import TerminalConsole
+from pixelreasoner.learn.processes import ONE_PROCESS, Processes
 from pixelreasoner.train.trackers import TrackedRun, Tracker, open_trackers
 
 
@@ -47,6 +48,7 @@ class RunLog:
         config: Config | None = None,
         console: Console | None = None,
         every_s: float = 10.0,
+        processes: Processes = ONE_PROCESS,
     ) -> None:
         """A log for `folder`; nothing happens until it is entered.
 
@@ -60,7 +62,9 @@ class RunLog:
             config: the run's, for the trackers that show it.
             console: where to draw; stderr when None.
             every_s: seconds between two lines where there is no terminal.
+            processes: the run's. The main one shows and writes; all of them enter, leave, and call `step`.
         """
+        self._processes = processes
         values = {} if config is None else config.model_dump(mode="json")
         self._run, self._names = TrackedRun(folder, label, resume_at, values), tuple(trackers)
         self._line = ProgressLine(label, total, done=resume_at, console=console, every_s=every_s)
@@ -68,18 +72,25 @@ class RunLog:
         self._trackers: list[Tracker] = []
 
     def __enter__(self) -> RunLog:
+        self._processes.on_main(self._open)
+        return self
+
+    def _open(self) -> None:
         self._trackers = open_trackers(self._names, self._run)
         self._line.__enter__()
-        return self
 
     def __exit__(self, *exc: object) -> None:
         with ExitStack() as stack:
             for tracker in self._trackers:
                 stack.callback(tracker.close)  # all of them, also when one fails
-            self._line.__exit__(*exc)
+            if self._processes.is_main:
+                self._line.__exit__(*exc)
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Record one finished step."""
+        self._processes.on_main(lambda: self._record(step, metrics))
+
+    def _record(self, step: int, metrics: Mapping[str, float]) -> None:
         assert self._trackers, "use the log as a context manager"
         assert step == self._line.done + 1, f"step {step} after step {self._line.done}"
         for tracker in self._trackers:
@@ -89,7 +100,8 @@ class RunLog:
 
     def note(self, text: str) -> None:
         """Print something above the bar (an alarm, a checkpoint) without tearing it."""
-        self._line.note(text)
+        if self._processes.is_main:
+            self._line.note(text)
 
 
 class Interruptible:
@@ -97,16 +109,27 @@ class Interruptible:
 
     The loop asks `requested` after each step, saves and leaves the block; leaving it raises
     KeyboardInterrupt (`Terminated` after SIGTERM), so that whatever called the run stops too instead of going
-    on to its next stage. Use it in the main thread: Python delivers signals nowhere else.
+    on to its next stage. Of several processes, all stop after the same step when one has a signal: they ask
+    `requested_by_any`. Use it in the main thread: Python delivers signals nowhere else.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, processes: Processes = ONE_PROCESS) -> None:
         self._interrupt: type[KeyboardInterrupt] | None = None
-        self._console = console or TerminalConsole(stderr=True)
+        self._signalled = False
+        self._console = console or TerminalConsole(stderr=True, quiet=not processes.is_main)
+        self._processes = processes
 
     @property
     def requested(self) -> bool:
+        """Whether this process is to stop."""
         return self._interrupt is not None
+
+    def requested_by_any(self) -> bool:
+        """Whether all processes are to stop; they ask together, at the end of a step."""
+        interrupts = [found for found in self._processes.gather(self._interrupt) if found is not None]
+        if interrupts and self._interrupt is None:
+            self._interrupt = interrupts[0]
+        return bool(interrupts)
 
     def __enter__(self) -> Interruptible:
         self._before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -122,7 +145,8 @@ class Interruptible:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         interrupt = Terminated if number == signal.SIGTERM else KeyboardInterrupt
-        if self.requested:
+        if self._signalled:
             raise interrupt
-        self._interrupt = interrupt
+        # torchrun passes a signal on to all; the others may have told this process of it already.
+        self._signalled, self._interrupt = True, interrupt
         self._console.print("\nFinishing this step and saving. Ctrl-C again stops at once.", style="yellow")

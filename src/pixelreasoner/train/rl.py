@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +31,7 @@ from pixelreasoner.env.rollout import RolloutRequest, rollout, turn_seed
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
+from pixelreasoner.learn.processes import ONE_PROCESS, Processes, processes_of_run
 from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.objectives.advantages import AdvantageScale
@@ -157,24 +158,32 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
         NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
     check_trackers(config.trackers)
-    with locked(config.out):
-        folder = open_run(config.out, config, resume=resume)
-        with running(folder.path, "rl", config.steps), starting(folder):
-            trainer = build(config)
-            restore(trainer, folder, keep=config.keep_checkpoints)
-            keep_config(folder, config)
-            trainer.rollout_log.resume(trainer.step)
-            with Interruptible() as interrupt:
+    folder = RunFolder(config.out)
+    with (
+        processes_of_run(config.model.device) as processes,
+        processes.on_main_within(lambda: locked(config.out)),
+    ):
+        processes.on_main(lambda: open_run(config.out, config, resume=resume))
+        with (
+            processes.on_main_within(lambda: running(folder.path, "rl", config.steps)),
+            processes.on_main_within(lambda: starting(folder)),
+        ):
+            trainer = build(config, processes)
+            restore(trainer, folder, keep=config.keep_checkpoints, processes=processes)
+            processes.on_main(lambda: keep_config(folder, config))
+            processes.on_main(lambda: trainer.rollout_log.resume(trainer.step))
+            with Interruptible(processes=processes) as interrupt:
                 train(trainer, folder, interrupt)
                 if trainer.step == config.steps:
-                    save_result(trainer, folder)
+                    save_result(trainer, folder, processes)
     return folder.model
 
 
 def train(trainer: RLTrainer, folder: RunFolder, interrupt: Interruptible) -> None:
     """The steps that are left, saved and logged as they are done, until an interrupt asks to stop."""
-    config = trainer.config
-    source = build_tasks(config.tasks, endless=True)
+    config, processes = trainer.config, trainer.processes
+    with processes.agreed():
+        source = build_tasks(config.tasks, endless=True)
     references = ReferenceCheck(trainer.scorer)
 
     def batch(step: int) -> list[Task]:
@@ -182,8 +191,8 @@ def train(trainer: RLTrainer, folder: RunFolder, interrupt: Interruptible) -> No
 
     with (
         RunLog(
-            folder.path, config.steps, "rl",
-            resume_at=trainer.step, show=SHOWN, trackers=config.trackers, config=config,
+            folder.path, config.steps, "rl", resume_at=trainer.step, show=SHOWN,
+            trackers=config.trackers, config=config, processes=processes,
         ) as log,
         ThreadPoolExecutor(1) as pool,
         closing(prefetch(pool, batch, range(trainer.step, config.steps), ahead=2)) as batches,
@@ -197,15 +206,16 @@ def train(trainer: RLTrainer, folder: RunFolder, interrupt: Interruptible) -> No
                 log.note(message)
             if trainer.warning is not None:
                 log.note(trainer.warning)
+            stop = interrupt.requested_by_any()
             if trainer.step % config.save_every == 0 and trainer.step < config.steps:
-                save_progress(trainer, folder, keep=config.keep_checkpoints)
-            elif interrupt.requested:
-                save_state(folder.state, trainer.state_dict())
-            if interrupt.requested:
+                save_progress(trainer, folder, keep=config.keep_checkpoints, processes=processes)
+            elif stop:
+                save_state(folder.state, trainer.state_dict(), processes)
+            if stop:
                 break
 
 
-def build(config: RLConfig) -> RLTrainer:
+def build(config: RLConfig, processes: Processes = ONE_PROCESS) -> RLTrainer:
     """A trainer with the parts that the configuration names.
 
     Raises:
@@ -214,8 +224,8 @@ def build(config: RLConfig) -> RLTrainer:
     """
     check_rewards(config.rewards)
     check_term_names(config.rewards)
-    with loading(config.model.checkpoint):
-        factory = Factory(config.model, config.interaction.wording)
+    with loading(config.model.checkpoint) if processes.is_main else nullcontext():
+        factory = Factory(config.model, config.interaction.wording, processes)
     renderer = factory.renderer
     config.interaction.check_lengths(renderer.max_tokens)
     learner = LearnerConfig(
@@ -224,14 +234,18 @@ def build(config: RLConfig) -> RLTrainer:
         steps_per_update=config.updates_per_step,
         max_row_tokens=config.micro_batch_tokens,
     )
-    return RLTrainer(
-        config,
-        learner=factory.learner(GrpoObjective(config.grpo, config.interaction.sampling.temperature), learner),
-        policy=factory.policy(batch_size=config.rollout_batch),
-        renderer=renderer,
-        toolbox=config.interaction.toolbox(renderer.vision.unit, renderer.chat_format),
-        scorer=build_scorer(config.scoring),
-    )
+    objective = GrpoObjective(config.grpo, config.interaction.sampling.temperature)
+    trained, policy = factory.learner(objective, learner), factory.policy(batch_size=config.rollout_batch)
+    with processes.agreed():
+        return RLTrainer(
+            config,
+            learner=trained,
+            policy=policy,
+            renderer=renderer,
+            toolbox=config.interaction.toolbox(renderer.vision.unit, renderer.chat_format),
+            scorer=build_scorer(config.scoring),
+            processes=processes,
+        )
 
 
 class RLTrainer:
@@ -246,8 +260,9 @@ class RLTrainer:
         renderer: Renderer,
         toolbox: Toolbox | None,
         scorer: Scorer,
+        processes: Processes = ONE_PROCESS,
     ) -> None:
-        self.config, self.learner, self.policy = config, learner, policy
+        self.config, self.learner, self.policy, self.processes = config, learner, policy, processes
         self.steps = config.steps
         self.renderer, self.toolbox, self.scorer = renderer, toolbox, scorer
         self.replay = ReplayBuffer(
@@ -265,17 +280,20 @@ class RLTrainer:
         if config.eval_every:
             self.evaluator = InRunEvaluator(
                 config.eval, policy=policy, renderer=renderer, toolbox=toolbox, scorer=scorer,
-                interaction=config.interaction, batch_size=config.rollout_batch,
+                interaction=config.interaction, batch_size=config.rollout_batch, processes=processes,
             )  # fmt: skip
         self.step = 0
 
     def train_step(self, tasks: list[Task]) -> dict[str, float]:
         """Roll out, score, select, update; returns what to log."""
         clock = [time.perf_counter()]
-        groups = self.roll_out(tasks)
-        clock.append(time.perf_counter())
-        scored = self.score(groups)
-        self.rollout_log.add(self.step + 1, scored_records(scored, self.step + 1))
+        with self.processes.agreed():  # each has a share of the tasks
+            groups = self.roll_out(tasks)
+            clock.append(time.perf_counter())
+            own = self.score(groups)
+        scored = self.processes.gather_shares(own)
+        step = self.step + 1
+        self.processes.on_main(lambda: self.rollout_log.add(step, scored_records(scored, step)))
         batch = self.select(scored)
         replayed = replay_metrics(batch, step=self.step)
         learned = self.update(batch)
@@ -295,13 +313,16 @@ class RLTrainer:
         }
 
     def roll_out(self, tasks: list[Task]) -> list[Group]:
-        """G rollouts of each task; the seed of each follows from the run's seed, the step and its place."""
+        """G rollouts of each task of this process's share.
+
+        The seed of each follows from the run's seed, the step and its place among those of all processes.
+        """
         g = self.config.group_size
         base = turn_seed(self.config.seed, self.step)
         trajectories = rollout(
             [
                 RolloutRequest(task, turn_seed(base, i * g + k))
-                for i, task in enumerate(tasks)
+                for i, task in self.processes.share(list(enumerate(tasks)))
                 for k in range(g)
             ],
             policy=self.policy,
@@ -335,9 +356,9 @@ class RLTrainer:
         try:
             return self.learner.update(batch)
         except NonFiniteError as e:
-            self.rollout_log.flush()
-            step = self.step + 1
-            raise non_finite(e, RunFolder(self.config.out), step, scored_records(batch, step)) from e
+            self.processes.on_main(self.rollout_log.flush)
+            step, folder = self.step + 1, RunFolder(self.config.out)
+            raise non_finite(e, folder, step, scored_records(batch, step), self.processes) from e
 
     def evaluate(self) -> dict[str, float]:
         """The metrics of the held-out tasks, on a step that has an evaluation; otherwise none."""
@@ -351,7 +372,7 @@ class RLTrainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs; the rollouts up to here are on disk."""
-        self.rollout_log.flush()
+        self.processes.on_main(self.rollout_log.flush)
         return {
             "step": self.step,
             "learner": self.learner.state_dict(),

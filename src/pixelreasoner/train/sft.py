@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -21,6 +22,7 @@ from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
 from pixelreasoner.learn.optim import OptimConfig
+from pixelreasoner.learn.processes import ONE_PROCESS, Processes, processes_of_run
 from pixelreasoner.learn.state import save_state
 from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.objectives.scored_group import ScoredGroup
@@ -75,64 +77,76 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
     """
     check_trackers(config.trackers)
-    with locked(config.out):
-        folder = open_run(config.out, config, resume=resume)
-        with starting(folder):
-            trainer = build(config)
-        with running(folder.path, "sft", trainer.steps):
-            restore(trainer, folder, keep=config.keep_checkpoints)
-            keep_config(folder, config)
-            with Interruptible() as interrupt:
+    folder = RunFolder(config.out)
+    with (
+        processes_of_run(config.model.device) as processes,
+        processes.on_main_within(lambda: locked(config.out)),
+    ):
+        processes.on_main(lambda: open_run(config.out, config, resume=resume))
+        with processes.on_main_within(lambda: starting(folder)):
+            trainer = build(config, processes)
+        with processes.on_main_within(lambda: running(folder.path, "sft", trainer.steps)):
+            restore(trainer, folder, keep=config.keep_checkpoints, processes=processes)
+            processes.on_main(lambda: keep_config(folder, config))
+            with Interruptible(processes=processes) as interrupt:
                 train(trainer, folder, interrupt)
                 if trainer.done:
-                    save_result(trainer, folder)
+                    save_result(trainer, folder, processes)
     return folder.model
 
 
 def train(trainer: SFTTrainer, folder: RunFolder, interrupt: Interruptible) -> None:
     """The steps that are left, saved and logged as they are done, until an interrupt asks to stop."""
-    config = trainer.config
+    config, processes = trainer.config, trainer.processes
     with RunLog(
-        folder.path, trainer.steps, "sft",
-        resume_at=trainer.step, show=("loss", "grad_norm"), trackers=config.trackers, config=config,
+        folder.path, trainer.steps, "sft", resume_at=trainer.step, show=("loss", "grad_norm"),
+        trackers=config.trackers, config=config, processes=processes,
     ) as log:  # fmt: skip
         while not trainer.done:
             metrics = trainer.train_step()
             log.step(trainer.step, metrics)
+            stop = interrupt.requested_by_any()
             if trainer.step % config.save_every == 0 and not trainer.done:
-                save_progress(trainer, folder, keep=config.keep_checkpoints)
-            elif interrupt.requested:
-                save_state(folder.state, trainer.state_dict())
-            if interrupt.requested:
+                save_progress(trainer, folder, keep=config.keep_checkpoints, processes=processes)
+            elif stop:
+                save_state(folder.state, trainer.state_dict(), processes)
+            if stop:
                 break
 
 
-def build(config: SFTConfig) -> SFTTrainer:
+def build(config: SFTConfig, processes: Processes = ONE_PROCESS) -> SFTTrainer:
     """A trainer with the model and the data that the configuration names.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
         RecordError: the data are empty or unreadable, or longer than what the model can read.
     """
-    with loading(config.model.checkpoint):
-        factory = Factory(config.model, config.interaction.wording)
+    with loading(config.model.checkpoint) if processes.is_main else nullcontext():
+        factory = Factory(config.model, config.interaction.wording, processes)
     renderer = factory.renderer
     toolbox = config.interaction.toolbox(renderer.vision.unit, renderer.chat_format)
     tools = () if toolbox is None else toolbox.schemas
-    data = SftData(
-        config.data,
-        lambda y: check_length(encode_trajectory(y, renderer, tools), renderer),
-        renderer.layout,
-        max_bytes=config.data_bytes,
-        label="reading data",
-    )
+    with processes.agreed():
+        data = SftData(
+            config.data,
+            lambda y: check_length(encode_trajectory(y, renderer, tools), renderer),
+            renderer.layout,
+            max_bytes=config.data_bytes,
+            label="reading data" if processes.is_main else None,
+        )
     steps = config.steps or max(1, round(config.epochs * len(data) / config.batch_size))
     learner = LearnerConfig(
         optim=config.optim,
         total_updates=steps,
         max_row_tokens=config.micro_batch_tokens,
     )
-    return SFTTrainer(config, factory.learner(SftObjective(), learner, layout_of=data.layout_of), data, steps)
+    return SFTTrainer(
+        config,
+        factory.learner(SftObjective(), learner, layout_of=data.layout_of),
+        data,
+        steps,
+        processes=processes,
+    )
 
 
 class Groups(Protocol):
@@ -146,8 +160,17 @@ class Groups(Protocol):
 class SFTTrainer:
     """The state of a tuning run: learner, and order of the data."""
 
-    def __init__(self, config: SFTConfig, learner: Learner, groups: Groups, steps: int) -> None:
-        """A run of at most `steps` optimiser steps over `groups`, one per trajectory."""
+    def __init__(
+        self,
+        config: SFTConfig,
+        learner: Learner,
+        groups: Groups,
+        steps: int,
+        *,
+        processes: Processes = ONE_PROCESS,
+    ) -> None:
+        """A run of at most `steps` optimiser steps over `groups`: one per trajectory, on each process all."""
+        self.processes = processes
         self.config, self.learner, self.groups, self.steps = config, learner, groups, steps
         self.step = 0
         self._rng = np.random.default_rng(config.seed)
@@ -161,8 +184,10 @@ class SFTTrainer:
         """One optimiser step on the next batch; returns what to log."""
         began = time.perf_counter()
         batch = self._next_batch()
+        with self.processes.agreed():  # a file may be gone
+            groups = [self.groups[i] for i in batch]
         try:
-            metrics = self.learner.update([self.groups[i] for i in batch])
+            metrics = self.learner.update(groups)
         except NonFiniteError as e:
             # The groups hold tokens only: the file has the texts and pictures.
             records = (
@@ -170,7 +195,8 @@ class SFTTrainer:
                 for i, y in enumerate(read_trajectories(self.config.data, tolerate_truncation=True))
                 if i in batch
             )
-            raise non_finite(e, RunFolder(self.config.out), self.step + 1, records) from e
+            folder = RunFolder(self.config.out)
+            raise non_finite(e, folder, self.step + 1, records, self.processes) from e
         self.step += 1
         return metrics | {"seconds": time.perf_counter() - began}
 
