@@ -61,8 +61,7 @@ def test_a_mistake_of_one_is_raised_by_all_with_its_class_and_text(tmp_path):
     def work(processes: Processes) -> list[str]:
         said = []
         with pytest.raises(CheckpointError) as e, processes.agreed():
-            if processes.rank == 1:
-                raise CheckpointError("no such folder")
+            _fail_on_one(processes)
         said.append(str(e.value))
         with pytest.raises(MissingExtraError) as e:  # whose constructor takes other arguments
             processes.on_main(lambda: _raise(MissingExtraError("peft", "lora", "LoRA")))
@@ -83,6 +82,11 @@ def test_a_mistake_of_one_is_raised_by_all_with_its_class_and_text(tmp_path):
     assert first[0] == "no such folder"
     assert "pixelreasoner[lora]" in first[1]
     assert (first[3:], second[3:]) == (["in", "out"], [])
+
+
+def _fail_on_one(processes: Processes) -> None:
+    if processes.rank == 1:
+        raise CheckpointError("no such folder")
 
 
 def _raise(error: Exception) -> None:

@@ -85,12 +85,12 @@ def test_the_trainer_gives_the_same_odds(single, requests, precision, tolerance)
         )
         for r, c in zip(requests, done, strict=True)
     ]
-    rows = pack_rows(
-        [imitation(y) for y in trajectories], lambda y: single.renderer.layout(y.segments), max_tokens=9999,
-        token_weights=lambda counts: [1.0] * len(counts), behavior=False, share_prompts=False,
-    )  # fmt: skip
     forbidden = single.renderer.forbidden_ids
-    for row, completion in zip(rows, done, strict=True):
+    for trajectory, completion in zip(trajectories, done, strict=True):
+        (row,) = pack_rows(
+            [imitation(trajectory)], lambda y: single.renderer.layout(y.segments), max_tokens=9999,
+            token_weights=lambda counts: [1.0] * len(counts), behavior=False,
+        )  # fmt: skip
         with torch.no_grad(), autocast(precision, single.device):
             scores = score_row(single, row, single.encode(row.layout.blocks), forbidden_ids=forbidden)
         np.testing.assert_allclose(scores.logp_N, completion.logprobs, atol=tolerance, rtol=0)

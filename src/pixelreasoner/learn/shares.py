@@ -27,7 +27,7 @@ class TrainingFlops:
     decoder_weights: int
     """Of the decoder's matrices, the embeddings left out."""
     attention_width: int
-    """Layers times heads times the width of a head."""
+    """Layers with attention, times heads, times the width of a head."""
     tower_weights: int
     """Of the vision tower's matrices."""
     tower_passes: int
@@ -43,7 +43,7 @@ class TrainingFlops:
         trained = any(p.requires_grad for p in tower.parameters())
         return cls(
             decoder_weights=_n_matrix(layers),
-            attention_width=len(layers) * heads * width,
+            attention_width=sum(hasattr(layer, "self_attn") for layer in layers) * heads * width,
             tower_weights=_n_matrix(tower),
             tower_passes=3 if trained else 1,
             patches_per_token=model.renderer.vision.merge**2,
