@@ -22,11 +22,11 @@ from benchmarks.memory import peak_of
 from benchmarks.methods.base import Settings, largest_differences, layouts_of, with_behavior
 from benchmarks.methods.ours import Padded, Shared
 from benchmarks.profile import where_time_goes
-from benchmarks.roofline import DecoderSize, VisionSize
 from benchmarks.shapes import random_model
 from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import MATRIX_PRODUCTS, OURS, Record, efficiency, machine, quiet, timed_record
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.roofline import DecoderSize, VisionSize
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup
 

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.roofline import DecoderSize
+from pixelreasoner.models.roofline import DecoderSize
 
 LEAST_ROUNDS = 2
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.profile import FAMILIES, OTHER, OUTSIDE, family, where_time_goes
-from benchmarks.roofline import DecoderSize
+from pixelreasoner.models.roofline import DecoderSize
 from benchmarks.timing import MatrixProducts, Ratio, interleaved
 
 CPU = torch.device("cpu")

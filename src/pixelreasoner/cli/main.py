@@ -19,6 +19,7 @@ from pixelreasoner import __version__
 from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.demo import demo
+from pixelreasoner.cli.doctor import doctor
 from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, recipe_command
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "render": render,
     "tasks": tasks,
+    "doctor": doctor,
     **{name: recipe_command(name, command) for name, command in RECIPE_COMMANDS.items()},
 }
 

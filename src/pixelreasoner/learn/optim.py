@@ -41,6 +41,12 @@ def adamw(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.opti
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
 
 
+def state_bytes(parameter: torch.Tensor, config: OptimConfig) -> int:
+    """What the optimiser keeps of one trained parameter: for AdamW two tensors like it and a number."""
+    del config  # one optimiser only
+    return 2 * parameter.numel() * parameter.element_size() + torch.float32.itemsize
+
+
 def rate(step: int, total: int, config: OptimConfig) -> float:
     """Learning rate of 0-based `step` out of `total`."""
     warm = max(1, round(total * config.warmup))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pixelreasoner.chat.chat_format import MARK_FILE
@@ -17,12 +18,13 @@ HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched from the hub: no second copy of the weights in another format."""
 
 
-def checkpoint_folder(name: str | Path) -> Path:
+def checkpoint_folder(name: str | Path, files: Sequence[str] = HUB_FILES) -> Path:
     """The folder of a checkpoint.
 
     Args:
         name: a folder, a shipped checkpoint's name, or a model of the hub as `organisation/name`; its files
             are fetched once, into the hub's own cache.
+        files: patterns of the files that are fetched.
 
     Raises:
         CheckpointError: there is no such checkpoint; the message says what was looked for and what may be
@@ -34,7 +36,7 @@ def checkpoint_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         raise CheckpointError(f"{name} is not a checkpoint folder (no config.json); {_meant(Path(name))}")
     if HUB_ID.fullmatch(str(name)):
-        return _fetched(str(name))
+        return _fetched(str(name), files)
     raise CheckpointError(
         f"no checkpoint at '{name}'; give a folder with a config.json, a model of the hub (owner/name), "
         f"or one of: {_shipped()}"
@@ -79,7 +81,7 @@ def _meant(folder: Path) -> str:
     return f"give the folder that holds one, or one of: {_shipped()}"
 
 
-def _fetched(name: str) -> Path:
+def _fetched(name: str, files: Sequence[str]) -> Path:
     """The hub's files of a model, in its cache."""
     # Half a second to import, and needed for the hub only.
     from huggingface_hub import snapshot_download
@@ -93,7 +95,7 @@ def _fetched(name: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(files)))
     except GatedRepoError as e:
         raise CheckpointError(
             f"'{name}' is gated: ask for access at https://huggingface.co/{name}, "
