@@ -168,8 +168,8 @@ SEVEN_B = {
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
     },
     "vision_config": {
-        "model_type": "qwen2_5_vl", "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
-        "patch_size": 14, "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31],
+        "model_type": "qwen2_5_vl", "depth": 32, "hidden_size": 1280, "intermediate_size": 3420,
+        "num_heads": 16, "patch_size": 14, "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31],
         "out_hidden_size": 3584,
     },
 }  # fmt: skip

@@ -156,7 +156,7 @@ def _diagnosis(recipe: Path, overrides: Sequence[str], conversation: Conversatio
     tried: list[tuple[Change, Estimate]] = []
     if found.peak > device.memory:
         tried = estimates.first_that_fits(
-            estimates.changes(config, device, found, conversation),
+            estimates.changes(config, device, found),
             lambda more: estimates.estimate(
                 _stage_of(recipe, (*overrides, *more), stage)[1], device, conversation
             ),
@@ -218,11 +218,13 @@ def _stage_of(recipe: Path, overrides: Sequence[str], stage: str | None = None) 
 
 
 def _diagnosis_text(found: Mapping[str, Any]) -> str:
-    device, told = found["device"], found["estimate"]
+    device, told, talk = found["device"], found["estimate"], found["conversation"]
     here = " (assumed: there is no CUDA device here)" if device["assumed"] else ""
     lines = [
         f"{found['command']} {found['recipe']}: {found['checkpoint']}",
         f"on {device['name']}, {_size(device['memory'])}{here}",
+        f"a question with a picture of {talk['pixels'] / 1e6:.1f} megapixels, "
+        f"{talk['completion']:,} tokens after it (--pixels, --completion)",
         "",
         "Memory of the device",
         *_rows(told["device"]),
@@ -238,6 +240,8 @@ def _diagnosis_text(found: Mapping[str, Any]) -> str:
     lines.append(
         f"  it fits, {_size(free)} are left" if free >= 0 else f"  it does NOT fit: {_size(-free)} too much"
     )
+    if 0 <= free < device["memory"] // 10:
+        lines.append("  that is tight: context and allocator of the device come on top")
     lines += [
         f"  the longest row: {told['row']}",
         "",

@@ -46,6 +46,8 @@ CROP_SHARE = 0.43
 """Of a completion, the tokens of its crops, as in the cases of `python -m benchmarks`."""
 LONGEST = 1.2
 """The longest completion of a group, in units of the mean, as there."""
+LEAST_ROW = 4096
+"""Tokens of the shortest row that is proposed: a prompt with a photograph takes about as many."""
 PREFILL_TOKENS = 16_384
 """That are read together before rollouts (`policy.group.GroupPolicy`)."""
 LIBRARIES = 450 * 2**20
@@ -323,7 +325,7 @@ class Change:
     cost: str
 
 
-def changes(config: Config, device: Device, found: Estimate, conversation: Conversation) -> list[Change]:
+def changes(config: Config, device: Device, found: Estimate) -> list[Change]:
     """What would take less memory, the cheapest first; each is meant on top of those before it."""
     model: ModelConfig = dict(config)["model"]
     out: list[Change] = []
@@ -333,17 +335,16 @@ def changes(config: Config, device: Device, found: Estimate, conversation: Conve
     if kept > max(sum(found.update.values()), device.memory // 4) and model.kv_cache_bytes > 2**31:
         out.append(Change(f"model.kv_cache_bytes={2**31}", "fewer rollouts run together"))
     if isinstance(config, (SFTConfig, RLConfig)):
-        out += _training_changes(config, model, conversation)
+        out += _training_changes(config, model)
     return out
 
 
-def _training_changes(
-    config: SFTConfig | RLConfig, model: ModelConfig, conversation: Conversation
-) -> list[Change]:
+def _training_changes(config: SFTConfig | RLConfig, model: ModelConfig) -> list[Change]:
     out: list[Change] = []
     half = config.micro_batch_tokens // 2
-    if half >= 4096:
+    while half >= LEAST_ROW:
         out.append(Change(f"micro_batch_tokens={half}", "a prompt is read in more rows"))
+        half //= 2
     if model.dtype == "fp32":
         out.append(Change('model.dtype="bf16"', "small steps are rounded away; mind the learning rate"))
     if model.lora is None:
