@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint fmt docs
+.PHONY: help setup demo test test-slow test-floors lint fmt docs
 
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.dev ## Create .venv with everything, for development.
 
@@ -24,6 +24,16 @@ test: $(VENV)/.dev ## Run the tests (two processes, one thread each).
 test-slow: $(VENV)/.dev ## Run the tests that take more than a few seconds each.
 	$(PIP) install -q --no-deps -c constraints.txt dashscope trl
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+# torch stays at its pin: the wheels of older versions for Linux come with gigabytes of CUDA libraries.
+FLOORS := .venv-floors
+test-floors: ## Run the tests in an environment of its own at the lower bounds of pyproject.toml.
+	$(PYTHON) -m venv --clear $(FLOORS)
+	$(FLOORS)/bin/python -m pip --disable-pip-version-check install -q $(TORCH)
+	$(PYTHON) tests/lower_bounds.py > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip --disable-pip-version-check install -q -r $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip --disable-pip-version-check install -q --no-deps -e .
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(FLOORS)/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, formatting, types and import contracts.
 	$(BIN)/ruff check

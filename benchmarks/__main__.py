@@ -82,7 +82,7 @@ def bench_step(*, quick: bool = False, model: str | None = None, out: Out = None
 
 
 def bench_gpu(
-    models: tuple[str, ...] = ("Qwen2.5-VL-3B", "Qwen2.5-VL-7B", "Qwen3-VL-8B"),
+    model: str = "Qwen2.5-VL-7B",
     *,
     minutes: float = 9.0,
     frozen: bool = False,
@@ -91,7 +91,7 @@ def bench_gpu(
     """Training at true sizes on one accelerator, random weights: time, memory, utilisation.
 
     Args:
-        models: Which ones.
+        model: Which one: Qwen2.5-VL-3B, Qwen2.5-VL-7B or Qwen3-VL-8B.
         minutes: For everything; what does not fit any more is left out.
         frozen: Without gradients of the vision tower.
         out: Where the measurements go, a JSON object per line.
@@ -100,8 +100,8 @@ def bench_gpu(
     from benchmarks.methods.base import Settings
 
     settings = Settings(frozen=frozen, rows=1, recompute=True)
-    plan = gpu.GpuPlan(models=models, minutes=minutes, settings=settings)
-    _finish(gpu.run(plan), out, "gpu", models=" ".join(models), minutes=minutes, frozen=frozen)
+    plan = gpu.GpuPlan(model=model, minutes=minutes, settings=settings)
+    _finish(gpu.run(plan), out, "gpu", model=model, minutes=minutes, frozen=frozen)
 
 
 def bench_memory(

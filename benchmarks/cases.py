@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.roofline import Work
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.chat.qwen import VISION_END, VISION_START, QwenVLRenderer
@@ -19,6 +18,7 @@ from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Segment, StopReason, Trajectory, Turn
+from pixelreasoner.models.roofline import Work
 from pixelreasoner.objectives.loss_mask import loss_mask, prompt_of
 from pixelreasoner.objectives.scored_group import ScoredGroup
 

@@ -1,9 +1,12 @@
-"""Training on groups of true size with models of true size, on one accelerator, within ten minutes.
+"""Training on groups of true size with a model of true size, on one accelerator, within its minutes.
 
 Weights are random and in bfloat16; optimiser states are left out. The prompt is shared (`shared`), or every
 attempt is a row of its own (`padded`, one attempt at a time, so without padding). Both run on the same
 weights, with gradient checkpointing. Utilisation counts what the work needs, at the rate of matrix products
-measured between the runs.
+measured between the runs. A peak is what is held beside the weights and their gradients: those are as large
+for everyone.
+
+A case is begun only if what it needs fits the minutes that are left, by the time of its first pass.
 """
 
 from __future__ import annotations
@@ -22,14 +25,17 @@ from benchmarks.memory import peak_of
 from benchmarks.methods.base import Settings, largest_differences, layouts_of, with_behavior
 from benchmarks.methods.ours import Padded, Shared
 from benchmarks.profile import where_time_goes
-from benchmarks.roofline import DecoderSize, VisionSize
 from benchmarks.shapes import random_model
 from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import MATRIX_PRODUCTS, OURS, Record, efficiency, machine, quiet, timed_record
 from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.models.roofline import DecoderSize, VisionSize
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup
 
+PASSES = 4
+"""Passes over padded rows that a case takes at least after its first, as shared ones take less: one for the
+differences, one that is timed, and the shared ones of both and of the profile."""
 PRODUCT_ROWS = 8192
 """Rows of the products that give the rate: enough to fill an accelerator."""
 
@@ -38,7 +44,7 @@ PRODUCT_ROWS = 8192
 class GpuPlan:
     """What `python -m benchmarks gpu` measures."""
 
-    models: tuple[str, ...] = ("Qwen2.5-VL-3B", "Qwen2.5-VL-7B", "Qwen3-VL-8B")
+    model: str = "Qwen2.5-VL-7B"
     cases: tuple[Case, ...] = TRUE_CASES
     settings: Settings = field(default_factory=lambda: Settings(rows=1, recompute=True))
     device: str = "cuda"
@@ -57,37 +63,41 @@ def run(plan: GpuPlan) -> Iterator[Record]:
     device = torch.device(plan.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("there is no CUDA device here; run this where there is one")
-    end = time.monotonic() + 60 * plan.minutes
-    left = len(plan.models) * len(plan.cases)
+    name, end = plan.model, time.perf_counter() + 60 * plan.minutes
     yield machine(device) | {"left_out": []}
-    for name in plan.models:
-        model = None
-        for case in plan.cases:
-            share = (end - time.monotonic()) / left
-            left -= 1
-            if share <= 0:
-                yield _note(f"{name}, {case.name}: left out, the time is over")
-                continue
-            try:
-                model = model or random_model(name, device=device, dtype=_dtype(device))
-                yield from _measure(name, model, case, plan, share)
-            except torch.OutOfMemoryError:
-                yield _note(f"{name}, {case.name}: left out, it does not fit the device's memory")
-                if model is not None:
-                    model.zero_grad(set_to_none=True)
-            _free(device)
-        del model
+    model = None
+    for n_done, case in enumerate(plan.cases):
+        left = end - time.perf_counter()
+        if left <= 0:
+            yield _note(f"{name}, {case.name}: left out, the time is over")
+            continue
+        share = left / (len(plan.cases) - n_done)
+        try:
+            model = model or random_model(name, device=device, dtype=_dtype(device))
+            yield from _measure(name, model, case, plan, share, end)
+        except torch.OutOfMemoryError:
+            yield _note(f"{name}, {case.name}: left out, it does not fit the device's memory")
+            if model is not None:
+                model.zero_grad(set_to_none=True)
         _free(device)
 
 
 def _measure(
-    name: str, model: VisionLanguageModel, case: Case, plan: GpuPlan, seconds: float
+    name: str, model: VisionLanguageModel, case: Case, plan: GpuPlan, seconds: float, end: float
 ) -> Iterator[Record]:
-    end = time.perf_counter() + seconds
+    """The records of a case, in about `seconds`; a note, if it cannot be done until `end`."""
+    start = time.perf_counter()
     settings, device = plan.settings, torch.device(plan.device)
     group = random_group(case, model.renderer)
     # Whatever the first pass gives is taken for the sampler's log-probabilities; it also warms the device up.
+    first = time.perf_counter()
     group = with_behavior(group, Padded(model, group, settings).run())
+    taken_first = time.perf_counter() - first
+    if time.perf_counter() + PASSES * taken_first > end:
+        yield _note(
+            f"{name}, {case.name}: left out, a pass takes {taken_first:.0f} s and the time is nearly over"
+        )
+        return
     made = {"shared": Shared(model, group, settings), "padded": Padded(model, group, settings)}
     work = work_of(group, layouts_of(group, model.renderer))
     decoder, vision = DecoderSize.of(model.decoder.config), VisionSize.of(model.vision.config)
@@ -100,14 +110,16 @@ def _measure(
     )
     products()
     tasks: dict[str, Callable[[], object]] = {m: method.run for m, method in made.items()}
-    left = end - time.perf_counter()
-    taken = interleaved(tasks | {MATRIX_PRODUCTS: products}, rounds=plan.rounds, seconds=left, device=device)
+    left = min(start + seconds, end) - time.perf_counter()
+    taken = interleaved(
+        tasks | {MATRIX_PRODUCTS: products}, rounds=plan.rounds, least=1, seconds=left, device=device
+    )
     rate = products.flops / median(taken.pop(MATRIX_PRODUCTS))
     for method, times in taken.items():
         yield timed_record(times, taken[OURS]) | {
             "kind": "gpu", "model": name, "method": method, "case": case.name, **asdict(case),
             **asdict(settings), "dtype": str(_dtype(device)).removeprefix("torch."),
-            "tokens": made[method].tokens, "loss_tokens": work.loss_tokens, "peak_bytes": peaks[method],
+            "tokens": made[method].tokens, "loss_tokens": work.loss_tokens, **peaks[method],
             "largest_logp_difference": differences[0], "largest_gradient_difference": differences[1],
             "profile": profile if method == OURS else {},
             **efficiency(work, decoder, vision, settings, method, median(times), rate),
@@ -116,15 +128,20 @@ def _measure(
 
 def _differences_and_peaks(
     model: VisionLanguageModel, group: ScoredGroup, settings: Settings, device: torch.device
-) -> tuple[tuple[float, float], dict[str, int]]:
-    """How far the two methods are apart in this precision, and the bytes each needs beside the weights."""
+) -> tuple[tuple[float, float], dict[str, dict[str, int]]]:
+    """How far the two methods are apart in this precision, and the bytes each needs beside weights and
+    gradients, and for the gradients.
+    """
     found: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
-    peaks: dict[str, int] = {}
+    peaks: dict[str, dict[str, int]] = {}
     for name, kind in (("padded", Padded), ("shared", Shared)):
         method = kind(model, group, settings)
         model.zero_grad(set_to_none=True)
         kept: list[Tensor] = []
-        peaks[name] = peak_of(lambda: kept.append(method.run()), device)  # noqa: B023 (called at once)
+        peak = peak_of(lambda: kept.append(method.run()), device)  # noqa: B023 (called at once)
+        gradients = sum(g.nbytes for g in method.gradients().values())
+        # On a processor pages that were freed before may have been used again.
+        peaks[name] = {"peak_bytes": max(0, peak - gradients), "gradient_bytes": gradients}
         few = {n: g.cpu() for n, g in method.gradients().items() if n in _compared(model)}
         found[name] = kept[0], few
     return largest_differences(*found["shared"], *found["padded"]), peaks

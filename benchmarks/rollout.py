@@ -31,7 +31,6 @@ from benchmarks.methods.rollouts import (
 from benchmarks.methods.stock import Stock
 from benchmarks.methods.trl_trainer import dealt_rewards
 from benchmarks.profile import where_time_goes
-from benchmarks.roofline import DecoderSize, VisionSize, Work, rollout_flops
 from benchmarks.script import crop_script, teach
 from benchmarks.shapes import SMALL, random_model, stock_model
 from benchmarks.timing import MatrixProducts, interleaved
@@ -40,6 +39,7 @@ from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
+from pixelreasoner.models.roofline import DecoderSize, VisionSize, Work, rollout_flops
 from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.loss_mask import behavior_logprobs

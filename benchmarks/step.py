@@ -27,10 +27,10 @@ from benchmarks.rollout import (
     rollout_work,
     scripted,
 )
-from benchmarks.roofline import DecoderSize, VisionSize, rollout_flops, training_flops
 from benchmarks.shapes import SMALL, stock_model
 from benchmarks.timing import MatrixProducts, interleaved
 from benchmarks.train import CPU, MATRIX_PRODUCTS, Record, timed_record
+from pixelreasoner.models.roofline import DecoderSize, VisionSize, rollout_flops, training_flops
 from pixelreasoner.models.saving import save_checkpoint
 from pixelreasoner.models.vlm import VisionLanguageModel
 

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.roofline import DecoderSize
+from pixelreasoner.models.roofline import DecoderSize
 
 LEAST_ROUNDS = 2
 
@@ -22,15 +22,16 @@ def interleaved(
     rounds: int,
     seconds: float,
     device: torch.device,
+    least: int = LEAST_ROUNDS,
 ) -> dict[str, list[float]]:
-    """The seconds of each task in each round: A B C, A B C, ...; two at least, then until `seconds`.
+    """The seconds of each task in each round: A B C, A B C, ...; `least` of them, then until `seconds`.
 
     Each task has been run once before, by whoever calls this: the first run is never like the others.
     """
     end = time.perf_counter() + seconds
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     for done in range(rounds):
-        if done >= LEAST_ROUNDS and time.perf_counter() > end:
+        if done >= least and time.perf_counter() > end:
             break
         for name, task in tasks.items():
             gc.collect()

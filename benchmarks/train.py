@@ -29,10 +29,10 @@ from benchmarks.methods.ours import Padded, Shared
 from benchmarks.methods.stock import Stock
 from benchmarks.methods.trl_trainer import Trl
 from benchmarks.profile import where_time_goes
-from benchmarks.roofline import DecoderSize, VisionSize, Work, training_flops
 from benchmarks.shapes import SMALL, stock_model, write_checkpoint
 from benchmarks.timing import MatrixProducts, Ratio, interleaved
 from pixelreasoner.core.provenance import package_version, processor
+from pixelreasoner.models.roofline import DecoderSize, VisionSize, Work, training_flops
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.objectives.scored_group import ScoredGroup
 

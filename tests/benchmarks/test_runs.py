@@ -84,12 +84,21 @@ def test_a_step_rolls_out_and_trains():
 
 
 def test_the_accelerator_script_runs_on_a_processor_too():
-    plan = gpu.GpuPlan(models=MODELS[:1], cases=(CASE,), device="cpu", rounds=2, minutes=0.0)
+    plan = gpu.GpuPlan(model=MODELS[0], cases=(CASE,), device="cpu", rounds=2, minutes=0.0)
     assert [r["kind"] for r in gpu.run(plan)] == ["machine", "note"]
-    plan = gpu.GpuPlan(models=MODELS[:1], cases=(CASE,), device="cpu", rounds=2, minutes=1.0)
+    plan = gpu.GpuPlan(model=MODELS[0], cases=(CASE,), device="cpu", rounds=2, minutes=1.0)
     _, *records = gpu.run(plan)
     assert [r["method"] for r in records] == ["shared", "padded"]
     assert all(r["largest_gradient_difference"] < 1e-5 for r in records)
+    assert records[0]["gradient_bytes"] == records[1]["gradient_bytes"] > 0
+
+
+def test_a_case_that_does_not_fit_the_minutes_any_more_is_left_out(monkeypatch):
+    monkeypatch.setattr(gpu, "PASSES", 1e9)
+    plan = gpu.GpuPlan(model=MODELS[0], cases=(CASE,), device="cpu", minutes=1.0)
+    _, note = gpu.run(plan)
+    assert note["kind"] == "note"
+    assert "left out" in note["text"]
 
 
 def test_an_accelerator_that_is_not_there_is_the_users_mistake(monkeypatch):

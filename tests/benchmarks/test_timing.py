@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from benchmarks.profile import FAMILIES, OTHER, OUTSIDE, family, where_time_goes
-from benchmarks.roofline import DecoderSize
 from benchmarks.timing import MatrixProducts, Ratio, interleaved
+from pixelreasoner.models.roofline import DecoderSize
 
 CPU = torch.device("cpu")
 

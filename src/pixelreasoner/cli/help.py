@@ -16,7 +16,7 @@ Command = Callable[..., None]
 
 DESCRIPTION = "Vision-language models that reason in pixel space: crop, look again, answer."
 GROUPS = {
-    "Try it": ("demo", "ask"),
+    "Try it": ("demo", "ask", "doctor"),
     "The stages, each with a recipe": ("synth", "sft", "rl", "eval", "pretrain"),
     "Recipes and data": ("recipes", "tasks", "convert", "render"),
     "What runs left": ("runs", "plot", "show"),

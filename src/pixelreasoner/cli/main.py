@@ -20,6 +20,7 @@ from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.convert import convert
 from pixelreasoner.cli.demo import demo
+from pixelreasoner.cli.doctor import doctor
 from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, recipe_command
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "render": render,
     "convert": convert,
     "tasks": tasks,
+    "doctor": doctor,
     **{name: recipe_command(name, command) for name, command in RECIPE_COMMANDS.items()},
 }
 

@@ -97,6 +97,17 @@ def bytes_per_parameter(kind: str, weights: torch.dtype) -> float:
     return 2 * weights.itemsize + found.state_bytes
 
 
+def state_bytes(parameter: torch.Tensor, config: OptimConfig) -> int:
+    """What the optimiser of a recipe keeps of one trained parameter.
+
+    Raises:
+        ConfigError: as `bytes_per_parameter`.
+    """
+    found = _find(config.kind)
+    _check(config.kind, found, [parameter.dtype])
+    return round(parameter.numel() * found.state_bytes)
+
+
 def new_optimizer(
     parameters: Iterable[nn.Parameter], config: OptimConfig, *, n_processes: int = 1
 ) -> torch.optim.Optimizer:

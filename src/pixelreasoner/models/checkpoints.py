@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pixelreasoner.chat.chat_format import MARK_FILE
@@ -16,12 +17,13 @@ HUB_FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched from the hub: no second copy of the weights in another format."""
 
 
-def checkpoint_folder(name: str | Path) -> Path:
+def checkpoint_folder(name: str | Path, files: Sequence[str] = HUB_FILES) -> Path:
     """The folder of a checkpoint.
 
     Args:
         name: a folder, a shipped checkpoint's name, or a model of the hub as `organisation/name`; its files
             are fetched once, into the hub's own cache.
+        files: patterns of the files that are fetched.
 
     Raises:
         CheckpointError: there is no such checkpoint; the message says what was looked for and what may be
@@ -33,7 +35,7 @@ def checkpoint_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         raise CheckpointError(f"{name} is not a checkpoint folder (no config.json); {_meant(Path(name))}")
     if HUB_ID.fullmatch(str(name)):
-        return fetched(str(name), HUB_FILES, kind="model", noun="checkpoint", error=CheckpointError)
+        return fetched(str(name), files, kind="model", noun="checkpoint", error=CheckpointError)
     raise CheckpointError(
         f"no checkpoint at '{name}'; give a folder with a config.json, a model of the hub (owner/name), "
         f"or one of: {_shipped()}"

@@ -51,7 +51,7 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
     lora = config.lora if training else None
     model = load_weights_of(
         folder,
-        dtype=_dtype(config, device),
+        dtype=dtype_of(config, device),
         device=device,
         attention=AttentionRule(config.attention, config.max_dense_tokens),
         merge=None if lora is not None else adapters_of(config, folder),
@@ -61,15 +61,30 @@ def load_model(config: ModelConfig, *, training: bool) -> VisionLanguageModel:
         model.renderer = renderer.with_format(
             renderer.chat_format.replaced_by(find_format(config.chat_format))
         )
-    set_trainable(model, config.train if training and lora is None else None)
     if lora is not None:
         model.base, model.merge_on_save = _base(config.checkpoint, folder), lora.merge_on_save
-        add_adapters(model, lora, start=adapters_of(config, folder))
-    if training and config.gradient_checkpointing:
+    if training:
+        make_trainable(model, config, start=None if lora is None else adapters_of(config, folder))
+    else:
+        set_trainable(model, None)
+    return model.train(training)
+
+
+def make_trainable(model: VisionLanguageModel, config: ModelConfig, *, start: Path | None = None) -> None:
+    """Give gradients to the parts or adapters that a configuration names, with or without recomputation.
+
+    New adapters start from `config.lora.seed`, or from the folder `start`.
+
+    Raises:
+        MissingExtraError, ConfigError, CheckpointError: as `add_adapters`.
+    """
+    set_trainable(model, config.train if config.lora is None else None)
+    if config.lora is not None:
+        add_adapters(model, config.lora, start=start)
+    if config.gradient_checkpointing:
         model.hf.gradient_checkpointing_enable({"use_reentrant": False})
         # transformers makes the output of fixed embeddings a leaf; pictures are written into it.
         model.hf.disable_input_require_grads()
-    return model.train(training)
 
 
 def load_weights_of(
@@ -161,7 +176,8 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
+def dtype_of(config: ModelConfig, device: torch.device) -> torch.dtype:
+    """Of the weights on that device."""
     if config.dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     return DTYPES[config.dtype]

@@ -150,6 +150,8 @@ class CudaFlash:
     operators = ("_flash_attention_forward", "_flash_attention_backward")
     max_width = 192
     """Of a head; wider ones have a backward kernel on some cards only."""
+    capability = (8, 0)
+    """The least of a card: Ampere."""
 
     def forward(
         self, q_THD: Tensor, k_TKD: Tensor, v_TKD: Tensor, region: Region, scale: float
@@ -263,20 +265,26 @@ def _by_head(x_MKD: Tensor, dtype: torch.dtype) -> Tensor:
 
 def kernel_for(q: Tensor) -> Kernel:
     """The kernel for queries [..., D] of this device, dtype and width."""
-    kernel = _flash_for(q) or Chunked()
+    kernel = kernel_on(q.device.type, q.dtype, q.shape[-1])
+    if q.is_cuda and torch.cuda.get_device_capability(q.device) < CudaFlash.capability:
+        kernel = Chunked()
     _log_once(type(kernel).__name__, str(q.device.type), str(q.dtype).removeprefix("torch."), q.shape[-1])
     return kernel
 
 
-def _flash_for(q: Tensor) -> Kernel | None:
+def kernel_on(device: str, dtype: torch.dtype, width: int) -> Kernel:
+    """The kernel for a dtype and heads of a width on a type of device, as far as this PyTorch tells."""
+    return _flash_on(device, dtype, width) or Chunked()
+
+
+def _flash_on(device: str, dtype: torch.dtype, width: int) -> Kernel | None:
     """PyTorch's flash attention, where there is one."""
-    width = q.shape[-1]
-    match q.device.type:
-        case "cpu" if q.dtype in CpuFlash.dtypes and _present(CpuFlash.operators):
+    match device:
+        case "cpu" if dtype in CpuFlash.dtypes and _present(CpuFlash.operators):
             return CpuFlash()
-        case "cuda" if q.dtype in CudaFlash.dtypes and width % 8 == 0 and width <= CudaFlash.max_width:
+        case "cuda" if dtype in CudaFlash.dtypes and width % 8 == 0 and width <= CudaFlash.max_width:
             known = _present(CudaFlash.operators) and torch.version.hip is None
-            return CudaFlash() if known and torch.cuda.get_device_capability(q.device) >= (8, 0) else None
+            return CudaFlash() if known else None
         case _:
             return None
 

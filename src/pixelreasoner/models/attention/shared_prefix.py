@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.models.attention.flash_kernels import Chunked, Kernel, Region, kernel_for
+from pixelreasoner.models.attention.flash_kernels import Chunked, Kernel, Region, kernel_for, kernel_on
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class AttentionRule:
     an error. dense: one softmax over the whole row with a [T, T] mask; what the others are tested against."""
     max_dense_tokens: int = 8192
     """The longest row that gets such a mask."""
+    device: str | None = None
+    """Type of the device whose kernel is taken; None: that of the states. For states without memory."""
 
 
 DEFAULT_RULE = AttentionRule()
@@ -129,9 +131,10 @@ def shared_prefix_attention(
 
 
 def _kernel(q_1HTD: Tensor, rule: AttentionRule) -> Kernel:
-    kernel = kernel_for(q_1HTD)
+    width = q_1HTD.shape[-1]
+    kernel = kernel_for(q_1HTD) if rule.device is None else kernel_on(rule.device, q_1HTD.dtype, width)
     if rule.kernel == "flash" and isinstance(kernel, Chunked):
-        dtype, width = str(q_1HTD.dtype).removeprefix("torch."), q_1HTD.shape[-1]
+        dtype = str(q_1HTD.dtype).removeprefix("torch.")
         raise ConfigError(
             f"there is no flash attention kernel for {dtype} and heads of width {width} on "
             f"{q_1HTD.device.type}; set attention = 'auto' in the model's section, or another dtype"
@@ -233,6 +236,8 @@ def _check(q_1HTD: Tensor, plan: PrefixPlan, dropout: float, options: dict[str, 
 def _autocast(*states: Tensor) -> list[Tensor]:
     """To the dtype a stock attention call would be given here; norms leave queries and keys in float32."""
     device = states[0].device.type
+    if device == "meta":  # has no autocast of its own; a dry run sets the CPU's
+        device = "cpu"
     if not torch.is_autocast_enabled(device):
         return list(states)
     return [x.to(torch.get_autocast_dtype(device)) for x in states]

@@ -46,11 +46,20 @@ def packed_attention(
         q, k, v = (
             x_HSD[:, at : at + n * length].unflatten(1, (n, length)).transpose(0, 1) for x_HSD in states
         )
-        out_NHLD = F.scaled_dot_product_attention(q, k, v, scale=scaling)
+        out_NHLD = _attend(q, k, v, scaling)
         pieces.append(out_NHLD.transpose(1, 2).flatten(0, 1))
         at += n * length
     out_SHD = torch.cat(pieces)
     return (out_SHD if plan.inverse is None else out_SHD[plan.inverse]).unsqueeze(0), None
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+    """[N, H, L, D] of each."""
+    if q.is_meta:
+        # Without a device PyTorch would choose the form that holds all scores, which no device with a fused
+        # kernel takes; a dry run (`models.dry_run`) asks what those hold.
+        return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,9 @@ predicted) the contexts add up to::
     s(0, P) + sum_i s(P, C_i)        with  s(P, C) = P C + C (C + 1) / 2         prompt once
     sum_i s(0, P + C_i)                                                          attempt by attempt
 
+A recurrent layer (Gated DeltaNet) has no contexts: a token reads the state of each value head, writes to it,
+and reads it again, 6 * key width * value width operations, whatever came before.
+
 A backward pass costs two forward passes, and recomputing activations for it costs one more. Recomputation is
 a choice of the implementation: it is counted in what a method computes, never in what the work needs.
 """
@@ -24,40 +27,104 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class RecurrentSize:
+    """The sizes of a decoder's recurrent layers (Gated DeltaNet)."""
+
+    layers: int
+    key_heads: int
+    value_heads: int
+    key_width: int
+    value_width: int
+
+    @classmethod
+    def of(cls, config: Any) -> RecurrentSize | None:
+        """From the text part of a transformers config; None where all layers attend."""
+        layers = list(getattr(config, "layer_types", None) or ()).count("linear_attention")
+        if not layers:
+            return None
+        return cls(
+            layers=layers,
+            key_heads=config.linear_num_key_heads,
+            value_heads=config.linear_num_value_heads,
+            key_width=config.linear_key_head_dim,
+            value_width=config.linear_value_head_dim,
+        )
+
+    def products(self, width: int) -> tuple[tuple[int, int], ...]:
+        """(in, out) of the linear layers in the place of attention: of queries, keys, values; of the gate of
+        the output; of the two gates of the state; of the output.
+        """
+        keys, values = self.key_heads * self.key_width, self.value_heads * self.value_width
+        gates = (width, self.value_heads)
+        return ((width, 2 * keys + values), (width, values), gates, gates, (values, width))
+
+    @property
+    def state_values(self) -> int:
+        """Numbers of the state of one layer and sequence."""
+        return self.value_heads * self.key_width * self.value_width
+
+
+@dataclass(frozen=True)
 class DecoderSize:
     """The sizes of a language model that decide its cost."""
 
     layers: int
+    """Those that attend."""
     width: int
     intermediate: int
     heads: int
     kv_heads: int
     head_width: int
     vocabulary: int
+    gated: bool = False
+    """Whether the queries come with a gate of the output, as wide as they are."""
+    recurrent: RecurrentSize | None = None
+    """The other layers, if there are some."""
 
     @classmethod
     def of(cls, config: Any) -> DecoderSize:
         """From the text part of a transformers config."""
         head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        recurrent = RecurrentSize.of(config)
         return cls(
-            layers=config.num_hidden_layers,
+            layers=config.num_hidden_layers - (recurrent.layers if recurrent else 0),
             width=config.hidden_size,
             intermediate=config.intermediate_size,
             heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads,
             head_width=head_width,
             vocabulary=config.vocab_size,
+            # The attention layers beside recurrent ones are gated (Qwen3.5).
+            gated=recurrent is not None,
+            recurrent=recurrent,
         )
 
     @property
     def products(self) -> tuple[tuple[int, int], ...]:
-        """(in, out) of the linear layers of one block."""
+        """(in, out) of the linear layers of one block that attends."""
         q, kv = self.heads * self.head_width, self.kv_heads * self.head_width
+        d, asked = self.width, 2 * q if self.gated else q
+        return ((d, asked), (d, kv), (d, kv), (q, d), *self._mlp)
+
+    @property
+    def _mlp(self) -> tuple[tuple[int, int], ...]:
         d, i = self.width, self.intermediate
-        return ((d, q), (d, kv), (d, kv), (q, d), (d, i), (d, i), (i, d))
+        return ((d, i), (d, i), (i, d))
+
+    @property
+    def weights(self) -> int:
+        """N, of the linear layers of all blocks."""
+        total = self.layers * _count(self.products)
+        if self.recurrent is not None:
+            total += self.recurrent.layers * _count((*self.recurrent.products(self.width), *self._mlp))
+        return total
 
     def linear(self, tokens: int) -> float:
-        return 2.0 * tokens * self.layers * sum(n_in * n_out for n_in, n_out in self.products)
+        """The linear layers, and the states of recurrent ones."""
+        flops = 2.0 * tokens * self.weights
+        if self.recurrent is not None:
+            flops += 6.0 * tokens * self.recurrent.layers * self.recurrent.state_values
+        return flops
 
     def attention(self, context: int) -> float:
         return 4.0 * self.layers * self.heads * self.head_width * context
@@ -146,6 +213,10 @@ class Work:
         return self.prompt + sum(self.inputs)
 
 
+def _count(products: Sequence[tuple[int, int]]) -> int:
+    return sum(n_in * n_out for n_in, n_out in products)
+
+
 def span(before: int, tokens: int) -> int:
     """s(P, C): contexts of `tokens` tokens that follow `before` others, added up."""
     return before * tokens + tokens * (tokens + 1) // 2
@@ -159,6 +230,7 @@ def training_flops(
     shared: bool,
     frozen: bool,
     recompute: bool = False,
+    adapters: bool = False,
 ) -> float:
     """One forward and backward pass over the group.
 
@@ -169,8 +241,9 @@ def training_flops(
         shared: the prompt and its images once, which is all that the work needs; else once per attempt.
         frozen: the tower takes no gradient.
         recompute: activations are computed again for the backward pass.
+        adapters: only adapters learn: no gradients of the decoder's weights, a forward pass less.
     """
-    passes = 4 if recompute else 3
+    passes = 3 + recompute - adapters
     own = [image for images in work.attempt_images for image in images]
     if shared:
         tokens = work.tokens

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.roofline import (
+from pixelreasoner.models.roofline import (
     DecoderSize,
     VisionSize,
     Work,

@@ -1,0 +1,315 @@
+"""What a packed row holds in memory, found by a pass without: the model's own code on the device "meta".
+
+Tensors there have sizes and formats, and no numbers. The row passes the tower, the decoder and the output
+layer forward and backward, by the code that trains, and every storage is counted from its allocation to its
+release. What a device needs beyond that is what kernels take for themselves, and what its allocator leaves
+unused.
+
+Two things differ from a pass on a device. Index data (grids, windows, places of pictures) stay real, on the
+CPU, and become sizes where they meet a tensor without memory. There is no autocast for the device "meta":
+the linear layers are made to cast as it does.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from pixelreasoner.chat.qwen import QwenVLRenderer
+from pixelreasoner.models.attention.shared_prefix import AttentionRule, GroupSpan, PrefixPlan
+from pixelreasoner.models.checkpoints import checkpoint_folder
+from pixelreasoner.models.config import ModelConfig
+from pixelreasoner.models.loader import make_trainable, prepare, set_trainable
+from pixelreasoner.models.logprobs import score_hidden
+from pixelreasoner.models.vlm import Batch, VisionLanguageModel
+
+META = torch.device("meta")
+CONFIG_FILES = ("*.json",)
+"""All of a checkpoint that is read; of one on the hub, all that is fetched."""
+_ATEN = torch.ops.aten
+_INDEXING = (
+    _ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default, _ATEN._index_put_impl_.default,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """A packed row as its sizes."""
+
+    plan: PrefixPlan
+    grids: tuple[tuple[int, int, int], ...]
+    """Of its pictures, each once: frames, rows and columns of patches."""
+    loss_tokens: int
+
+    @property
+    def patches(self) -> int:
+        return sum(t * h * w for t, h, w in self.grids)
+
+
+@dataclass(frozen=True)
+class RowMemory:
+    """Bytes beside weights, gradients and optimiser."""
+
+    kept: int
+    """For the backward pass, when the forward pass ends."""
+    peak: int
+    """At the highest, gradients apart where they were there before."""
+
+
+def one_group(
+    prompt: int, completion: int, rollouts: int, grids: tuple[tuple[int, int, int], ...], loss_tokens: int
+) -> RowShape:
+    """The row of a group whose completions have the same length."""
+    span = GroupSpan(prompt, (completion,) * rollouts) if rollouts > 1 else GroupSpan(prompt + completion)
+    return RowShape(PrefixPlan((span,)), grids, loss_tokens)
+
+
+def meta_model(
+    config: ModelConfig, *, device: str, dtype: torch.dtype, training: bool
+) -> VisionLanguageModel:
+    """The model of a configuration without memory, from its config.json alone.
+
+    Args:
+        config: as for `loader.load_model`.
+        device: type of the device it stands for ("cpu", "cuda").
+        dtype: of the weights.
+        training: training mode and gradients for the parts that learn; else evaluation mode, and none.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or its architecture is not supported.
+        MissingExtraError: `config.lora` without the package peft.
+    """
+    folder = checkpoint_folder(config.checkpoint, CONFIG_FILES)
+    with META:
+        hf = AutoModelForImageTextToText.from_config(
+            AutoConfig.from_pretrained(folder), dtype=dtype, attn_implementation="sdpa"
+        )
+    prepare(hf)
+    # Who only counts needs no words: there may be no tokenizer beside the config.
+    nobody = cast(QwenVLRenderer, None)
+    rule = AttentionRule(config.attention, config.max_dense_tokens, device=device)
+    model = VisionLanguageModel(hf, nobody, attention=rule)
+    if training:
+        make_trainable(model, config)
+    else:
+        set_trainable(model, None)
+    return model.train(training)
+
+
+def row_memory(
+    model: VisionLanguageModel, row: RowShape, *, bf16_products: bool = False, gradients_held: bool = True
+) -> RowMemory:
+    """The memory of a forward and backward pass over a row.
+
+    Args:
+        model: without memory, in training mode (`meta_model`).
+        row: what is read.
+        bf16_products: autocast, as with `precision = "bf16"` on fp32 weights.
+        gradients_held: whether those of an earlier row are there, so that no memory for them is counted, as
+            in all rows of a step but the first; if not, those of the weights count as they come.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if gradients_held:
+        for p in trained:
+            p.grad = torch.empty_like(p)
+    meter = StorageMeter(model)
+    with meter, _autocast(model, on=bf16_products) as cast:
+        total = _forward(model, row, cast)
+        kept = meter.now
+        torch.autograd.backward(total)
+    for p in trained:
+        p.grad = None
+    return RowMemory(kept, meter.peak)
+
+
+@torch.no_grad()
+def reading_memory(model: VisionLanguageModel, row: RowShape, *, bf16_products: bool = False) -> int:
+    """Bytes at the highest while a row is read without gradients; keys and values apart."""
+    meter = StorageMeter(model)
+    with meter, _autocast(model, on=bf16_products) as cast:
+        _forward(model, row, cast)
+    return meter.peak
+
+
+def feature_bytes(model: VisionLanguageModel, tokens: int) -> int:
+    """Of pictures of so many tokens, as the vision tower gives them."""
+    deep = len(getattr(model.vision.config, "deepstack_visual_indexes", ()))
+    return tokens * model.vision.config.out_hidden_size * (1 + deep) * model.dtype.itemsize
+
+
+def _forward(model: VisionLanguageModel, row: RowShape, cast: AbstractContextManager[object]) -> Tensor:
+    """The sum of the log-probabilities of a row; nothing else of it is held when this returns."""
+    n = row.plan.n_tokens
+    with cast:
+        batch = _batch(model, row, _features(model, row))
+        hidden_TD = model(batch, shared_prefix=row.plan)[0]
+        at_N = torch.arange(row.loss_tokens) % n
+        targets_N = torch.empty(row.loss_tokens, dtype=torch.long, device=META)
+        return score_hidden(model, hidden_TD[at_N], targets_N).logp_N.sum()
+
+
+def _features(model: VisionLanguageModel, row: RowShape) -> tuple[Tensor, list[Tensor]] | None:
+    if not row.grids:
+        return None
+    config = model.vision.config
+    channels = getattr(config, "in_channels", 3)
+    width = channels * config.temporal_patch_size * config.patch_size**2
+    patches = torch.empty(row.patches, width, dtype=model.vision.dtype, device=META)
+    learns = any(p.requires_grad for p in model.vision.parameters())
+    # A tower that learns nothing is run without gradients, as `FeatureStore` does it.
+    with nullcontext() if learns else torch.no_grad():
+        out = model.vision(patches, grid_thw=torch.tensor(row.grids))
+    return out.pooler_output, list(out.get("deepstack_features") or ())
+
+
+def _batch(model: VisionLanguageModel, row: RowShape, found: tuple[Tensor, list[Tensor]] | None) -> Batch:
+    shape = (1, row.plan.n_tokens)
+    embeds = model.decoder.embed_tokens(torch.empty(shape, dtype=torch.long, device=META))
+    visual = torch.zeros(shape, dtype=torch.bool)
+    deepstack: list[Tensor] = []
+    if found is not None:
+        merged, deepstack = found
+        visual[0, : len(merged)] = True
+        embeds.flatten(0, 1).index_copy_(0, torch.arange(len(merged)), merged.to(embeds.dtype))
+    mask = torch.empty(shape, dtype=torch.long, device=META)
+    return Batch(embeds, mask, torch.empty((3, *shape), dtype=torch.long, device=META), visual, deepstack)
+
+
+class StorageMeter(TorchDispatchMode):
+    """Counts the bytes of storages that are allocated under it, on any device, from allocation to release.
+
+    With tensors of the device "meta" it also brings index data to them (see the top of this file).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Nothing of `model` counts, gradients that it has included."""
+        super().__init__()
+        self.now = self.peak = 0
+        held = [*model.parameters(), *model.buffers()]
+        held += [p.grad for p in model.parameters() if p.grad is not None]
+        self._known: dict[int, object] = {x.untyped_storage()._cdata: None for x in held}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if _mask_to_meta(func, args, kwargs):
+            return args[0].clone()
+        leaves = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        if any(x.is_meta for x in leaves) and any(not x.is_meta and x.ndim for x in leaves):
+            if func in _INDEXING:
+                args = (args[0], _without_masks(args[1]), *args[2:])
+            args, kwargs = tree_map_only(Tensor, _sized, (args, dict(kwargs)))
+        out = func(*args, **kwargs)
+        for x in tree_leaves(out):
+            if isinstance(x, Tensor):
+                self._count(x)
+        return out
+
+    def _count(self, x: Tensor) -> None:
+        storage = x.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+
+        def died(_: object) -> None:
+            self.now -= size
+            del self._known[key]
+
+        self._known[key] = weakref.ref(storage, died)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+def _mask_to_meta(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a mask is moved to where its values, which decide over sizes, would be lost."""
+    if func is not _ATEN._to_copy.default or kwargs.get("device") != META:
+        return False
+    return args[0].dtype == torch.bool and not args[0].is_meta
+
+
+def _without_masks(indices: Any) -> list[Tensor | None]:
+    """The indices of a tensor with the places that a mask names in its place."""
+    found: list[Tensor | None] = []
+    for index in indices:
+        if index is not None and index.dtype == torch.bool and not index.is_meta:
+            found += index.nonzero(as_tuple=True)
+        else:
+            found.append(index)
+    return found
+
+
+def _sized(x: Tensor) -> Tensor:
+    """The same without its values; a single number has no memory worth the name."""
+    return x if x.is_meta or not x.ndim else x.to(META)
+
+
+# Autocast
+
+
+@dataclass(frozen=True)
+class _Casts:
+    """Copies of weights in bf16, kept while the forward pass lasts as autocast keeps them."""
+
+    kept: dict[int, Tensor] | None = None
+
+    def weight(self, p: Tensor) -> Tensor:
+        cached = self.kept is not None and p.requires_grad and p.is_leaf
+        if not cached or p.dtype != torch.float32:
+            return p.to(torch.bfloat16)
+        assert self.kept is not None
+        if id(p) not in self.kept:
+            self.kept[id(p)] = p.to(torch.bfloat16)
+        return self.kept[id(p)]
+
+
+@contextmanager
+def _autocast(model: VisionLanguageModel, *, on: bool) -> Iterator[AbstractContextManager[object]]:
+    """Make the linear layers of a model able to cast; gives the context in which they do."""
+    if not on:
+        yield nullcontext()
+        return
+    layers = [
+        m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv3d)) and "forward" not in vars(m)
+    ]
+    casts = _Casts({})
+    try:
+        for layer in layers:
+            layer.forward = partial(_cast_linear, layer, lambda: casts)
+        yield _casting(casts)
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+@contextmanager
+def _casting(casts: _Casts) -> Iterator[None]:
+    # The flag of the CPU's autocast: layers and attention ask for it, also when they are computed again.
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
+    assert casts.kept is not None
+    casts.kept.clear()
+
+
+def _cast_linear(layer: Any, casts: Callable[[], _Casts], x: Tensor) -> Tensor:
+    flat = x.flatten(1) if isinstance(layer, nn.Conv3d) else x
+    weight = layer.weight.flatten(1) if isinstance(layer, nn.Conv3d) else layer.weight
+    if torch.is_autocast_enabled("cpu"):
+        # Only within the forward pass: what is computed again is cast again, layer by layer.
+        kept = casts() if torch.is_autocast_cache_enabled() else replace(casts(), kept=None)
+        bias = None if layer.bias is None else kept.weight(layer.bias)
+        out = F.linear(flat.to(torch.bfloat16), kept.weight(weight), bias)
+    else:
+        out = F.linear(flat, weight, layer.bias)
+    return out[:, :, None, None, None] if isinstance(layer, nn.Conv3d) else out
