@@ -166,7 +166,9 @@ def test_adapters_alone_learn(folder):
 
 def test_reading_keeps_nothing_from_layer_to_layer(folder):
     model = dry(configured(folder))
-    assert reading_memory(model, ROW) < row_memory(model, ROW).kept / 2
+    # One score only: those of a whole row would outweigh layers as small as these.
+    row = one_group(prompt=600, completion=300, rollouts=3, grids=ROW.grids, loss_tokens=1)
+    assert reading_memory(model, row) < row_memory(model, row).kept / 2
 
 
 # True shapes
