@@ -92,3 +92,37 @@ def test_sizes_come_from_a_config():
     assert (windowed.gated, windowed.full_layers, windowed.window, windowed.mergers) == (True, 1, 4, 1)
     deep = VisionSize.of(SimpleNamespace(**vision, deepstack_visual_indexes=[0, 1]))
     assert (deep.gated, deep.full_layers, deep.mergers, deep.patch_values) == (False, 3, 3, 24)
+
+
+def test_recurrent_layers_have_no_contexts_and_gated_ones_wider_queries():
+    config = SimpleNamespace(
+        num_hidden_layers=4, hidden_size=8, intermediate_size=16, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=3, vocab_size=10,
+        layer_types=["linear_attention"] * 3 + ["full_attention"],
+        linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=5, linear_value_head_dim=6,
+    )  # fmt: skip
+    size = DecoderSize.of(config)
+    mlp = 3 * 8 * 16
+    attends = 8 * 12 + 2 * 8 * 3 + 6 * 8 + mlp
+    # Queries and keys of 2 x 5, values of 4 x 6; a gate as wide as the values; two gates of each head.
+    recurs = 8 * (10 + 10 + 24) + 8 * 24 + 2 * 8 * 4 + 24 * 8 + mlp
+    assert size.weights == attends + 3 * recurs
+    assert size.linear(7) == 2 * 7 * size.weights + 6 * 7 * 3 * 4 * 5 * 6
+    assert size.attention(10) == 4 * 1 * (2 * 3) * 10
+
+
+def test_the_weights_of_a_recurrent_decoder_are_those_that_transformers_makes():
+    import torch
+    from torch import nn
+    from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
+    from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5TextModel
+
+    config = Qwen3_5TextConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, linear_num_key_heads=2, linear_num_value_heads=4,
+        linear_key_head_dim=8, linear_value_head_dim=8,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = Qwen3_5TextModel(config)
+    linear = [m.weight.numel() for m in model.layers.modules() if isinstance(m, nn.Linear)]
+    assert DecoderSize.of(config).weights == sum(linear)

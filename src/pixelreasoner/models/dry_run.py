@@ -13,9 +13,9 @@ the linear layers are made to cast as it does.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -203,14 +203,14 @@ class StorageMeter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if _mask_to_meta(func, args, kwargs):
             return args[0].clone()
         leaves = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         if any(x.is_meta for x in leaves) and any(not x.is_meta and x.ndim for x in leaves):
             if func in _INDEXING:
                 args = (args[0], _without_masks(args[1]), *args[2:])
-            args, kwargs = tree_map_only(Tensor, _sized, (args, dict(kwargs)))
+            args, kwargs = cast(tuple[Any, dict[str, Any]], tree_map_only(Tensor, _sized, (args, kwargs)))
         out = func(*args, **kwargs)
         for x in tree_leaves(out):
             if isinstance(x, Tensor):
@@ -258,20 +258,28 @@ def _sized(x: Tensor) -> Tensor:
 # Autocast
 
 
-@dataclass(frozen=True)
 class _Casts:
-    """Copies of weights in bf16, kept while the forward pass lasts as autocast keeps them."""
+    """Copies of weights in bf16; those that learn are kept for the forward pass, as autocast does it."""
 
-    kept: dict[int, Tensor] | None = None
+    def __init__(self) -> None:
+        self.keeping = False
+        self._kept: dict[int, Tensor] = {}
 
-    def weight(self, p: Tensor) -> Tensor:
-        cached = self.kept is not None and p.requires_grad and p.is_leaf
-        if not cached or p.dtype != torch.float32:
+    def __call__(self, p: Tensor) -> Tensor:
+        if not self.keeping or not p.requires_grad or p.dtype == torch.bfloat16:
             return p.to(torch.bfloat16)
-        assert self.kept is not None
-        if id(p) not in self.kept:
-            self.kept[id(p)] = p.to(torch.bfloat16)
-        return self.kept[id(p)]
+        if id(p) not in self._kept:
+            self._kept[id(p)] = p.to(torch.bfloat16)
+        return self._kept[id(p)]
+
+    @contextmanager
+    def forward_pass(self) -> Iterator[None]:
+        """Autocast for the forward pass. The CPU's flag is what layers ask for, also in recomputation."""
+        self.keeping = True
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            yield
+        self.keeping = False
+        self._kept.clear()
 
 
 @contextmanager
@@ -280,36 +288,22 @@ def _autocast(model: VisionLanguageModel, *, on: bool) -> Iterator[AbstractConte
     if not on:
         yield nullcontext()
         return
-    layers = [
-        m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv3d)) and "forward" not in vars(m)
-    ]
-    casts = _Casts({})
+    casts = _Casts()
+    layers: list[Any] = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv3d))]
     try:
         for layer in layers:
-            layer.forward = partial(_cast_linear, layer, lambda: casts)
-        yield _casting(casts)
+            layer.forward = partial(_cast_linear, layer, casts)
+        yield casts.forward_pass()
     finally:
         for layer in layers:
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
-@contextmanager
-def _casting(casts: _Casts) -> Iterator[None]:
-    # The flag of the CPU's autocast: layers and attention ask for it, also when they are computed again.
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        yield
-    assert casts.kept is not None
-    casts.kept.clear()
-
-
-def _cast_linear(layer: Any, casts: Callable[[], _Casts], x: Tensor) -> Tensor:
-    flat = x.flatten(1) if isinstance(layer, nn.Conv3d) else x
-    weight = layer.weight.flatten(1) if isinstance(layer, nn.Conv3d) else layer.weight
-    if torch.is_autocast_enabled("cpu"):
-        # Only within the forward pass: what is computed again is cast again, layer by layer.
-        kept = casts() if torch.is_autocast_cache_enabled() else replace(casts(), kept=None)
-        bias = None if layer.bias is None else kept.weight(layer.bias)
-        out = F.linear(flat.to(torch.bfloat16), kept.weight(weight), bias)
-    else:
-        out = F.linear(flat, weight, layer.bias)
-    return out[:, :, None, None, None] if isinstance(layer, nn.Conv3d) else out
+def _cast_linear(layer: Any, casts: _Casts, x: Tensor) -> Tensor:
+    if not torch.is_autocast_enabled("cpu"):
+        return type(layer).forward(layer, x)
+    bias = None if layer.bias is None else casts(layer.bias)
+    weight = casts(layer.weight).flatten(1)
+    if isinstance(layer, nn.Conv3d):  # the patches of the tower (`patches.LinearPatches`)
+        return F.linear(x.flatten(1).to(torch.bfloat16), weight, bias)[:, :, None, None, None]
+    return F.linear(x.to(torch.bfloat16), weight, bias)

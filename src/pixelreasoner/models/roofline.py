@@ -39,7 +39,8 @@ class RecurrentSize:
     @classmethod
     def of(cls, config: Any) -> RecurrentSize | None:
         """From the text part of a transformers config; None where all layers attend."""
-        layers = list(getattr(config, "layer_types", None) or ()).count("linear_attention")
+        kinds: Sequence[str] = getattr(config, "layer_types", None) or ()
+        layers = sum(kind == "linear_attention" for kind in kinds)
         if not layers:
             return None
         return cls(
