@@ -13,7 +13,7 @@ import tyro
 
 from pixelreasoner.cli.options import option
 from pixelreasoner.core.config import Config
-from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from pixelreasoner.cli.estimate import Change, Conversation, Estimate
@@ -152,7 +152,11 @@ def _diagnosis(recipe: Path, overrides: Sequence[str], conversation: Conversatio
     stage, config = _stage_of(recipe, overrides)
     model = dict(config)["model"]
     device = device_for(model.device, lambda kind: estimates.products_in_bf16(model, kind))
-    found = estimates.estimate(config, device, conversation)
+    try:
+        found = estimates.estimate(config, device, conversation)
+    except CheckpointError as e:
+        # A recipe of a later stage names what an earlier one will have trained.
+        raise CheckpointError(f"{e}; or name one of the same sizes, model.checkpoint=...") from e
     tried: list[tuple[Change, Estimate]] = []
     if found.peak > device.memory:
         tried = estimates.first_that_fits(
