@@ -237,8 +237,8 @@ def qwen35_folder(tmp_path_factory: pytest.TempPathFactory, qwen3_folder: Path) 
 
 
 @pytest.fixture(params=["qwen3", "qwen25"])
-def sharing_folder(request: pytest.FixtureRequest) -> Path:
-    """Each checkpoint whose rows may hold several sequences that share a prompt."""
+def attending_folder(request: pytest.FixtureRequest) -> Path:
+    """Each checkpoint whose layers all attend."""
     return request.getfixturevalue(f"{request.param}_folder")
 
 

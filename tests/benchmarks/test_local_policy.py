@@ -18,6 +18,12 @@ from prompting import prompt_of
 
 
 @pytest.fixture
+def folder(attending_folder):
+    """Its cache holds keys and values only."""
+    return attending_folder
+
+
+@pytest.fixture
 def requests(renderer, picture, video):
     """Prompts of different lengths: one picture, two pictures, a video, no media."""
     media = [(picture(40, 30),), (picture(20, 50), picture(33, 33, 1)), (video(5),), ()]

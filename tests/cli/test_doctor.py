@@ -81,15 +81,21 @@ def test_parts_of_rl_are_those_worked_out_by_hand(capsys, tmp_path, config_only,
     card(80 * 2**30)
     name = recipe(tmp_path, config_only)
     found = told(
-        capsys, name, "model.dtype=bf16", "model.train.vision=false", "tasks_per_step=4", "--completion=100"
+        capsys,
+        name,
+        "model.dtype=bf16",
+        "optim.kind=adamw_bf16",
+        "model.train.vision=false",
+        "tasks_per_step=4",
+        "--completion=100",
     )
     parts = found["estimate"]
     attention = 1024 * 1024 + 2 * 1024 * 256 + 1024 * 1024 + 2 * 128
     decoder = 2 * (attention + 3 * 1024 * 2048 + 2 * 1024) + 1024
     learned = decoder + 2 * 4096 * 1024
     assert parts["update"]["gradients"] == 2 * learned
-    # Two numbers like each, and the count of steps: 11 + 11 + 1 tensors of the decoder, two of embeddings.
-    assert parts["device"]["optimiser states"] == 4 * learned + 4 * (2 * 11 + 1 + 2)
+    # Two numbers in fp32 of each, and a count of steps: 11 + 11 + 1 tensors of the decoder, two others.
+    assert parts["device"]["optimiser states"] == 8 * learned + 4 * (2 * 11 + 1 + 2)
     # A picture of 4 megapixels, 62 x 63 tokens, from the tower and one layer of deepstack.
     assert parts["device"]["vision features"] == 4 * 62 * 63 * 1024 * 2 * 2
     # 4 + 8 prompts of 4,306 tokens, 64 conversations of 180, in blocks of 64; one layer of two twice.

@@ -26,8 +26,8 @@ OBJECTIVE = GrpoObjective(GrpoConfig(normalization="sequence"), temperature=0.9)
 
 
 @pytest.fixture
-def folder(sharing_folder):
-    return sharing_folder
+def folder(attending_folder):
+    return attending_folder
 
 
 @pytest.fixture

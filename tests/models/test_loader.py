@@ -123,8 +123,8 @@ class TestThreads:
 
 class TestAttention:
     @pytest.fixture
-    def folder(self, sharing_folder):
-        return sharing_folder
+    def folder(self, attending_folder):
+        return attending_folder
 
     def test_a_mask_beyond_the_limit_is_refused(self, folder, hidden):
         assert torch.isfinite(hidden(loaded(folder, attention="dense"))).all()

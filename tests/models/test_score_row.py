@@ -19,8 +19,8 @@ from row_helpers import FORBIDDEN, assert_close, gradients, reference
 
 
 @pytest.fixture
-def folder(sharing_folder):
-    return sharing_folder
+def folder(attending_folder):
+    return attending_folder
 
 
 def packed_row(model, groups) -> PackedRow:

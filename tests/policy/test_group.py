@@ -43,8 +43,8 @@ from policy_helpers import (
 
 
 @pytest.fixture
-def folder(sharing_folder):
-    return sharing_folder
+def folder(attending_folder):
+    return attending_folder
 
 
 def test_greedy_equals_one_at_a_time(single, requests):

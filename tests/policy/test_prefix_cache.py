@@ -40,8 +40,8 @@ ONE, THREE = Sampling(max_tokens=1), Sampling(max_tokens=3)
 
 
 @pytest.fixture
-def folder(sharing_folder):
-    return sharing_folder
+def folder(attending_folder):
+    return attending_folder
 
 
 def last_turns(requests, completions, renderer, images):

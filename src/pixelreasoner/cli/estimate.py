@@ -345,8 +345,10 @@ def _training_changes(config: SFTConfig | RLConfig, model: ModelConfig) -> list[
     while half >= LEAST_ROW:
         out.append(Change(f"micro_batch_tokens={half}", "a prompt is read in more rows"))
         half //= 2
+    if config.optim.kind == "adamw" and model.lora is None:
+        out.append(Change('optim.kind="adamw_8bit"', "moments in 8 bits; one process, extra optim8bit"))
     if model.dtype == "fp32":
-        out.append(Change('model.dtype="bf16"', "small steps are rounded away; mind the learning rate"))
+        out.append(Change('model.dtype="bf16"', "steps are rounded stochastically; mind the learning rate"))
     if model.lora is None:
         out.append(Change("model.lora={rank=32}", "only adapters learn; a higher learning rate, 1e-5 or so"))
     return out

@@ -16,6 +16,7 @@ EXTRAS = {
     "data": ("pyarrow", "task files in Parquet"),
     "math": ("math_verify", "the scorer that compares formulas"),
     "lora": ("peft", "LoRA adapters"),
+    "optim8bit": ("torchao", "optim.kind = adamw_8bit"),
     "world": ("skimage", "PixelWorld's photographs and digits"),
     "report": ("matplotlib", "curves as pictures, the report of the demo"),
     "tensorboard": ("tensorboard", "the tracker tensorboard"),

@@ -98,14 +98,14 @@ def bytes_per_parameter(kind: str, weights: torch.dtype) -> float:
 
 
 def state_bytes(parameter: torch.Tensor, config: OptimConfig) -> int:
-    """What the optimiser of a recipe keeps of one trained parameter.
+    """What the optimiser of a recipe keeps of one trained tensor, the count of its steps included.
 
     Raises:
         ConfigError: as `bytes_per_parameter`.
     """
     found = _find(config.kind)
     _check(config.kind, found, [parameter.dtype])
-    return round(parameter.numel() * found.state_bytes)
+    return round(parameter.numel() * found.state_bytes) + torch.float32.itemsize
 
 
 def new_optimizer(
