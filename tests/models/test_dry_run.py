@@ -15,7 +15,6 @@ from pixelreasoner.learn.optimizers import new_optimizer, state_bytes
 from pixelreasoner.models.config import LoraConfig, ModelConfig, TrainableParts
 from pixelreasoner.models.dry_run import (
     RowShape,
-    StorageMeter,
     meta_model,
     one_group,
     reading_memory,
@@ -24,6 +23,7 @@ from pixelreasoner.models.dry_run import (
 from pixelreasoner.models.loader import load_model
 from pixelreasoner.models.logprobs import score_hidden
 from pixelreasoner.models.memory import gradient_bytes, trained, weight_bytes
+from pixelreasoner.models.storage_meter import StorageMeter, tensors_of
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
 
 ROW = one_group(prompt=60, completion=30, rollouts=3, grids=((1, 8, 12), (1, 4, 4)), loss_tokens=70)
@@ -111,7 +111,7 @@ def test_the_peak_is_that_of_a_pass_with_memory(folder, changes):
     real = load_model(config, training=True)
     for p in trained(real):
         p.grad = torch.zeros_like(p)
-    meter = StorageMeter(real)
+    meter = StorageMeter(tensors_of(real))
     with meter:
         torch.autograd.backward(forward(real, ROW))
     found = row_memory(dry(config), ROW)
@@ -149,7 +149,7 @@ def test_the_peak_under_autocast_is_that_of_a_pass_with_memory(folder, checkpoin
     real = load_model(config, training=True)
     for p in trained(real):
         p.grad = torch.zeros_like(p)
-    meter = StorageMeter(real)
+    meter = StorageMeter(tensors_of(real))
     with meter:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             total = forward(real, ROW)

@@ -5,15 +5,15 @@ layer forward and backward, by the code that trains, and every storage is counte
 release. What a device needs beyond that is what kernels take for themselves, and what its allocator leaves
 unused.
 
-Two things differ from a pass on a device. Index data (grids, windows, places of pictures) stay real, on the
-CPU, and become sizes where they meet a tensor without memory. There is no autocast for the device "meta":
-the linear layers are made to cast as it does.
+Three things differ from a pass on a device. Index data (grids, windows, places of pictures) stay real, on the
+CPU, and become sizes where they meet a tensor without memory (`models.storage_meter`). There is no autocast
+for the device "meta": the linear layers are made to cast as it does. Recurrent layers do not go through all
+chunks of a long row, which give the same sizes (`models.sized_recurrence`).
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +22,6 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from pixelreasoner.chat.qwen import QwenVLRenderer
@@ -32,15 +30,12 @@ from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.models.loader import make_trainable, prepare, set_trainable
 from pixelreasoner.models.logprobs import score_hidden
+from pixelreasoner.models.sized_recurrence import use_sized_recurrence
+from pixelreasoner.models.storage_meter import META, StorageMeter, tensors_of
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
 
-META = torch.device("meta")
 CONFIG_FILES = ("*.json",)
 """All of a checkpoint that is read; of one on the hub, all that is fetched."""
-_ATEN = torch.ops.aten
-_INDEXING = (
-    _ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default, _ATEN._index_put_impl_.default,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,6 +91,7 @@ def meta_model(
             AutoConfig.from_pretrained(folder), dtype=dtype, attn_implementation="sdpa"
         )
     prepare(hf)
+    use_sized_recurrence(hf.model.language_model)
     # Who only counts needs no words: there may be no tokenizer beside the config.
     nobody = cast(QwenVLRenderer, None)
     rule = AttentionRule(config.attention, config.max_dense_tokens, device=device)
@@ -123,7 +119,7 @@ def row_memory(
     if gradients_held:
         for p in trained:
             p.grad = torch.empty_like(p)
-    meter = StorageMeter(model)
+    meter = StorageMeter(tensors_of(model))
     with meter, _autocast(model, on=bf16_products) as cast:
         total = _forward(model, row, cast)
         kept = meter.now
@@ -136,7 +132,7 @@ def row_memory(
 @torch.no_grad()
 def reading_memory(model: VisionLanguageModel, row: RowShape, *, bf16_products: bool = False) -> int:
     """Bytes at the highest while a row is read without gradients; keys and values apart."""
-    meter = StorageMeter(model)
+    meter = StorageMeter(tensors_of(model))
     with meter, _autocast(model, on=bf16_products) as cast:
         _forward(model, row, cast)
     return meter.peak
@@ -184,75 +180,6 @@ def _batch(model: VisionLanguageModel, row: RowShape, found: tuple[Tensor, list[
         embeds.flatten(0, 1).index_copy_(0, torch.arange(len(merged)), merged.to(embeds.dtype))
     mask = torch.empty(shape, dtype=torch.long, device=META)
     return Batch(embeds, mask, torch.empty((3, *shape), dtype=torch.long, device=META), visual, deepstack)
-
-
-class StorageMeter(TorchDispatchMode):
-    """Counts the bytes of storages that are allocated under it, on any device, from allocation to release.
-
-    With tensors of the device "meta" it also brings index data to them (see the top of this file).
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        """Nothing of `model` counts, gradients that it has included."""
-        super().__init__()
-        self.now = self.peak = 0
-        held = [*model.parameters(), *model.buffers()]
-        held += [p.grad for p in model.parameters() if p.grad is not None]
-        self._known: dict[int, object] = {x.untyped_storage()._cdata: None for x in held}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if _mask_to_meta(func, args, kwargs):
-            return args[0].clone()
-        leaves = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        if any(x.is_meta for x in leaves) and any(not x.is_meta and x.ndim for x in leaves):
-            if func in _INDEXING:
-                args = (args[0], _without_masks(args[1]), *args[2:])
-            args, kwargs = cast(tuple[Any, dict[str, Any]], tree_map_only(Tensor, _sized, (args, kwargs)))
-        out = func(*args, **kwargs)
-        for x in tree_leaves(out):
-            if isinstance(x, Tensor):
-                self._count(x)
-        return out
-
-    def _count(self, x: Tensor) -> None:
-        storage = x.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-
-        def died(_: object) -> None:
-            self.now -= size
-            del self._known[key]
-
-        self._known[key] = weakref.ref(storage, died)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-
-
-def _mask_to_meta(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a mask is moved to where its values, which decide over sizes, would be lost."""
-    if func is not _ATEN._to_copy.default or kwargs.get("device") != META:
-        return False
-    return args[0].dtype == torch.bool and not args[0].is_meta
-
-
-def _without_masks(indices: Any) -> list[Tensor | None]:
-    """The indices of a tensor with the places that a mask names in its place."""
-    found: list[Tensor | None] = []
-    for index in indices:
-        if index is not None and index.dtype == torch.bool and not index.is_meta:
-            found += index.nonzero(as_tuple=True)
-        else:
-            found.append(index)
-    return found
-
-
-def _sized(x: Tensor) -> Tensor:
-    """The same without its values; a single number has no memory worth the name."""
-    return x if x.is_meta or not x.ndim else x.to(META)
 
 
 # Autocast

@@ -52,6 +52,9 @@ class TokenInputs:
 class SharedPrefixDeltaNet(qwen3_5.Qwen3_5GatedDeltaNet):
     """The layer of transformers, by the plan that a pass brings along; without one it is as it was."""
 
+    delta_rule: Any = staticmethod(qwen3_5.torch_chunk_gated_delta_rule)
+    """Of rows with a plan."""
+
     def forward(
         self,
         hidden_states: Tensor,
@@ -125,7 +128,7 @@ def _read(
     repeats = layer.num_v_heads // layer.num_k_heads
     if repeats > 1:
         query, key = (x.repeat_interleave(repeats, dim=2) for x in (query, key))
-    return qwen3_5.torch_chunk_gated_delta_rule(
+    return layer.delta_rule(
         query,
         key,
         value,
