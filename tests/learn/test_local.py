@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
+from pixelreasoner.core.errors import NonFiniteError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.learn.learner import LearnerConfig
@@ -23,11 +25,6 @@ from pixelreasoner.objectives.sft import SftObjective
 from prompting import prompt_of
 
 OBJECTIVE = GrpoObjective(GrpoConfig(normalization="sequence"), temperature=0.9)
-
-
-@pytest.fixture
-def folder(attending_folder):
-    return attending_folder
 
 
 @pytest.fixture
@@ -177,3 +174,87 @@ def test_weights_are_the_models_own_tensors(own_model):
     state = own_model.hf.state_dict()
     assert found.keys() == state.keys()
     assert all(found[name].data_ptr() == state[name].data_ptr() for name in state)
+
+
+@dataclass(frozen=True)
+class Broken(GrpoObjective):
+    """Not a number for the groups with this many loss tokens in a row."""
+
+    tokens: int = 0
+
+    def __call__(self, scores, row):
+        out = super().__call__(scores, row)
+        return replace(out, loss=out.loss * torch.nan) if row.n_loss_tokens == self.tokens else out
+
+
+def tokens_of(group: ScoredGroup) -> int:
+    return sum(int(loss_mask(y).sum()) for y in group.trajectories)
+
+
+def broken_at(group: ScoredGroup) -> Broken:
+    return Broken(OBJECTIVE.config, OBJECTIVE.temperature, tokens_of(group))
+
+
+def weights_of(model: VisionLanguageModel) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_the_other_is_taken(own_model, groups):
+    """Of two steps the first has a loss that is not a number; what is left is one step on the second."""
+    assert tokens_of(groups[0]) != tokens_of(groups[1])
+    other = VisionLanguageModel(copy.deepcopy(own_model.hf), own_model.renderer)
+    made = learner(own_model, broken_at(groups[0]), steps_per_update=2, max_skipped_steps=1)
+    metrics = made.update(groups)
+    wanted = learner(other).update(groups[1:])
+    assert metrics == wanted | {"skipped_steps": 1.0}
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(own_model), weights_of(other), strict=True))
+    assert made.n_updates == 1, "the schedule goes on"
+
+
+def test_gradients_that_are_not_finite_are_dropped_with_their_step(own_model, groups):
+    """The step after it is the one that would have been taken first."""
+    other = VisionLanguageModel(copy.deepcopy(own_model.hf), own_model.renderer)
+    made = learner(own_model, max_skipped_steps=1)
+    before = weights_of(own_model)
+    parameter = own_model.decoder.layers[0].mlp.down_proj.weight
+    hook = parameter.register_hook(lambda gradient: gradient * torch.inf)
+    assert made.update(groups) == {"loss_tokens": 0.0, "skipped_steps": 1.0}
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(own_model), before, strict=True))
+    hook.remove()
+    assert made.update(groups) == learner(other).update(groups)
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(own_model), weights_of(other), strict=True))
+
+
+def test_the_limit_is_on_steps_in_a_row(own_model, groups):
+    """Two may be skipped: bad, bad, good, bad, bad, and the next bad one ends it; a good one begins anew."""
+    bad, good = groups
+    made = learner(own_model, broken_at(bad), max_skipped_steps=2)
+    made.optimizer.param_groups[0]["lr"] = 0.0
+    for group in (bad, bad, good, bad, bad):
+        assert ("skipped_steps" in made.update([group])) == (group is bad)
+    with pytest.raises(NonFiniteError, match="the loss is nan, after 2 steps in a row that were skipped"):
+        made.update([bad])
+
+
+def test_with_a_limit_of_zero_the_first_one_ends_it(own_model, groups):
+    with pytest.raises(NonFiniteError, match=r"^the loss is nan$"):
+        learner(own_model, broken_at(groups[0])).update(groups[:1])
+
+
+def test_a_state_knows_how_many_were_skipped(own_model, groups):
+    made = learner(own_model, broken_at(groups[0]), max_skipped_steps=1)
+    made.update(groups[:1])
+    again = learner(own_model, broken_at(groups[0]), max_skipped_steps=1)
+    again.load_state_dict(made.state_dict())
+    with pytest.raises(NonFiniteError, match="after 1 steps in a row"):
+        again.update(groups[:1])
+    old = {name: value for name, value in made.state_dict().items() if name != "n_skipped"}
+    again.load_state_dict(old)
+    assert again.n_skipped == 0, "states of before count none"
+
+
+def test_weights_that_are_not_finite_end_it_whatever_the_limit(own_model, groups):
+    made = learner(own_model, max_skipped_steps=3)
+    next(own_model.decoder.layers.parameters()).data.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="the norm of the weights is nan"):
+        made.update(groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -177,6 +178,31 @@ def test_what_is_not_finite_is_raised_by_all(model, seen, tmp_path):
         return str(e.value)
 
     assert in_processes(2, tmp_path, work) == ["the loss is nan"] * 2
+
+
+class Broken(GrpoObjective):
+    """The loss of no row is a number."""
+
+    def __call__(self, scores, row):
+        out = super().__call__(scores, row)
+        return replace(out, loss=out.loss * torch.nan)
+
+
+def test_all_skip_a_step_that_is_not_finite_on_one(model, seen, tmp_path):
+    """And the weights that they have afterwards are those of one process that takes the other steps."""
+    wanted, weights = trained(learner(copied(model, vision=False)()), seen)
+
+    def work(processes: Processes) -> tuple[list[dict], Weights, float]:
+        made = learner(copied(model, vision=False)(), processes, max_skipped_steps=1)
+        if not processes.is_main:
+            made.objective = Broken(OBJECTIVE.config, OBJECTIVE.temperature)
+        bad = made.update(seen)
+        made.objective = OBJECTIVE
+        return *trained(made, seen), bad
+
+    for metrics, found, bad in in_processes(2, tmp_path, work):
+        assert bad == {"loss_tokens": 0.0, "skipped_steps": 1.0}
+        assert_equal_up_to_rounding([(wanted, weights), (metrics, found)])
 
 
 @pytest.mark.slow

@@ -201,8 +201,8 @@ def test_no_checkpoint_is_later_than_the_state(tmp_path, checkpoint):
 def test_what_is_not_finite_stops_the_run_with_its_batch_on_disk(tmp_path, checkpoint, monkeypatch, broken):
     """The third step's; the second is the last one saved, and the run goes on from there."""
     monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
-    run = config(tmp_path / "run", checkpoint, steps=4, save_every=2, updates_per_step=1)
-    whole = config(tmp_path / "whole", checkpoint, steps=4, save_every=2, updates_per_step=1)
+    settings = {"steps": 4, "save_every": 2, "updates_per_step": 1, "max_skipped_steps": 0}
+    run, whole = (config(tmp_path / name, checkpoint, **settings) for name in ("run", "whole"))
     rl.run(whole)
     select = RLTrainer.select
 
@@ -234,6 +234,41 @@ def test_what_is_not_finite_stops_the_run_with_its_batch_on_disk(tmp_path, check
     rl.run(run, resume=True)
     a, b = weights(whole.out), weights(run.out)
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_a_resumed_run_skips_it_too(
+    tmp_path, checkpoint, monkeypatch, capsys
+):
+    """The second of three: its batch is on disk, it is in the log, and the weights are finite."""
+    monkeypatch.setattr(RLTrainer, "score", first_token_rewards)
+    select = RLTrainer.select
+    hooks = []
+
+    def break_it(self, scored):
+        while hooks:
+            hooks.pop().remove()
+        if self.step == 1:
+            parameter = next(p for p in self.learner.model.parameters() if p.requires_grad)
+            hooks.append(parameter.register_hook(lambda gradient: gradient * torch.inf))
+        return select(self, scored)
+
+    monkeypatch.setattr(RLTrainer, "select", break_it)
+    constant = {"optim": OptimConfig(lr=1e-3, warmup=0, final=1), "updates_per_step": 1, "save_every": 1}
+    whole = config(tmp_path / "whole", checkpoint, steps=3, **constant)
+    rl.run(whole)
+    assert "step 2: an optimiser step was skipped" in " ".join(capsys.readouterr().err.split())
+    rows = rows_of(whole.out)
+    assert [row.get("skipped_steps") for row in rows] == [None, 1.0, None]
+    assert [row["loss_tokens"] > 0 for row in rows] == [True, False, True]
+    assert list(read_trajectories(whole.out / "rollouts" / "nonfinite-step-000002.jsonl"))
+    a, b = (VisionLanguageModel.load(whole.out / "checkpoints" / f"step-00000{n}") for n in (1, 2))
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    assert any(not torch.equal(x, weights(whole.out)[n]) for n, x in b.hf.state_dict().items())
+
+    rl.run(config(tmp_path / "parts", checkpoint, steps=2, **constant))
+    rl.run(config(tmp_path / "parts", checkpoint, steps=3, **constant), resume=True)
+    found = weights(tmp_path / "parts")
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights(whole.out).items())
 
 
 def test_a_missing_tracker_is_told_before_the_folder_is_taken_and_the_model_loaded(tmp_path, monkeypatch):

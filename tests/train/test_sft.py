@@ -22,7 +22,7 @@ from pixelreasoner.objectives.scored_group import ScoredGroup, imitation
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train import sft
 from pixelreasoner.train.progress import Interruptible
-from pixelreasoner.train.sft import SFTConfig, SFTTrainer, train
+from pixelreasoner.train.sft import SFTConfig, SFTTrainer, build, train
 from prompting import prompt_of
 
 CONFIG = SFTConfig(out=Path("unused"), data=Path("unused"), batch_size=1, optim=OptimConfig(lr=2e-3))
@@ -114,11 +114,31 @@ def test_a_batch_that_is_not_finite_is_on_disk_with_its_texts(tmp_path, model, g
     write_trajectories(tmp_path / "data.jsonl", data)
     run = trainer(model, groups, 4, out=tmp_path / "run", data=tmp_path / "data.jsonl")
     run.train_step()
+    assert run.skipped is None
     next(p for p in run.learner.model.parameters() if p.requires_grad).data.fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="step 2: the loss is nan"):
         run.train_step()
     (trajectory,) = read_trajectories(tmp_path / "run" / "rollouts" / "nonfinite-step-000002.jsonl")
     assert trajectory in data
+
+
+def test_a_skipped_step_leaves_its_batch_and_the_run_goes_on(tmp_path, recipe):
+    """The first step's, whose gradient is infinite; the two trajectories of its batch, whole."""
+    config = recipe("run", steps=2, max_skipped_steps=1)
+    run = build(config)
+    parameter = next(p for p in run.learner.model.parameters() if p.requires_grad)
+    hook = parameter.register_hook(lambda gradient: gradient * torch.inf)
+    metrics = run.train_step()
+    hook.remove()
+    assert (metrics["skipped_steps"], metrics["loss_tokens"]) == (1.0, 0.0)
+    assert "loss" not in metrics
+    path = config.out / "rollouts" / "nonfinite-step-000001.jsonl"
+    assert str(path) in run.skipped
+    kept, data = list(read_trajectories(path)), list(read_trajectories(config.data))
+    assert len(kept) == 2
+    assert all(y in data for y in kept)
+    assert run.train_step()["loss_tokens"] > 0
+    assert run.skipped is None
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from pixelreasoner.core.config import Config, Count
+from pixelreasoner.core.config import Config, Count, CountOrZero
 from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.objectives.scored_group import ScoredGroup
 
@@ -23,6 +23,8 @@ class LearnerConfig(Config):
     """Optimiser steps per update; the groups are shared out evenly."""
     max_row_tokens: Count = 16_384
     """The most tokens of a packed row: what is in memory at one time."""
+    max_skipped_steps: CountOrZero = 0
+    """Optimiser steps in a row that may be left out because their loss or gradient norm is not finite."""
 
 
 class Learner(Protocol):
@@ -31,11 +33,13 @@ class Learner(Protocol):
     def update(self, groups: Sequence[ScoredGroup]) -> dict[str, float]:
         """Take the optimiser steps of one update; returns the metrics of its loss tokens.
 
-        Groups without an advantage change nothing but the normalisation; without any, no step is taken.
+        Groups without an advantage change nothing but the normalisation; without any, no step is taken. A
+        step whose loss or gradient norm is not finite is left out: weights and optimiser stay as they were,
+        its tokens are in none of the metrics, and `skipped_steps` counts it.
 
         Raises:
-            NonFiniteError: the loss, the gradient norm or the weights are not finite; the learner is of no
-                more use then.
+            NonFiniteError: the weights are not finite, or more steps in a row would have to be left out than
+                the configuration allows; the learner is of no more use then.
         """
         ...
 

@@ -76,13 +76,14 @@ class LocalLearner(PackedLearner):
     def state_dict(self) -> dict[str, Any]:
         return {
             "n_updates": self.n_updates,
+            "n_skipped": self.n_skipped,
             "model": self.model.hf.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.n_updates = state["n_updates"]
+        self.n_updates, self.n_skipped = state["n_updates"], state.get("n_skipped", 0)
         self.model.hf.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.restore_rng(state["torch_rng"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ class PackedLearner(ABC):
         self.scoring, self.objective, self.config = scoring, objective, config
         self.processes = processes
         self.n_updates = 0
+        self.n_skipped = 0
+        """Steps that were left out since the last one that was taken."""
 
     @abstractmethod
     def rows(self, groups: Sequence[ScoredGroup]) -> Iterator[PackedRow]:
@@ -48,20 +51,24 @@ class PackedLearner(ABC):
 
         Raises:
             RecordError: a trajectory has no tokens, or lacks the sampler's log-probabilities.
-            NonFiniteError: the loss, the gradient norm or the weights are not finite; the learner is of no
-                more use then.
+            NonFiniteError: as `Learner.update`.
         """
-        own, n_steps = UpdateMetrics(), self.config.steps_per_update
+        own, n_steps, skipped = UpdateMetrics(), self.config.steps_per_update, 0
         steps: list[tuple[dict[str, float], int]] = []
         self.model.train()
         for index in range(n_steps):
-            steps.append(self._step(groups[index::n_steps], self.n_updates * n_steps + index, own))
+            before = copy.deepcopy(own)
+            try:
+                steps.append(self._step(groups[index::n_steps], self.n_updates * n_steps + index, own))
+            except NonFiniteError as e:
+                self._skip(e)
+                own, skipped = before, skipped + 1
         check_weights(p for group in self.optimizer.param_groups for p in group["params"])
         self.n_updates += 1
         metrics = UpdateMetrics.joined(self.processes.gather(own))
         for means, n_tokens in steps:
             metrics.add_means(means, n_tokens)
-        return metrics.result()
+        return metrics.result() | ({"skipped_steps": float(skipped)} if skipped else {})
 
     def restore_rng(self, states: Tensor | Sequence[Tensor]) -> None:
         """Give each process its own of the states of torch's generator; one without gets a new stream."""
@@ -71,12 +78,27 @@ class PackedLearner(ABC):
         if rank >= len(found):
             torch.manual_seed(int(torch.randint(2**62, ())) + rank)
 
+    def _skip(self, error: NonFiniteError) -> None:
+        """Leave a step out: its gradients go. All processes do, as loss and norm are those of all of them.
+
+        Raises:
+            NonFiniteError: as many in a row were left out before as the configuration allows.
+        """
+        if self.n_skipped >= self.config.max_skipped_steps:
+            before = f", after {self.n_skipped} steps in a row that were skipped for that"
+            raise NonFiniteError(f"{error}{before if self.n_skipped else ''}") from error
+        self.optimizer.zero_grad(set_to_none=True)
+        self.n_skipped += 1
+
     def _step(
         self, groups: Sequence[ScoredGroup], step: int, own: UpdateMetrics
     ) -> tuple[dict[str, float], int]:
         """Accumulate the gradient over the rows of some groups, then take one optimiser step.
 
         Returns what holds for all of its loss tokens, and their number; without any, no step is taken.
+
+        Raises:
+            NonFiniteError: its loss or the norm of its gradient is not finite; no step is taken.
         """
         loss, n_tokens, n_pictures = 0.0, 0, 0
         for row in self.rows(groups):
@@ -98,4 +120,5 @@ class PackedLearner(ABC):
                 parameter.grad = None
         total = self.config.total_updates * self.config.steps_per_update
         norm = optimizer_step(self.optimizer, step=step, total=total, config=self.config.optim)
+        self.n_skipped = 0
         return {"loss": loss, "grad_norm": norm}, int(all_tokens)

@@ -116,6 +116,7 @@ class ShardedLearner(PackedLearner):
         """As `LocalLearner.state_dict`, of which each process holds its part of the tensors."""
         return {
             "n_updates": self.n_updates,
+            "n_skipped": self.n_skipped,
             "model": self.model.hf.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": self.processes.gather(torch.get_rng_state()),
@@ -123,7 +124,7 @@ class ShardedLearner(PackedLearner):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of as many processes, of others, or of one."""
-        self.n_updates = state["n_updates"]
+        self.n_updates, self.n_skipped = state["n_updates"], state.get("n_skipped", 0)
         own = self.model.hf.state_dict()
         assert own.keys() == state["model"].keys(), "a state of another model"
         with torch.no_grad():

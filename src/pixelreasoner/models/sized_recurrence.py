@@ -56,7 +56,7 @@ def sized_delta_rule(
     initial_state: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, Tensor]:
-    """As transformers' rule, on tensors of the device "meta": outputs [B, N, H, V], last state [B, H, K, V]."""
+    """As transformers' rule, on tensors without numbers: outputs [B, N, H, V], last state [B, H, K, V]."""
     inputs = (query, key, value, g, beta, initial_state)
     chunks = -(-query.shape[1] // CHUNK)
     if chunks <= SOME:
@@ -164,7 +164,9 @@ class _Sized(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, held: _Held, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
         query, key, value = inputs[:3]
-        assert query is not None and key is not None and value is not None
+        assert query is not None
+        assert key is not None
+        assert value is not None
         kept = _bytes(held.kept)
         out = _bytes(held.outputs).view(query.dtype)[: value.numel()].view(value.shape)
         batch, _, heads, width = value.shape

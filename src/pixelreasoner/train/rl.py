@@ -53,7 +53,7 @@ from pixelreasoner.train.rl_metrics import (
     rollout_metrics,
     scored_records,
 )
-from pixelreasoner.train.saving import non_finite, restore, save_progress, save_result
+from pixelreasoner.train.saving import keep_skipped, non_finite, restore, save_progress, save_result
 from pixelreasoner.train.trackers import check_trackers
 
 SHOWN = ("reward", "accuracy", "rapr", "invalid_operations", "seconds")
@@ -114,6 +114,9 @@ class RLConfig(Config):
     """Optimiser steps per rollout step; the groups are shared out evenly."""
     micro_batch_tokens: Count = 16_384
     """Tokens of a packed row: what is in memory at one time."""
+    max_skipped_steps: Annotated[CountOrZero, MAY_CHANGE] = 3
+    """Optimiser steps in a row that are skipped because their loss or gradient norm is not finite; the next
+    one ends the run. 0: the first does. Weights that are not finite end it at once."""
     rollout_batch: Count = 128
     """Sequences sampled together."""
     seed: Seed = 0
@@ -155,7 +158,7 @@ def run(config: RLConfig, *, resume: bool = False) -> Path:
     Raises:
         ConfigError: the folder holds another run, another process works on it, or a tracker is not there.
         CheckpointError: the checkpoint or the saved state cannot be used.
-        NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
+        NonFiniteError: the weights are not finite, or too many steps in a row had to be skipped.
     """
     check_trackers(config.trackers)
     folder = RunFolder(config.out)
@@ -204,8 +207,9 @@ def train(trainer: RLTrainer, folder: RunFolder, interrupt: Interruptible) -> No
             log.step(trainer.step, metrics | trainer.evaluate())
             for message in trainer.evaluation_messages():
                 log.note(message)
-            if trainer.warning is not None:
-                log.note(trainer.warning)
+            for message in (trainer.warning, trainer.skipped):
+                if message is not None:
+                    log.note(message)
             stop = interrupt.requested_by_any()
             if trainer.step % config.save_every == 0 and trainer.step < config.steps:
                 save_progress(trainer, folder, keep=config.keep_checkpoints, processes=processes)
@@ -233,6 +237,7 @@ def build(config: RLConfig, processes: Processes = ONE_PROCESS) -> RLTrainer:
         total_updates=config.steps,
         steps_per_update=config.updates_per_step,
         max_row_tokens=config.micro_batch_tokens,
+        max_skipped_steps=config.max_skipped_steps,
     )
     objective = GrpoObjective(config.grpo, config.interaction.sampling.temperature)
     trained, policy = factory.learner(objective, learner), factory.policy(batch_size=config.rollout_batch)
@@ -275,6 +280,8 @@ class RLTrainer:
         self.alarm = CollapseAlarm()
         self.warning: str | None = None
         """Of the alarm, when the last step set it off."""
+        self.skipped: str | None = None
+        """What is to be said of the last step, when it was skipped."""
         self.rollout_log = RolloutLog(RunFolder(config.out).rollouts, config.rollout_log)
         self.evaluator = None
         if config.eval_every:
@@ -353,12 +360,18 @@ class RLTrainer:
 
     def update(self, batch: list[ScoredGroup]) -> dict[str, float]:
         """Learn from the groups; a batch that cannot be learned from is kept in a file."""
+        step, folder = self.step + 1, RunFolder(self.config.out)
         try:
-            return self.learner.update(batch)
+            metrics = self.learner.update(batch)
         except NonFiniteError as e:
             self.processes.on_main(self.rollout_log.flush)
-            step, folder = self.step + 1, RunFolder(self.config.out)
             raise non_finite(e, folder, step, scored_records(batch, step), self.processes) from e
+        self.skipped = None
+        if "skipped_steps" in metrics:
+            self.processes.on_main(self.rollout_log.flush)
+            records = scored_records(batch, step)
+            self.skipped = keep_skipped(metrics["skipped_steps"], folder, step, records, self.processes)
+        return metrics
 
     def evaluate(self) -> dict[str, float]:
         """The metrics of the held-out tasks, on a step that has an evaluation; otherwise none."""

@@ -108,6 +108,7 @@ def check_term_names(names: Iterable[str]) -> None:
         "zero_advantage_groups",
         "loss",
         "grad_norm",
+        "skipped_steps",
         "collapse_alarm",
     }
     if hidden := sorted(taken.intersection(names)):

@@ -1,4 +1,4 @@
-"""What a training run saves on its way: its state, numbered checkpoints, and the batch that ended it."""
+"""What a training run saves on its way: its state, numbered checkpoints, batches it could not learn from."""
 
 from __future__ import annotations
 
@@ -103,4 +103,23 @@ def non_finite(
     return NonFiniteError(
         f"step {step}: {error}. Its batch is in {path} (look at it with `pixelreasoner show`). {again}; "
         f"for other settings, such as a smaller optim.lr, start another run from {start}"
+    )
+
+
+def keep_skipped(
+    n: float,
+    folder: RunFolder,
+    step: int,
+    batch: Iterable[Trajectory],
+    processes: Processes = ONE_PROCESS,
+) -> str:
+    """Write the batch of a step of which `n` optimiser steps were skipped; returns what to say of it.
+
+    Several processes call it together, with the same batch.
+    """
+    processes.on_main(lambda: save_batch(folder.rollouts, step, batch))
+    steps = "an optimiser step was" if n == 1 else f"{n:.0f} optimiser steps were"
+    return (
+        f"step {step}: {steps} skipped, the loss or the gradient norm is not finite; "
+        f"the batch is in {batch_file(folder.rollouts, step)}"
     )

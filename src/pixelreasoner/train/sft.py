@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -18,6 +18,7 @@ from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import locked, running
+from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.learn.factory import Factory
 from pixelreasoner.learn.learner import Learner, LearnerConfig
@@ -28,7 +29,7 @@ from pixelreasoner.models.config import ModelConfig, TrainableParts
 from pixelreasoner.objectives.scored_group import ScoredGroup
 from pixelreasoner.objectives.sft import SftObjective
 from pixelreasoner.train.progress import Interruptible, RunLog
-from pixelreasoner.train.saving import non_finite, restore, save_progress, save_result
+from pixelreasoner.train.saving import keep_skipped, non_finite, restore, save_progress, save_result
 from pixelreasoner.train.sft_data import SftData
 from pixelreasoner.train.trackers import check_trackers
 
@@ -55,6 +56,9 @@ class SFTConfig(Config):
     """Trajectories per optimiser step."""
     micro_batch_tokens: Count = 16_384
     """Tokens of a packed row: what is in memory at one time."""
+    max_skipped_steps: Annotated[CountOrZero, MAY_CHANGE] = 3
+    """Optimiser steps in a row that are skipped because their loss or gradient norm is not finite; the next
+    one ends the run. 0: the first does. Weights that are not finite end it at once."""
     optim: OptimConfig = OptimConfig(lr=1e-6, warmup=0.1)
     """The optimiser and its learning rate."""
     seed: Seed = 0
@@ -74,7 +78,7 @@ def run(config: SFTConfig, *, resume: bool = False) -> Path:
         ConfigError: the folder holds another run, another process works on it, or a tracker is not there.
         CheckpointError: the checkpoint or the saved state cannot be used.
         RecordError: the data are empty or unreadable.
-        NonFiniteError: the loss, the gradient norm or the weights are not finite any more.
+        NonFiniteError: the weights are not finite, or too many steps in a row had to be skipped.
     """
     check_trackers(config.trackers)
     folder = RunFolder(config.out)
@@ -105,6 +109,8 @@ def train(trainer: SFTTrainer, folder: RunFolder, interrupt: Interruptible) -> N
         while not trainer.done:
             metrics = trainer.train_step()
             log.step(trainer.step, metrics)
+            if trainer.skipped is not None:
+                log.note(trainer.skipped)
             stop = interrupt.requested_by_any()
             if trainer.step % config.save_every == 0 and not trainer.done:
                 save_progress(trainer, folder, keep=config.keep_checkpoints, processes=processes)
@@ -139,6 +145,7 @@ def build(config: SFTConfig, processes: Processes = ONE_PROCESS) -> SFTTrainer:
         optim=config.optim,
         total_updates=steps,
         max_row_tokens=config.micro_batch_tokens,
+        max_skipped_steps=config.max_skipped_steps,
     )
     return SFTTrainer(
         config,
@@ -175,6 +182,8 @@ class SFTTrainer:
         self.step = 0
         self._rng = np.random.default_rng(config.seed)
         self._order: list[int] = []
+        self.skipped: str | None = None
+        """What is to be said of the last step, when it was skipped."""
 
     @property
     def done(self) -> bool:
@@ -186,19 +195,21 @@ class SFTTrainer:
         batch = self._next_batch()
         with self.processes.agreed():  # a file may be gone
             groups = [self.groups[i] for i in batch]
+        step, folder = self.step + 1, RunFolder(self.config.out)
         try:
             metrics = self.learner.update(groups)
         except NonFiniteError as e:
-            # The groups hold tokens only: the file has the texts and pictures.
-            records = (
-                y
-                for i, y in enumerate(read_trajectories(self.config.data, tolerate_truncation=True))
-                if i in batch
-            )
-            folder = RunFolder(self.config.out)
-            raise non_finite(e, folder, self.step + 1, records, self.processes) from e
-        self.step += 1
+            raise non_finite(e, folder, step, self._records(batch), self.processes) from e
+        self.skipped = None
+        if n := metrics.get("skipped_steps"):
+            self.skipped = keep_skipped(n, folder, step, self._records(batch), self.processes)
+        self.step = step
         return metrics | {"seconds": time.perf_counter() - began}
+
+    def _records(self, batch: Sequence[int]) -> Iterator[Trajectory]:
+        """Those of a batch as the file has them: the groups hold tokens only, no texts and no pictures."""
+        everything = read_trajectories(self.config.data, tolerate_truncation=True)
+        return (y for i, y in enumerate(everything) if i in batch)
 
     def _next_batch(self) -> list[int]:
         """Every trajectory once per epoch, in a new order each epoch."""
