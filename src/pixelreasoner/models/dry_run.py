@@ -22,12 +22,13 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText
 
 from pixelreasoner.chat.qwen import QwenVLRenderer
 from pixelreasoner.models.attention.shared_prefix import AttentionRule, GroupSpan, PrefixPlan
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.config import ModelConfig
+from pixelreasoner.models.config_file import model_config
 from pixelreasoner.models.loader import make_trainable, prepare, set_trainable
 from pixelreasoner.models.logprobs import score_hidden
 from pixelreasoner.models.sized_recurrence import use_sized_recurrence
@@ -86,9 +87,10 @@ def meta_model(
         MissingExtraError: `config.lora` without the package peft.
     """
     folder = checkpoint_folder(config.checkpoint, CONFIG_FILES)
+    found = model_config(folder)
     with META:
         hf = AutoModelForImageTextToText.from_config(
-            AutoConfig.from_pretrained(folder), dtype=dtype, attn_implementation="sdpa"
+            found, dtype=dtype, attn_implementation="sdpa"
         )
     prepare(hf)
     use_sized_recurrence(hf.model.language_model)

@@ -9,8 +9,8 @@ counted:
 * the most that it holds at one time in the forward and in the backward pass.
 
 Each number grows by the same bytes from chunk to chunk, and follows for any number of them. An operation in
-its place allocates so much, and gives outputs and gradients of the right shapes. Sequences of at most `SOME`
-chunks go through the rule itself.
+its place allocates so much, and gives outputs and gradients of the right shapes. A sequence of at most `SOME`
+chunks is run at its own length, once for all layers.
 
 What is counted is the rule that comes with transformers, in PyTorch. The kernels of flash-linear-attention,
 where they are installed, hold less.
@@ -35,7 +35,7 @@ from pixelreasoner.models.storage_meter import META, StorageMeter
 RULE: Any = inspect.unwrap(qwen3_5.torch_chunk_gated_delta_rule)
 """Without transformers' choice of a kernel, which would be run on tensors that have no numbers."""
 CHUNK: int = inspect.signature(RULE).parameters["chunk_size"].default
-FEW, SOME = 8, 16
+FEW, SOME = 4, 8
 """Chunks of the two sequences that are gone through."""
 
 
@@ -58,14 +58,16 @@ def sized_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """As transformers' rule, on tensors without numbers: outputs [B, N, H, V], last state [B, H, K, V]."""
     inputs = (query, key, value, g, beta, initial_state)
-    chunks = -(-query.shape[1] // CHUNK)
-    if chunks <= SOME:
-        return _rule(inputs)
-    # Both lengths fill their last chunk as far as this one does.
-    rest = query.shape[1] - CHUNK * chunks
+    length, grad = query.shape[1], torch.is_grad_enabled()
     call = tuple(None if x is None else _Form(tuple(x.shape), x.dtype, x.requires_grad) for x in inputs)
-    few, some = (_held(call, CHUNK * n + rest, torch.is_grad_enabled()) for n in (FEW, SOME))
-    return _Sized.apply(few.extended(some, chunks), *inputs)  # pyright: ignore[reportReturnType]
+    chunks = -(-length // CHUNK)
+    if chunks <= SOME:
+        held = _held(call, length, grad)
+    else:
+        rest = length - CHUNK * chunks  # both of the short ones fill their last chunk as far
+        few, some = (_held(call, CHUNK * n + rest, grad) for n in (FEW, SOME))
+        held = few.extended(some, chunks)
+    return _Sized.apply(held, *inputs)  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True)

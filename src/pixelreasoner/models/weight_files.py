@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from pixelreasoner.chat.families import read_json
 from pixelreasoner.core.damage import damage_of
 from pixelreasoner.core.errors import CheckpointError
+from pixelreasoner.models.config_file import model_config
 
 INDEX_FILE = "model.safetensors.index.json"
 SHOWN = 3
@@ -29,9 +30,10 @@ def read_model(folder: Path, *, dtype: torch.dtype) -> PreTrainedModel:
     """The transformers model of a folder, on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: weights are damaged, missing, or of another shape than the configuration says.
+        CheckpointError: the configuration cannot be used; weights are damaged, missing, or of another shape than the configuration says.
     """
     _check_files(folder)
+    model_config(folder)
     try:
         # Some classes draw numbers that the weights then overwrite.
         with quiet(), torch.random.fork_rng(devices=[]):
