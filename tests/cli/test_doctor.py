@@ -156,3 +156,97 @@ def test_mistakes_are_named_in_one_line(args, said, capsys):
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_memory_is_divided_over_gpus(capsys, tmp_path, config_only, card):
+    """Trained tensors are cut in four; the fixed tower is whole; a copy of the decoder samples."""
+    card(80 * 2**30)
+    name = recipe(tmp_path, config_only)
+    options = ("model.dtype=bf16", "optim.kind=adamw_bf16", "model.train.vision=false", "tasks_per_step=8")
+    one, four = (told(capsys, name, *options, "--completion=100", f"--gpus={n}") for n in (1, 4))
+    a, b = one["estimate"], four["estimate"]
+    assert (one["gpus"], four["gpus"]) == (1, 4)
+    attention = 1024 * 1024 + 2 * 1024 * 256 + 1024 * 1024 + 2 * 128
+    layer = attention + 3 * 1024 * 2048 + 2 * 1024
+    learned = 2 * layer + 1024 + 2 * 4096 * 1024
+    tower = a["device"]["weights"] - 2 * learned
+    assert b["device"]["weights"] == 2 * learned // 4 + tower
+    assert b["update"]["gradients"] == a["update"]["gradients"] // 4 == 2 * learned // 4
+    # All sizes are multiples of four; the 25 tensors have a count of steps each.
+    assert b["device"]["optimiser states"] == 8 * learned // 4 + 4 * 25
+    assert b["device"]["a copy of the weights to sample from"] == 2 * learned
+    assert a["device"]["a copy of the weights to sample from"] == 0
+    assert b["update"]["two layers put together, gradients of one"] == 3 * 2 * layer
+    assert b["update"]["embeddings and output layer put together, gradients"] == 2 * 2 * (
+        2 * 4096 * 1024 + 1024
+    )
+    kept = "activations kept for the backward pass"
+    assert b["update"][kept] == a["update"][kept], "rows are as long as on one"
+    assert b["seconds"]["update"] == pytest.approx(a["seconds"]["update"] / 4)
+    assert b["host"]["libraries"] == 4 * a["host"]["libraries"]
+    assert main(["doctor", name, *options, "--completion=100", "--gpus=4"]) == 0
+    out = capsys.readouterr().out
+    assert "torchrun --nproc-per-node 4 -m pixelreasoner rl" in " ".join(out.split())
+    assert "Memory of each device" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_layers_put_together_in_bf16_are_not_cast(capsys, tmp_path, config_only, card):
+    """One process keeps casts of fp32 weights; of many, each puts together a layer at a time."""
+    card(80 * 2**30)
+    name = recipe(tmp_path, config_only, "sft.toml")
+    options = ("model.dtype=fp32", "model.precision=bf16", "--completion=100")
+    one, four = (told(capsys, name, *options, f"--gpus={n}")["estimate"] for n in (1, 4))
+    layer = 1024 * 1024 * 2 + 2 * 1024 * 256 + 3 * 1024 * 2048
+    kept = "activations kept for the backward pass"
+    assert one["update"][kept] - four["update"][kept] == pytest.approx(2 * 2 * layer, rel=0.02)
+
+
+def test_the_gpus_that_are_here_are_counted(capsys, tmp_path, config_only, monkeypatch):
+    from pixelreasoner.cli import doctor
+    from pixelreasoner.cli.machine import H100 as card
+
+    here = replace(card, assumed=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    config = doctor._stage_of(Path(recipe(tmp_path, config_only)), ())[1]
+    assert doctor._gpus(None, "rl", config, here) == 4
+    assert doctor._gpus(None, "rl", config, card) == 1, "that of another machine"
+    assert doctor._gpus(None, "eval", config, here) == 1
+    one = doctor._stage_of(Path(recipe(tmp_path, config_only)), ("optim.kind=adamw_8bit",))[1]
+    assert doctor._gpus(None, "rl", one, here) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["rl.toml", "optim.kind=adamw_8bit", "--gpus=2"], "works in one process"),
+        (["rl.toml", "model.device=cpu", "--gpus=2"], 'model.device = "cpu" is no place for 2 GPUs'),
+        (["eval.toml", "--gpus=2"], "eval runs in one process"),
+        (["rl.toml", "--gpus=0"], "--gpus is 1 to"),
+    ],
+)
+def test_gpus_that_a_recipe_cannot_use(args, said, capsys, tmp_path, config_only):
+    name = recipe(tmp_path, config_only, args[0])
+    assert main(["doctor", name, *args[1:]]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_config_that_cannot_be_is_one_line(capsys, tmp_path, config_only):
+    config = json.loads((config_only / "config.json").read_text())
+    config["vision_config"]["out_hidden_size"] = 512
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["doctor", recipe(tmp_path, tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'config.json'}: vision_config.out_hidden_size is 512" in err
+    assert err.count("\n") == 1
+
+
+def test_the_kernels_of_recurrent_layers_are_named_once(capsys, tmp_path, qwen35_folder, card):
+    """And transformers, whose own code is not run, says nothing."""
+    card(80 * 2**30)
+    assert main(["doctor", recipe(tmp_path, qwen35_folder, "sft.toml"), "--completion=100"]) == 0
+    out, err = capsys.readouterr()
+    assert " ".join(out.split()).count("pip install flash-linear-attention") == 1
+    assert "falling back" not in err

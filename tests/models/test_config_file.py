@@ -11,6 +11,8 @@ import pytest
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.models.config_file import model_config
 
+ROPE = {"rope_type": "default", "rope_theta": 1e4}
+
 
 @pytest.fixture
 def changed(folder, tmp_path) -> Callable[..., Path]:
@@ -34,13 +36,13 @@ def test_those_that_fit_are_read(changed):
     ("section", "values", "said"),
     [
         ("text_config", {"hidden_size": "wide"}, "hidden_size"),
-        ("text_config", {"num_hidden_layers": 0}, "text_config.num_hidden_layers is 0"),
+        ("text_config", {"num_hidden_layers": 0}, "num_hidden_layers"),
         ("text_config", {"num_attention_heads": 3, "num_key_value_heads": 2},
          "text_config.num_key_value_heads is 2, which does not divide the 3 heads"),
         ("vision_config", {"num_heads": 5}, "vision_config.num_heads is 5, which does not divide 32"),
-        ("vision_config", {"out_hidden_size": 7}, "vision_config.out_hidden_size is 7, and the decoder reads 32"),
+        ("vision_config", {"out_hidden_size": 7}, "out_hidden_size is 7, and the decoder reads 32"),
         ("vision_config", {"patch_size": -4}, "vision_config.patch_size is -4"),
-        ("text_config", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [9, 1, 1]}},
+        ("text_config", {"rope_parameters": ROPE | {"mrope_section": [9, 1, 1]}},
          "text_config.rope_parameters.mrope_section is [9, 1, 1], which adds up to 11"),
     ],
 )  # fmt: skip

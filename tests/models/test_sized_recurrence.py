@@ -69,7 +69,6 @@ def test_short_sequences_are_run_at_their_own_length(length):
     options = {"batch": 2, "dtype": torch.bfloat16, "state": True}
     wanted, forms = measured(RULE, inputs("meta", length, **options))
     found, sized = measured(sized_delta_rule, inputs("meta", length, **options))
-    assert (found[:2], sized) == (wanted[:2], forms)
-    assert found[2] == pytest.approx(wanted[2], rel=0.01)
+    assert (found, sized) == (wanted, forms)
     # An operation may take room on "meta" that it does not take on the CPU, which tells in one chunk.
     assert found[0] == measured(RULE, inputs("cpu", length, **options))[0][0]

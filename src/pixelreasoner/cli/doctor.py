@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +17,13 @@ from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from pixelreasoner.cli.estimate import Change, Conversation, Estimate
+    from pixelreasoner.cli.changes import Change
+    from pixelreasoner.cli.estimate import Conversation, Estimate
     from pixelreasoner.cli.machine import Device
 
 STAGES = ("rl", "sft", "eval")
 """The commands whose recipes are estimated."""
+MOST_GPUS = 65_536
 WIDTH = 78
 """Columns of what is printed."""
 
@@ -31,18 +34,21 @@ def doctor(
     *,
     pixels: Annotated[int, option("N")] = 4_000_000,
     completion: Annotated[int, option("TOKENS")] = 600,
+    gpus: Annotated[int | None, option("N")] = None,
     json: Annotated[bool, option()] = False,
 ) -> None:
     """Say what this machine can train, or what a recipe needs.
 
     Without a recipe: versions, devices, kernels, extras. With one (sft, rl or eval): memory by part against
     what the device has, steps per hour, and what to change. No weights are read, and nothing is trained.
+    On several GPUs, memory is that of each: torchrun splits weights, gradients and optimiser states.
 
     Args:
         recipe: A TOML file, the name of a shipped recipe, or the folder of a run.
         overrides: Values to change, as key=value or section.key=value.
         pixels: Of a question's picture.
         completion: Tokens that a conversation adds to its question, crops included.
+        gpus: One process of sft or rl on each; those that are here when left out.
         json: Print it as JSON.
     """
     if recipe is None or "=" in str(recipe):
@@ -53,9 +59,11 @@ def doctor(
         return
     if pixels < 1 or completion < 2:
         raise ConfigError("--pixels is at least 1, --completion at least 2")
+    if gpus is not None and not 1 <= gpus <= MOST_GPUS:
+        raise ConfigError(f"--gpus is 1 to {MOST_GPUS:,}")
     from pixelreasoner.cli.estimate import Conversation
 
-    found = _diagnosis(recipe, overrides, Conversation(pixels, completion))
+    found = _diagnosis(recipe, overrides, Conversation(pixels, completion), gpus)
     sys.stdout.write(_json(found) if json else _diagnosis_text(found))
 
 
@@ -145,24 +153,29 @@ def _machine_text(found: Mapping[str, Any]) -> str:
 # A recipe
 
 
-def _diagnosis(recipe: Path, overrides: Sequence[str], conversation: Conversation) -> dict[str, Any]:
+def _diagnosis(
+    recipe: Path, overrides: Sequence[str], conversation: Conversation, asked: int | None
+) -> dict[str, Any]:
+    from pixelreasoner.cli import changes
     from pixelreasoner.cli import estimate as estimates
     from pixelreasoner.cli.machine import device_for, free_disk, host_memory
 
     stage, config = _stage_of(recipe, overrides)
     model = dict(config)["model"]
     device = device_for(model.device, lambda kind: estimates.products_in_bf16(model, kind))
+    gpus = _gpus(asked, stage, config, device)
     try:
-        found = estimates.estimate(config, device, conversation)
+        found = estimates.estimate(config, device, conversation, gpus)
+        recurrent = estimates.recurrent_layers(model)
     except CheckpointError as e:
         # A recipe of a later stage names what an earlier one will have trained.
         raise CheckpointError(f"{e}; or name one of the same sizes, model.checkpoint=...") from e
     tried: list[tuple[Change, Estimate]] = []
     if found.peak > device.memory:
-        tried = estimates.first_that_fits(
-            estimates.changes(config, device, found),
+        tried = changes.first_that_fits(
+            changes.changes(config, device, found, gpus),
             lambda more: estimates.estimate(
-                _stage_of(recipe, (*overrides, *more), stage)[1], device, conversation
+                _stage_of(recipe, (*overrides, *more), stage)[1], device, conversation, gpus
             ),
             device.memory,
         )
@@ -171,6 +184,7 @@ def _diagnosis(recipe: Path, overrides: Sequence[str], conversation: Conversatio
         "recipe": str(recipe),
         "checkpoint": model.checkpoint,
         "device": asdict(device),
+        "gpus": gpus,
         "conversation": asdict(conversation),
         "estimate": {**asdict(found), "peak": found.peak, "steps_per_hour": found.steps_per_hour},
         "fits": found.peak <= device.memory,
@@ -180,17 +194,55 @@ def _diagnosis(recipe: Path, overrides: Sequence[str], conversation: Conversatio
             {"override": c.override, "cost": c.cost, "peak": e.peak, "steps_per_hour": e.steps_per_hour}
             for c, e in tried
         ],
-        "notes": _notes(model, device),
+        "notes": _notes(model, device, recurrent),
     }
 
 
-def _notes(model: Any, device: Device) -> list[str]:
+def _gpus(asked: int | None, stage: str, config: Config, device: Device) -> int:
+    """On how many GPUs, with a process each, a recipe runs: as asked for, or as many as are here.
+
+    Raises:
+        ConfigError: more are asked for than the recipe can use.
+    """
+    from pixelreasoner.learn.optimizers import check_processes
+
+    name, optim = dict(config)["model"].device, dict(config).get("optim")
+    if asked is None:
+        if stage == "eval" or device.kind != "cuda" or device.assumed or ":" in name:
+            return 1
+        import torch
+
+        found = torch.cuda.device_count()
+        try:
+            check_processes(optim, found)
+        except ConfigError:
+            return 1  # an optimiser of one process
+        return found
+    if asked > 1:
+        if stage == "eval":
+            raise ConfigError("eval runs in one process: leave --gpus out")
+        if device.kind != "cuda" or ":" in name:
+            raise ConfigError(f'model.device = "{name}" is no place for {asked} GPUs; add model.device=cuda')
+        check_processes(optim, asked)
+    return asked
+
+
+def _notes(model: Any, device: Device, recurrent: bool) -> list[str]:
     """What makes a recipe slow."""
     out: list[str] = []
     if device.kind == "cuda" and model.dtype == "fp32" and model.precision == "fp32":
         out.append('CUDA has no flash kernel for fp32: model.dtype="bf16", or model.precision="bf16"')
     if model.attention == "dense":
         out.append('a mask over the whole row is slow and large: model.attention="auto"')
+    if recurrent and device.kind == "cuda":
+        held = "the memory above is that of transformers' own code, which holds more"
+        if find_spec("fla") is None:
+            out.append(
+                f"the kernels of the recurrent layers are missing: pip install flash-linear-attention "
+                f"(it is right without them, and many times slower; {held})"
+            )
+        else:
+            out.append(f"the recurrent layers have the kernels of flash-linear-attention; {held}")
     return out
 
 
@@ -227,10 +279,11 @@ def _diagnosis_text(found: Mapping[str, Any]) -> str:
     lines = [
         f"{found['command']} {found['recipe']}: {found['checkpoint']}",
         f"on {device['name']}, {_size(device['memory'])}{here}",
+        *_gpus_text(found),
         f"a question with a picture of {talk['pixels'] / 1e6:.1f} megapixels, "
         f"{talk['completion']:,} tokens after it (--pixels, --completion)",
         "",
-        "Memory of the device",
+        "Memory of the device" if found["gpus"] == 1 else "Memory of each device",
         *_rows(told["device"]),
     ]
     for title, name in (
@@ -249,13 +302,22 @@ def _diagnosis_text(found: Mapping[str, Any]) -> str:
     lines += [
         f"  the longest row: {told['row']}",
         "",
-        f"Memory of the machine ({_size(found['host_memory'])})",
+        f"Memory of the machine ({_size(found['host_memory'])})"
+        + ("" if found["gpus"] == 1 else f", all {found['gpus']} processes on it"),
     ]
     lines += _rows(told["host"])
     if told["disk"]:
         lines += ["", f"Disk ({_size(found['free_disk'])} free)", *_rows(told["disk"])]
     lines += ["", *_time_text(told), *_advice_text(found)]
     return _fitted(lines)
+
+
+def _gpus_text(found: Mapping[str, Any]) -> list[str]:
+    n = found["gpus"]
+    if n == 1:
+        return []
+    command = f"torchrun --nproc-per-node {n} -m pixelreasoner {found['command']} {found['recipe']}"
+    return [f"{n} GPUs, a process on each: {command}", "(--gpus 1 for one)"]
 
 
 def _time_text(told: Mapping[str, Any]) -> list[str]:

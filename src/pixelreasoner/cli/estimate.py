@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,12 +14,16 @@ from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.cli.machine import Device
 from pixelreasoner.core.config import Config
 from pixelreasoner.evals.run import EvalConfig
+from pixelreasoner.learn.optim import OptimConfig
 from pixelreasoner.learn.optimizers import state_bytes
+from pixelreasoner.learn.shard_memory import ShardMemory, split_modules
 from pixelreasoner.models.attention.shared_prefix import GroupSpan, PrefixPlan
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.config import ModelConfig
+from pixelreasoner.models.config_file import model_config
 from pixelreasoner.models.dry_run import (
     CONFIG_FILES,
+    RowMemory,
     RowShape,
     feature_bytes,
     meta_model,
@@ -32,9 +35,11 @@ from pixelreasoner.models.memory import (
     autocast_bytes,
     decoder_size,
     gradient_bytes,
+    plain_bytes,
     trained,
     weight_bytes,
 )
+from pixelreasoner.models.recurrent_states import is_recurrent
 from pixelreasoner.models.roofline import VisionSize, Work, rollout_flops, training_flops
 from pixelreasoner.policy.kv_memory import Sampled, kv_bytes
 from pixelreasoner.train.rl import RLConfig
@@ -46,8 +51,6 @@ CROP_SHARE = 0.43
 """Of a completion, the tokens of its crops, as in the cases of `python -m benchmarks`."""
 LONGEST = 1.2
 """The longest completion of a group, in units of the mean, as there."""
-LEAST_ROW = 4096
-"""Tokens of the shortest row that is proposed: a prompt with a photograph takes about as many."""
 PREFILL_TOKENS = 16_384
 """That are read together before rollouts (`policy.group.GroupPolicy`)."""
 LIBRARIES = 450 * 2**20
@@ -100,8 +103,15 @@ class Estimate:
         return 3600 / sum(self.seconds.values())
 
 
-def estimate(config: Config, device: Device, conversation: Conversation) -> Estimate:
+def estimate(config: Config, device: Device, conversation: Conversation, gpus: int = 1) -> Estimate:
     """The estimate of an sft, rl or eval recipe.
+
+    Args:
+        config: the recipe.
+        device: each of those that it runs on.
+        conversation: a typical one.
+        gpus: processes of sft or rl, each with a device of its own; memory of the device is that of one,
+            memory of the machine that of all.
 
     Raises:
         CheckpointError: there is no such checkpoint, or its architecture is not supported.
@@ -109,9 +119,9 @@ def estimate(config: Config, device: Device, conversation: Conversation) -> Esti
     """
     match config:
         case SFTConfig():
-            return _sft(config, _Parts(config.model, device, conversation, training=True))
+            return _sft(config, _Parts(config.model, device, conversation, training=True, gpus=gpus))
         case RLConfig():
-            return _rl(config, _Parts(config.model, device, conversation, training=True))
+            return _rl(config, _Parts(config.model, device, conversation, training=True, gpus=gpus))
         case _:
             assert isinstance(config, EvalConfig)
             return _eval(config, _Parts(config.model, device, conversation, training=False))
@@ -121,9 +131,15 @@ class _Parts:
     """The model of a recipe without memory, and the sizes of a typical conversation with it."""
 
     def __init__(
-        self, config: ModelConfig, device: Device, conversation: Conversation, *, training: bool
+        self,
+        config: ModelConfig,
+        device: Device,
+        conversation: Conversation,
+        *,
+        training: bool,
+        gpus: int = 1,
     ) -> None:
-        self.config, self.device, self.conversation = config, device, conversation
+        self.config, self.device, self.conversation, self.gpus = config, device, conversation, gpus
         dtype = dtype_of(config, torch.device(device.kind))
         self.model = meta_model(config, device=device.kind, dtype=dtype, training=training)
         self.spec: VisionSpec = load_vision_spec(checkpoint_folder(config.checkpoint, CONFIG_FILES))
@@ -131,6 +147,16 @@ class _Parts:
         self.vision = VisionSize.of(self.model.vision.config)
         self.bf16_products = config.precision == "bf16" and dtype == torch.float32
         self.kv_dtype = torch.bfloat16 if self.bf16_products else dtype
+        self.whole_tower = not any(p.requires_grad for p in self.model.vision.parameters())
+
+    def shards(self, optim: OptimConfig) -> ShardMemory:
+        """What one of the processes holds."""
+        collected = torch.bfloat16 if self.bf16_products else None
+        return ShardMemory.of(self.model, optim, self.gpus, whole_tower=self.whole_tower, collected=collected)
+
+    def own(self, n: int) -> int:
+        """Of so many tasks or groups, those of one process; at the most."""
+        return -(-n // self.gpus)
 
     @cached_property
     def picture(self) -> tuple[int, int, int]:
@@ -198,32 +224,58 @@ class _Parts:
             "keys and values": kv_bytes(self.decoder, self.kv_dtype, sampled, budget),
             "reading the prompts": self.reading(),
             "scores of the next token": 3 * batch * self.decoder.vocabulary * 4,
-            "weights cast to bf16": autocast_bytes(self.model) if self.bf16_products else 0,
+            # A copy to sample from learns nothing, and autocast keeps casts of what learns alone.
+            "weights cast to bf16": autocast_bytes(self.model)
+            if self.bf16_products and self.gpus == 1
+            else 0,
         }
 
-    def update(self, row: RowShape) -> dict[str, int]:
+    def update(self, row: RowShape, optim: OptimConfig) -> dict[str, int]:
+        if self.gpus > 1:
+            return self._update_of_many(row, self.shards(optim))
         found = row_memory(self.model, row, bf16_products=self.bf16_products)
+        return {"gradients": gradient_bytes(self.model), **_activations(found)}
+
+    def _update_of_many(self, row: RowShape, shards: ShardMemory) -> dict[str, int]:
+        model = self.model
+        if self.bf16_products:
+            # Layers are put together in bf16: nothing of them is cast, and no casts are kept.
+            model = meta_model(self.config, device=self.device.kind, dtype=self.model.dtype, training=True)
+            for module in split_modules(model, whole_tower=self.whole_tower):
+                module.to(torch.bfloat16)
+        found = row_memory(model, row, bf16_products=self.bf16_products)
         return {
-            "gradients": gradient_bytes(self.model),
-            "activations kept for the backward pass": found.kept,
-            "computed beside them, logits included": found.peak - found.kept,
+            "gradients": shards.gradients,
+            "two layers put together, gradients of one": shards.layers,
+            "embeddings and output layer put together, gradients": shards.rest,
+            **_activations(found),
         }
 
-    def fixed(self, optim: Any, pictures: int) -> dict[str, int]:
-        """What is on the device all the time; `pictures` of the size of the question's are seen."""
-        learns = any(p.requires_grad for p in self.model.vision.parameters())
+    def fixed(self, optim: OptimConfig | None, pictures: int, *, samples: bool = False) -> dict[str, int]:
+        """What is on the device all the time; `pictures` of the size of the question's are seen.
+
+        Each of many processes that sample has a copy of the weights for it; a fixed tower is there once.
+        """
         each = feature_bytes(self.model, self.tokens(self.picture))
-        states = 0 if optim is None else sum(state_bytes(p, optim) for p in trained(self.model))
+        weights, states, copy = weight_bytes(self.model), 0, 0
+        if optim is not None and self.gpus > 1:
+            shards = self.shards(optim)
+            weights, states = shards.weights, shards.states
+            copy = plain_bytes(self.model, tower=not self.whole_tower) if samples else 0
+        elif optim is not None:
+            states = sum(state_bytes(p, optim) for p in trained(self.model))
         return {
-            "weights": weight_bytes(self.model),
+            "weights": weights,
             "optimiser states": states,
-            "vision features": 0 if learns else min(self.config.feature_bytes, pictures * each),
+            "a copy of the weights to sample from": copy,
+            "vision features": min(self.config.feature_bytes, pictures * each) if self.whole_tower else 0,
         }
 
     def host(self, **more: int) -> dict[str, int]:
         loading = 0 if self.device.kind == "cpu" else weight_bytes(self.model)
         own = {"libraries": LIBRARIES, "decoded pictures": self.config.picture_bytes}
-        return own | {k.replace("_", " "): v for k, v in more.items()} | {"weights while loading": loading}
+        own |= {k.replace("_", " "): v for k, v in more.items()} | {"weights while loading": loading}
+        return {name: self.gpus * size for name, size in own.items()}
 
     def disk(self, optim: Any, keep: int) -> dict[str, int]:
         weights = weight_bytes(self.model)
@@ -263,24 +315,24 @@ class _Parts:
 def _sft(config: SFTConfig, parts: _Parts) -> Estimate:
     row = parts.row(config.micro_batch_tokens, 1)
     return Estimate(
-        device=parts.fixed(config.optim, config.batch_size),
+        device=parts.fixed(config.optim, parts.own(config.batch_size)),
         rollouts={},
-        update=parts.update(row),
+        update=parts.update(row, config.optim),
         host=parts.host(data=config.data_bytes),
         disk=parts.disk(config.optim, config.keep_checkpoints),
         row=_words(row),
-        seconds={"update": parts.training_seconds(config.batch_size, 1, row)},
+        seconds={"update": parts.training_seconds(parts.own(config.batch_size), 1, row)},
         steps=config.steps,
     )
 
 
 def _rl(config: RLConfig, parts: _Parts) -> Estimate:
     row = parts.row(config.micro_batch_tokens, config.group_size)
-    n, g = config.tasks_per_step, config.group_size
+    n, g = parts.own(config.tasks_per_step), config.group_size
     return Estimate(
-        device=parts.fixed(config.optim, n),
+        device=parts.fixed(config.optim, n, samples=True),
         rollouts=parts.rollouts(min(config.rollout_batch, n * g), g),
-        update=parts.update(row),
+        update=parts.update(row, config.optim),
         host=parts.host(replay_buffer=config.replay.max_bytes if config.replay.enabled else 0),
         disk=parts.disk(config.optim, config.keep_checkpoints) | {"rollouts": config.rollout_log.max_bytes},
         row=_words(row),
@@ -306,6 +358,13 @@ def _eval(config: EvalConfig, parts: _Parts) -> Estimate:
     )
 
 
+def _activations(found: RowMemory) -> dict[str, int]:
+    return {
+        "activations kept for the backward pass": found.kept,
+        "computed beside them, logits included": found.peak - found.kept,
+    }
+
+
 def _words(row: RowShape) -> str:
     spans = row.plan.groups
     prompts = "1 prompt" if len(spans) == 1 else f"{len(spans)} prompts"
@@ -314,57 +373,14 @@ def _words(row: RowShape) -> str:
     return f"{row.plan.n_tokens:,} tokens: {prompts}, {completions}, {row.patches:,} patches of pictures"
 
 
-# What to change
+def recurrent_layers(model: ModelConfig) -> bool:
+    """Whether layers of the decoder carry a state from token to token.
 
-
-@dataclass(frozen=True)
-class Change:
-    """A `key=value` to try, and what it costs."""
-
-    override: str
-    cost: str
-
-
-def changes(config: Config, device: Device, found: Estimate) -> list[Change]:
-    """What would take less memory, the cheapest first; each is meant on top of those before it."""
-    model: ModelConfig = dict(config)["model"]
-    out: list[Change] = []
-    if isinstance(config, (SFTConfig, RLConfig)) and not model.gradient_checkpointing:
-        out.append(Change("model.gradient_checkpointing=true", "a third more time for updates"))
-    kept = sum(found.rollouts.values())
-    if kept > max(sum(found.update.values()), device.memory // 4) and model.kv_cache_bytes > 2**31:
-        out.append(Change(f"model.kv_cache_bytes={2**31}", "fewer rollouts run together"))
-    if isinstance(config, (SFTConfig, RLConfig)):
-        out += _training_changes(config, model)
-    return out
-
-
-def _training_changes(config: SFTConfig | RLConfig, model: ModelConfig) -> list[Change]:
-    out: list[Change] = []
-    half = config.micro_batch_tokens // 2
-    while half >= LEAST_ROW:
-        out.append(Change(f"micro_batch_tokens={half}", "a prompt is read in more rows"))
-        half //= 2
-    if config.optim.kind == "adamw" and model.lora is None:
-        out.append(Change('optim.kind="adamw_8bit"', "moments in 8 bits; one process, extra optim8bit"))
-    if model.dtype == "fp32":
-        out.append(Change('model.dtype="bf16"', "steps are rounded stochastically; mind the learning rate"))
-    if model.lora is None:
-        out.append(Change("model.lora={rank=32}", "only adapters learn; a higher learning rate, 1e-5 or so"))
-    return out
-
-
-def first_that_fits(
-    options: list[Change], try_with: Callable[[list[str]], Estimate], memory: int
-) -> list[tuple[Change, Estimate]]:
-    """The changes, one on top of the other, up to the first with which it fits, each with its estimate."""
-    out: list[tuple[Change, Estimate]] = []
-    for n in range(1, len(options) + 1):
-        found = try_with([change.override for change in options[:n]])
-        out.append((options[n - 1], found))
-        if found.peak <= memory:
-            break
-    return out
+    Raises:
+        CheckpointError: there is no such checkpoint, or its configuration cannot be used.
+    """
+    config = model_config(checkpoint_folder(model.checkpoint, CONFIG_FILES))
+    return is_recurrent(config.get_text_config())
 
 
 def products_in_bf16(config: ModelConfig, device: str) -> bool:

@@ -120,16 +120,25 @@ def new_optimizer(
     kind = _find(config.kind)
     trained = [p for p in parameters if p.requires_grad]
     _check(config.kind, kind, [p.dtype for p in trained])
-    if n_processes > 1 and not kind.many_processes:
-        raise ConfigError(
-            f'optim.kind = "{config.kind}" works in one process; with {n_processes}, which share the states, '
-            f'set optim.kind = "adamw" or "adamw_bf16"'
-        )
+    check_processes(config, n_processes)
     groups: ParameterGroups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     return kind.build(groups, config)
+
+
+def check_processes(config: OptimConfig, n: int) -> None:
+    """Check that the states of a recipe's optimiser can be split over so many processes.
+
+    Raises:
+        ConfigError: they cannot, or there is no such optimiser.
+    """
+    if n > 1 and not _find(config.kind).many_processes:
+        raise ConfigError(
+            f'optim.kind = "{config.kind}" works in one process; with {n}, which share the states, '
+            f'set optim.kind = "adamw" or "adamw_bf16"'
+        )
 
 
 def _find(name: str) -> OptimizerKind:

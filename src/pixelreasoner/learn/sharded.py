@@ -32,6 +32,7 @@ from pixelreasoner.learn.optimizers import new_optimizer
 from pixelreasoner.learn.packed import PackedLearner
 from pixelreasoner.learn.processes import Processes
 from pixelreasoner.learn.scoring import Scoring
+from pixelreasoner.learn.shard_memory import split_modules
 from pixelreasoner.learn.shards import cut_like, local, whole
 from pixelreasoner.learn.shares import TrainingFlops, balanced_shares
 from pixelreasoner.models.adapters import adapter_weights, merged_weights
@@ -186,12 +187,9 @@ def shard(scoring: Scoring, mesh: DeviceMesh, *, precision: Precision, whole_tow
     dtype = torch.bfloat16 if precision == "bf16" and model.dtype != torch.bfloat16 else None
     summed = torch.float32 if torch.bfloat16 in (dtype, model.dtype) else None
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=summed, cast_forward_inputs=False)
-    for layer in model.decoder.layers:
-        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    for module in split_modules(model, whole_tower=whole_tower):
+        fully_shard(module, mesh=mesh, mp_policy=policy)
     tower = set(model.vision.parameters())
-    if not whole_tower:
-        for block in model.vision.blocks:
-            fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(
         scoring,
         mesh=mesh,

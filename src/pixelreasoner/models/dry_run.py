@@ -89,9 +89,7 @@ def meta_model(
     folder = checkpoint_folder(config.checkpoint, CONFIG_FILES)
     found = model_config(folder)
     with META:
-        hf = AutoModelForImageTextToText.from_config(
-            found, dtype=dtype, attn_implementation="sdpa"
-        )
+        hf = AutoModelForImageTextToText.from_config(found, dtype=dtype, attn_implementation="sdpa")
     prepare(hf)
     use_sized_recurrence(hf.model.language_model)
     # Who only counts needs no words: there may be no tokenizer beside the config.

@@ -16,6 +16,15 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(x.numel() * x.element_size() for x in _once(model))
 
 
+def plain_bytes(model: VisionLanguageModel, *, tower: bool) -> int:
+    """Of the parameters without adapters, with or without those of the vision tower."""
+    left_out = set() if tower else set(model.vision.parameters())
+    named = model.named_parameters()
+    return sum(
+        p.numel() * p.element_size() for name, p in named if ".lora_" not in name and p not in left_out
+    )
+
+
 def trained(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that take gradients, each once."""
     return [x for x in _once(model) if x.requires_grad]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -116,7 +117,15 @@ class _Held:
 
 @lru_cache(maxsize=64)
 def _held(call: tuple[_Form | None, ...], length: int, grad: bool) -> _Held:
-    """What the rule holds for inputs of that form and so many tokens."""
+    """What the rule holds for inputs of that form and so many tokens.
+
+    It is run in a thread of its own: the pass that goes on meanwhile neither counts it nor has hooks on it.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_measured, call, length, grad).result()
+
+
+def _measured(call: tuple[_Form | None, ...], length: int, grad: bool) -> _Held:
     *sequences, state = call
     inputs = [form.made(length) for form in sequences if form is not None]
     inputs.append(None if state is None else state.made())  # pyright: ignore[reportArgumentType]
@@ -128,7 +137,6 @@ def _held(call: tuple[_Form | None, ...], length: int, grad: bool) -> _Held:
         return x
 
     meter = StorageMeter(there)
-    # Hooks of its own, so that those of a pass that computes its activations again do not see it.
     with torch.set_grad_enabled(grad), saved_tensors_hooks(pack, lambda x: x), meter:
         out, last = _rule(inputs)
         forward = meter.peak

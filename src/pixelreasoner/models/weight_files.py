@@ -30,7 +30,8 @@ def read_model(folder: Path, *, dtype: torch.dtype) -> PreTrainedModel:
     """The transformers model of a folder, on the CPU, in evaluation mode.
 
     Raises:
-        CheckpointError: the configuration cannot be used; weights are damaged, missing, or of another shape than the configuration says.
+        CheckpointError: config.json cannot be used; weights are damaged, missing, or of another shape than it
+            says.
     """
     _check_files(folder)
     model_config(folder)
