@@ -31,15 +31,17 @@ def bench_train(
 
     Args:
         quick: One case, a minute instead of ten.
-        model: Only this one of the small models: small-qwen3 or small-qwen2.5.
+        model: Only this one of the small models: small-qwen3, small-qwen2.5, or small-qwen3.5, which is
+            measured only where it is named.
         frozen: Without gradients of the vision tower.
         rows: Attempts per padded micro-batch; all of a group when left out.
         out: Where the measurements go, a JSON object per line.
     """
     from benchmarks import train
     from benchmarks.methods.base import Settings
+    from benchmarks.shapes import RECURRENT
 
-    plan = _only(model, train.QUICK if quick else train.TrainPlan())
+    plan = _only(model, train.QUICK if quick else train.TrainPlan(), also=(RECURRENT,))
     records = train.run(replace(plan, settings=Settings(frozen=frozen, rows=rows)))
     _finish(records, out, "train", quick=quick, model=model, frozen=frozen, rows=rows)
 
@@ -225,18 +227,18 @@ def bench_report(
         report.show(Console(), run)
 
 
-def _only(model: str | None, plan: Plan) -> Plan:
-    """The plan with one of its models, or as it is.
+def _only(model: str | None, plan: Plan, also: tuple[str, ...] = ()) -> Plan:
+    """The plan with one of its models, or of those that are measured only where they are named; or as it is.
 
     Raises:
-        ConfigError: none of its models has that name.
+        ConfigError: none of them has that name.
     """
     from pixelreasoner.core.errors import ConfigError
 
     if model is None:
         return plan
-    if model not in plan.models:
-        raise ConfigError(f"nothing is measured with {model!r} here; --model is {' or '.join(plan.models)}")
+    if model not in (choices := (*plan.models, *also)):
+        raise ConfigError(f"nothing is measured with {model!r} here; --model is {' or '.join(choices)}")
     return replace(plan, models=(model,))
 
 

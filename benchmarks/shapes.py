@@ -1,4 +1,4 @@
-"""The models that are measured: true sizes and small ones of the same two families, with random weights."""
+"""The models that are measured: true sizes and small ones of the same families, with random weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
+    Qwen3_5Config,
     Qwen3VLConfig,
 )
 
@@ -95,6 +96,13 @@ _TINY_TEXT = _SMALL_TEXT | {
 }  # fmt: skip
 _TINY_VISION = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 8}
 
+_LINEAR = {
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 64,
+    "linear_value_head_dim": 64, "full_attention_interval": 4,
+}  # fmt: skip
+"""Of the layers of Qwen3.5 that do not attend: three in four."""
+_CONFIGS = {"qwen2_5_vl": Qwen2_5_VLConfig, "qwen3_vl": Qwen3VLConfig, "qwen3_5": Qwen3_5Config}
+
 SHAPES = {
     "Qwen2.5-VL-3B": Shape(
         "qwen2_5_vl",
@@ -125,6 +133,13 @@ SHAPES = {
         _SMALL_VISION | {"num_position_embeddings": 1024, "deepstack_visual_indexes": [1, 2]},
         {"rope_theta": 1e4, "mrope_section": [12, 10, 10], "mrope_interleaved": True},
     ),
+    "small-qwen3.5": Shape(
+        "qwen3_5", _SMALL_TEXT | _LINEAR, _SMALL_VISION | {"num_position_embeddings": 1024},
+        {
+            "rope_theta": 1e4, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
+            "partial_rotary_factor": 0.5,
+        },
+    ),
     "tiny-qwen2.5": Shape(
         "qwen2_5_vl", _TINY_TEXT, _TINY_VISION | {"window_size": 64, "fullatt_block_indexes": [1]},
         {"rope_theta": 1e4, "mrope_section": [4, 6, 6]},
@@ -134,9 +149,21 @@ SHAPES = {
         _TINY_VISION | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
         {"rope_theta": 1e4, "mrope_section": [6, 5, 5], "mrope_interleaved": True},
     ),
+    "tiny-qwen3.5": Shape(
+        "qwen3_5",
+        _TINY_TEXT | _LINEAR
+        | {"num_hidden_layers": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16},
+        _TINY_VISION | {"num_position_embeddings": 64},
+        {
+            "rope_theta": 1e4, "mrope_section": [3, 3, 2], "mrope_interleaved": True,
+            "partial_rotary_factor": 0.5,
+        },
+    ),
 }  # fmt: skip
 """The released checkpoints' sizes are those of their config files."""
 SMALL = ("small-qwen3", "small-qwen2.5")
+RECURRENT = "small-qwen3.5"
+"""Training alone is measured with it."""
 
 
 def shape_named(name: str) -> Shape:
@@ -210,8 +237,7 @@ def _config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Any:
         "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3,
         "out_hidden_size": shape.text["hidden_size"], **shape.vision,
     }  # fmt: skip
-    kind = Qwen3VLConfig if shape.family == "qwen3_vl" else Qwen2_5_VLConfig
-    return kind(
+    return _CONFIGS[shape.family](
         text_config=text,
         vision_config=vision,
         image_token_id=ids["<|image_pad|>"],

@@ -36,7 +36,7 @@ def copied(model: VisionLanguageModel, *, vision: bool) -> VisionLanguageModel:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("vision", [False, True])
 def test_it_is_what_the_first_of_two_processes_has(model, picture, tmp_path, vision):
-    """Weights, gradients and states tensor by tensor; what is put together by the modules that FSDP splits."""
+    """Weights, gradients and states tensor by tensor; FSDP splits the modules that are counted as layers."""
     renderer = model.renderer
     prompt = prompt_of(renderer, Task("a", "Which?", (picture(40, 24),), ()), ())
     turns = (Turn("K", sampled=Segment(renderer.encode("It reads K."))),)

@@ -39,7 +39,7 @@ class CheckpointError(PixelReasonerError):
 
 
 class NonFiniteError(PixelReasonerError):
-    """A loss, a gradient norm, a weight or a model's score is NaN or infinite: the run stops."""
+    """A loss, a gradient norm, a weight or a model's score is NaN or infinite."""
 
 
 class MissingExtraError(PixelReasonerError):
