@@ -206,7 +206,9 @@ def _gpus(asked: int | None, stage: str, config: Config, device: Device) -> int:
     """
     from pixelreasoner.learn.optimizers import check_processes
 
-    name, optim = dict(config)["model"].device, dict(config).get("optim")
+    settings: dict[str, Any] = dict(config)
+    name: str = settings["model"].device
+    optim: Any = settings.get("optim")
     if asked is None:
         if stage == "eval" or device.kind != "cuda" or device.assumed or ":" in name:
             return 1
