@@ -24,7 +24,7 @@ WHOLE = 0.9
 """The share of its image's area from which on a crop is one of the whole image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Localisation:
     """Counts that add up over trajectories."""
 
