@@ -23,12 +23,12 @@ def _pairs_table(comparison: Comparison) -> Table:
     score, n, samples = (comparison[key] for key in ("score", "n", "samples"))
     rollouts = f", {samples} rollouts each" if samples > 1 else ""
     table = Table(title=f"differences of '{visible_line(score)}' in points, {n} tasks{rollouts}")
-    table.add_column("", overflow="fold")
+    table.add_column("second − first", overflow="fold")
     table.add_column("tasks", justify="right")
     table.add_column("difference", justify="right")
     table.add_column("95 %", justify="right")
     if samples == 1:
-        table.add_column("only 1st / 2nd right", justify="right")
+        table.add_column("1st / 2nd only", justify="right")
     table.add_column("p", justify="right")
     several = len(comparison["pairs"]) > 1
     if several:
@@ -50,7 +50,7 @@ def _cells(tested: Mapping[str, Any], samples: int) -> list[str]:
     return [
         str(tested["n"]),
         _points(tested["difference"]),
-        f"{_points(low)} to {_points(high)}",
+        f"{_points(low)}, {_points(high)}",
         *discordant,
         _p(tested["p"]),
     ]
@@ -60,6 +60,8 @@ def _caption(comparison: Comparison, several: bool) -> str:
     tests = {pair["test"] for pair in comparison["pairs"]}
     named = {"mcnemar": "McNemar's exact test", "sign_flip": "paired sign-flip test"}
     said = [f"p: {' or '.join(named[test] for test in sorted(tests))}", "95 %: paired bootstrap over tasks"]
+    if comparison["samples"] == 1:
+        said.append("1st / 2nd only: tasks that one alone gets right")
     if several:
         said.append("Holm: adjusted for the number of pairs; kinds are not adjusted")
     return "; ".join(said)

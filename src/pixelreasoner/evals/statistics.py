@@ -21,7 +21,9 @@ RESAMPLES = 10_000
 SEED = 0
 """Of their random numbers: the same scores give the same interval."""
 _CELLS = 2**20
-"""Of a table of counts that is made at once."""
+"""Of a table of random numbers that is made at once."""
+_COST_OF_A_COUNT = 20
+"""Random indices or signs that cost as much as one binomial count."""
 
 
 def standard_error(values_N: Values) -> float:
@@ -39,9 +41,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of the mean (Efron & Tibshirani 1993, section 13.3).
 
-    The mean of N values drawn with replacement depends only on how often each distinct value is drawn, and
-    these counts are multinomial: they are drawn at once, instead of N indices. Of differences of paired
-    values this is the paired bootstrap.
+    Of differences of paired values this is the paired bootstrap. The order of the values does not matter.
 
     A sample of equal values gives an interval of length 0: a bootstrap does not know what it has not seen.
     """
@@ -52,17 +52,27 @@ def bootstrap_interval(
 
 
 def _resampled_means(values_N: npt.NDArray[np.float64], resamples: int, seed: int) -> npt.NDArray[np.float64]:
-    """Means of R samples of N values, drawn with replacement."""
+    """Means of R samples of N values, drawn with replacement.
+
+    They depend only on how often each distinct value is drawn. These counts are multinomial, and of a few
+    distinct values much cheaper to draw than N indices.
+    """
     n = len(values_N)
     assert n > 0
     distinct_U, counts_U = np.unique(values_N, return_counts=True)
     rng = np.random.default_rng(seed)
-    rows = max(1, _CELLS // len(distinct_U))
-    parts = [
-        rng.multinomial(n, counts_U / n, size=min(rows, resamples - start)) @ distinct_U
-        for start in range(0, resamples, rows)
-    ]
-    return np.concatenate(parts) / n
+    if len(distinct_U) <= max(2, n // _COST_OF_A_COUNT):
+        return rng.multinomial(n, counts_U / n, size=resamples) @ distinct_U / n
+    ordered_N = np.sort(values_N)
+    return np.concatenate(
+        [ordered_N[rng.integers(0, n, (rows, n))].mean(axis=1) for rows in _rows(resamples, n)]
+    )
+
+
+def _rows(resamples: int, n: int) -> list[int]:
+    """How many resamples of n values to make at a time, in a table of bounded size."""
+    most = max(1, _CELLS // n)
+    return [min(most, resamples - start) for start in range(0, resamples, most)]
 
 
 def pass_at_k(n: int, n_right: int, k: int) -> float:
@@ -99,13 +109,17 @@ def sign_flip(differences_N: Values, *, resamples: int = RESAMPLES, seed: int = 
     are -1, 0 or 1 the test is McNemar's; here it is drawn, for differences of any size:
     p = (1 + draws at least as far from 0) / (1 + R), so that it is never 0.
     """
-    size_N = np.abs(np.asarray(differences_N, dtype=np.float64))
+    size_N = np.sort(np.abs(np.asarray(differences_N, dtype=np.float64)))
     observed = abs(float(np.sum(differences_N)))
     sizes_U, counts_U = np.unique(size_N[size_N > 0], return_counts=True)
     rng = np.random.default_rng(seed)
-    total_R = np.zeros(resamples)
-    for size, count in zip(sizes_U, counts_U, strict=True):
-        total_R += size * (2.0 * rng.binomial(count, 0.5, size=resamples) - count)
+    if len(sizes_U) <= max(2, len(size_N) // _COST_OF_A_COUNT):
+        total_R = (2.0 * rng.binomial(counts_U, 0.5, (resamples, len(sizes_U))) - counts_U) @ sizes_U
+    else:
+        rows_of = _rows(resamples, len(size_N))
+        total_R = np.concatenate(
+            [(2.0 * rng.integers(0, 2, (rows, len(size_N)), np.int8) - 1) @ size_N for rows in rows_of]
+        )
     # Sums of the same numbers in another order differ in their last bits.
     at_least = np.count_nonzero(np.abs(total_R) >= observed - 1e-9 * max(1.0, observed))
     return (1 + int(at_least)) / (1 + resamples)
