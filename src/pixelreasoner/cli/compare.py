@@ -18,7 +18,7 @@ def compare(
     without_operations: Annotated[Path | None, option("RUN")] = None,
     json: Annotated[Path | None, option("FILE")] = None,
 ) -> None:
-    """Compare evaluations of the same tasks: paired differences, intervals and tests.
+    """Compare evaluations of the same tasks, with paired tests.
 
     Of each pair: the mean difference (second − first) with its paired bootstrap interval, how many tasks one
     alone gets right, and the p-value of McNemar's exact test; with several rollouts per task, of a paired
