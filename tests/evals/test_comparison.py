@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.errors import ConfigError, RecordError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.records import write_trajectories
 from pixelreasoner.core.task import Task
@@ -20,6 +20,7 @@ from pixelreasoner.evals.comparison import compare, comparison_text, warnings_of
 from pixelreasoner.evals.comparison_table import comparison_tables
 from pixelreasoner.evals.protocol import Protocol
 from pixelreasoner.evals.reading import Evaluation, read_evaluation
+from pixelreasoner.evals.results import check_same_checkpoint
 from pixelreasoner.evals.scores import score
 
 PICTURE = Picture(np.zeros((4, 4, 3), np.uint8))
@@ -165,6 +166,9 @@ def test_a_record_that_is_no_whole_evaluation_is_refused(tmp_path: Path):
     write_trajectories(path, [replace(rollout("q0", 1), metrics={})])
     with pytest.raises(RecordError, match="task q0 has no score"):
         read_evaluation(path)
+    write_trajectories(path, [rollout("q0", 1), rollout("q0", 0, question="Another?")])
+    with pytest.raises(RecordError, match="two tasks are called 'q0'"):
+        read_evaluation(tmp_path)
     with pytest.raises(RecordError, match="holds no evaluation"):
         read_evaluation(tmp_path / "media")
 
@@ -183,3 +187,11 @@ def test_the_tables_fit_a_terminal(width: int):
     assert "+66.7" in text
     assert "0 / 4" in text
     assert "…" not in text
+
+
+def test_what_is_easy_for_one_checkpoint_says_nothing_of_another():
+    mine = {"checkpoint": {"weights": "ab"}}
+    check_same_checkpoint(mine, evaluation([1], {"checkpoint": {"weights": "ab"}}))
+    check_same_checkpoint(mine, evaluation([1]))  # nothing is known of it
+    with pytest.raises(ConfigError, match=r"x is of other weights \(cd\) than this evaluation \(ab\)"):
+        check_same_checkpoint(mine, evaluation([1], {"checkpoint": {"weights": "cd"}}))

@@ -50,17 +50,18 @@ def model_protocol(renderer: Renderer, interaction: Interaction, facts: Mapping[
     }
 
 
-def recipe_protocol(
-    recipe: Config, benchmark: Benchmark | None, scores: Sequence[Score] | None = None
-) -> Protocol:
-    """What the recipe says, with its defaults: `recipe`, `benchmark`, and the `tasks` that were asked."""
+def recipe_protocol(recipe: Config, benchmark: Benchmark | None, tasks: Sequence[Score]) -> Protocol:
+    """What the recipe says, with its defaults: `recipe`, `benchmark`, and the `tasks` that were asked.
+
+    `tasks` holds one score of each, in order.
+    """
     table = recipe.model_dump(mode="json", exclude=set(_NOT_OF_THE_PROTOCOL))
-    found: Protocol = {"recipe": table, "benchmark": None if benchmark is None else _described(benchmark)}
-    if scores is not None:
-        tasks = {s.task_id: s.task_digest for s in scores}
-        text = "".join(f"{task_id} {digest}\n" for task_id, digest in tasks.items())
-        found["tasks"] = {"n": len(tasks), "digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
-    return found
+    text = "".join(f"{s.task_id} {s.task_digest}\n" for s in tasks)
+    return {
+        "recipe": table,
+        "benchmark": None if benchmark is None else _described(benchmark),
+        "tasks": {"n": len(tasks), "digest": hashlib.sha256(text.encode()).hexdigest()[:16]},
+    }
 
 
 def read_protocol(folder: Path) -> Protocol | None:

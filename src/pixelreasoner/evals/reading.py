@@ -50,7 +50,12 @@ def read_evaluation(path: Path) -> Evaluation:
                 f"{file}: the rollout of task {trajectory.task.id} has no score ('{SCORE_METRIC}'); name an "
                 f"evaluation (`pixelreasoner eval`)"
             )
-        by_task.setdefault(trajectory.task.id, []).append(score(trajectory))
+        made = score(trajectory)
+        rollouts = by_task.setdefault(made.task_id, [made])
+        if rollouts[0].task_digest != made.task_digest:
+            raise RecordError(f"{file}: two tasks are called '{made.task_id}'; give each an id of its own")
+        if rollouts[0] is not made:
+            rollouts.append(made)
     if not by_task:
         raise RecordError(f"{file} holds no trajectories")
     most = max(map(len, by_task.values()))

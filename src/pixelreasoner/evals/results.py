@@ -60,7 +60,8 @@ def write_summary(
     Raises:
         ConfigError: `without_operations` is known to be of another checkpoint.
     """
-    protocol = {**(read_protocol(folder.path) or {}), **recipe_protocol(config, benchmark, scores)}
+    of_recipe = recipe_protocol(config, benchmark, scores[:: config.samples])
+    protocol = {**(read_protocol(folder.path) or {}), **of_recipe}
     easy = None
     if without_operations is not None:
         check_same_checkpoint(protocol, without_operations)
