@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import turn_seed
 from pixelreasoner.evals.metrics import Summary, summarize
 from pixelreasoner.evals.run import EvalConfig, Evaluated, rollout_seed, rollouts, run
-from pixelreasoner.evals.seconds import host, timed
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken, Policy, Sampling
 from pixelreasoner.policy.scripted import ScriptedPolicy, per_prompt, turn_of
@@ -369,16 +367,3 @@ def test_easy_questions_are_those_that_were_right_without_operations(tmp_path: P
     assert summary["rapr"]["hard"] == 2 / 5
     with pytest.raises(ConfigError, match="operations were used there"):
         run(config(tmp_path / "c", without_operations=used), load=plain)
-
-
-def test_a_batch_that_is_made_again_has_the_later_time(tmp_path: Path):
-    """A clock that counts calls: a rollout takes one second of it."""
-    ticks = itertools.count()
-    clock = lambda: float(next(ticks))  # noqa: E731
-    made = evaluated(oracle(6), list(PixelWorld(WORLD).tasks("test", 6)))
-    list(timed(iter(made), tmp_path, first=0, batch_size=4, clock=clock))
-    seconds = json.loads((tmp_path / "seconds.json").read_text())
-    # Finding the end takes another one.
-    assert seconds == {"0": {"rollouts": 4, "seconds": 4.0}, "4": {"rollouts": 2, "seconds": 3.0}}
-    list(timed(iter(made[4:]), tmp_path, first=4, batch_size=4, clock=lambda: 0.0))
-    assert host(tmp_path)["seconds"] == {"total": 4.0, "rollouts": 6, "per_rollout": 4 / 6}

@@ -17,23 +17,12 @@ from pixelreasoner.models.vlm import VisionLanguageModel
 def model_facts(config: ModelConfig, model: VisionLanguageModel) -> dict[str, Any]:
     """Which checkpoint, and how it was computed; ready for JSON::
 
-        {"checkpoint": {"name", "chat_format", "weights", "tokenizer", "config", "base", "adapters"},
-         "compute": {"device", "dtype", "precision", "attention", "threads"}}
-
-    The names of the kinds of files hold their digests (`models.digests`). `base` and `adapters`, where there
-    are some, are those of the checkpoint that adapters belong to, and of adapters that lie elsewhere.
+    {"checkpoint": as `checkpoint_facts`,
+     "compute": {"device", "dtype", "precision", "attention", "threads"}}
     """
-    folder = checkpoint_folder(config.checkpoint)
-    checkpoint: dict[str, Any] = {
-        "name": config.checkpoint, "chat_format": config.chat_format, **checkpoint_digests(folder),
-    }  # fmt: skip
-    if (adapters := adapters_of(config, folder)) is not None:
-        checkpoint["adapters"] = checkpoint_digests(adapters)
-    if adapters_of(ModelConfig(), folder) is not None:  # it holds adapters alone
-        checkpoint["base"] = checkpoint_digests(checkpoint_folder(base_of(folder / ADAPTER_FOLDER)))
     device = model.device
     return {
-        "checkpoint": checkpoint,
+        "checkpoint": checkpoint_facts(config),
         "compute": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "dtype": str(model.dtype).removeprefix("torch."),
@@ -42,3 +31,23 @@ def model_facts(config: ModelConfig, model: VisionLanguageModel) -> dict[str, An
             "threads": torch.get_num_threads() if device.type == "cpu" else None,
         },
     }
+
+
+def checkpoint_facts(config: ModelConfig) -> dict[str, Any]:
+    """Which checkpoint a configuration names: `name`, `chat_format`, and digests of its files.
+
+    `weights`, `tokenizer` and `config` are those of `models.digests`. `adapters` and `base`, where there are
+    some, hold those of the adapters that are added, and of the checkpoint that a folder of adapters alone
+    belongs to.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    folder = checkpoint_folder(config.checkpoint)
+    facts: dict[str, Any] = {"name": config.checkpoint, "chat_format": config.chat_format}
+    facts |= checkpoint_digests(folder)
+    if (adapters := adapters_of(config, folder)) is not None:
+        facts["adapters"] = checkpoint_digests(adapters)
+    if adapters_of(ModelConfig(), folder) is not None:  # it holds adapters alone
+        facts["base"] = checkpoint_digests(checkpoint_folder(base_of(folder / ADAPTER_FOLDER)))
+    return facts
