@@ -348,6 +348,24 @@ def test_a_checkpoint_that_changed_meanwhile_is_named(tmp_path: Path, capsys):
     assert summary["protocol"]["changed"] == {"checkpoint.weights": "cd"}
 
 
+def test_what_a_failed_attempt_left_is_not_the_protocol(tmp_path: Path):
+    """A policy that fails in its first batch: the folder is free, and holds the protocol of the attempt."""
+
+    def broken(config: EvalConfig) -> Evaluated:
+        def fail(request: CompletionRequest) -> str:
+            raise ConfigError("no such thing")
+
+        facts = {"checkpoint": {"weights": "ab"}}
+        return Evaluated(ScriptedPolicy(lambda request, turn: fail(request), RENDERER), RENDERER, facts=facts)
+
+    with pytest.raises(ConfigError, match="no such thing"):
+        run(config(tmp_path), load=broken)
+    facts = {"checkpoint": {"weights": "cd"}}
+    summary = run(config(tmp_path, seed=1), load=lambda config: Evaluated(oracle(6), RENDERER, facts=facts))
+    assert summary["protocol"]["checkpoint"] == {"weights": "cd"}
+    assert "changed" not in summary["protocol"]
+
+
 def test_easy_questions_are_those_that_were_right_without_operations(tmp_path: Path):
     def plain(config: EvalConfig) -> Evaluated:
         """Right about the first count, by a guess, and about nothing else."""

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from pixelreasoner.evals.run import EvalConfig
 
 
-def keep_protocol(folder: RunFolder, protocol: Protocol, console: Console) -> None:
-    """Write `protocol.json`; name what is not as it was when the run began, and keep both values."""
-    before = read_protocol(folder.path)
+def keep_protocol(folder: RunFolder, protocol: Protocol, console: Console, *, begins: bool) -> None:
+    """Write `protocol.json`; name what is not as it was when the run began, and keep both values.
+
+    `begins` says that there is no rollout yet: what an attempt before left behind does not count.
+    """
+    before = None if begins else read_protocol(folder.path)
     if before is not None:
         protocol, changed = changed_model(before, protocol)
         if changed:

@@ -169,7 +169,7 @@ def _evaluate(
             evaluated = load(config)
         config.interaction.check_lengths(evaluated.renderer.max_tokens)
         protocol = model_protocol(evaluated.renderer, config.interaction, evaluated.facts)
-        keep_protocol(folder, protocol, console)
+        keep_protocol(folder, protocol, console, begins=not scores)
         # What else is in a batch changes log-probabilities by rounding: one that was cut is made again whole.
         start = len(scores) // config.batch_size * config.batch_size
         first, skip = divmod(start, config.samples)

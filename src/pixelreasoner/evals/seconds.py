@@ -33,7 +33,7 @@ def timed(
         batch_size: rollouts that are made together.
         clock: in seconds.
     """
-    batches = _batches(folder)
+    batches = _batches(folder) if first else {}
     for start in count(first, batch_size):
         n, seconds = 0, 0.0
         while n < batch_size:
