@@ -188,10 +188,10 @@ def comparable(folder: Path) -> dict[str, bytes]:
     """The files of a run by name, without what differs from run to run: times, and the lock's file."""
     found: dict[str, bytes] = {}
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.name == ".lock":
+        if not path.is_file() or path.name in (".lock", "seconds.json"):
             continue
         content = path.read_bytes()
-        if path.suffix in (".json", ".jsonl") and path.name.split(".")[0] in ("metrics", "run"):
+        if path.suffix in (".json", ".jsonl") and path.name.split(".")[0] in ("metrics", "run", "summary"):
             rows = content.splitlines() if path.suffix == ".jsonl" else [content]
             content = b"\n".join(json.dumps(_timeless(json.loads(row))).encode() for row in rows)
         elif path.suffix == ".html":
@@ -201,7 +201,7 @@ def comparable(folder: Path) -> dict[str, bytes]:
 
 
 def _timeless(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in row.items() if k not in TIMES and not k.startswith("seconds")}
+    return {k: v for k, v in row.items() if k not in (*TIMES, "host") and not k.startswith("seconds")}
 
 
 def _rooms(folder: Path) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.errors import ErrorClass, MediaError, RecordError
 from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import ToolCall
@@ -51,7 +51,7 @@ def a_trajectory(identity: str = "t1") -> Trajectory:
     call = ToolCall("crop_image", {"bbox_2d": [1, 2.5, None, "x"], "target_image": {"deep": [True, 10**400]}})
     sampled = Segment((1, 2, 3), logprobs=(-0.1, -1e-300, -math.pi))
     crop = Observation("Image 2:", (PICTURES[1],), box=Box(0, 0, 1, 1), frames=(3, 1), source=2)
-    failed = Observation("no such image", valid=False)
+    failed = Observation("no such image", valid=False, error_class=ErrorClass.TARGET)
     return Trajectory(
         task=task,
         turns=(

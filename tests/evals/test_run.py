@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
-from pixelreasoner.evals.metrics import summarize
+from pixelreasoner.env.rollout import turn_seed
+from pixelreasoner.evals.metrics import Summary, summarize
 from pixelreasoner.evals.run import EvalConfig, Evaluated, rollout_seed, rollouts, run
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken, Policy, Sampling
@@ -109,18 +111,36 @@ def test_the_table_has_a_column_per_model():
         # Of two tasks of each kind, the second needs the operation.
         ["tasks", "4", "2"],
         ["accuracy", "50.0 (50.0)", "0.0 (0.0)"],
+        ["standard error", "25.0 (35.4)", "0.0 (0.0)"],
+        # Right answers of four are binomial(4, 1/2): none with probability 1/16.
+        ["95 %, bootstrap", "0.0 to 100.0", "0.0 to 0.0"],
         ["attribute", "0.0 (0.0)", "0.0 (0.0)"],
         ["count", "100.0 (100.0)", "–"],
         ["RaPR", "50.0 (50.0)", "0.0 (0.0)"],
+        ["easy / hard", "50.0 / 50.0", "0.0 / 0.0"],
         ["failed operations", "0.0", "0.0"],
+        ["crop_image, calls", "2", "0"],
         ["operations on the cue", counted(counting["cue_coverage"]), "(–)"],
         ["IoU with the cue", counted(counting["cue_iou"]), "(–)"],
         ["crops of the whole image", f"{100 * counting['whole_image_crops']:.1f}", "–"],
+        ["turns", "1.50", "1.00"],
+        ["sampled tokens", tokens(counting, "sampled_tokens"), tokens(reading, "sampled_tokens")],
+        ["visual tokens", tokens(counting, "visual_tokens"), tokens(reading, "visual_tokens")],
+        ["no box / empty, rollouts", "0 / 0", "0 / 0"],
     ]
+
+
+def tokens(summary: Summary, name: str) -> str:
+    return f"{summary['per_rollout'][name]['mean']:.0f}"
 
 
 def counted(share: float) -> str:
     return f"({100 * share:.1f})"
+
+
+def repeated(summary: Summary) -> Summary:
+    """What of a summary does not depend on the time and the machine."""
+    return {key: value for key, value in summary.items() if key != "host"}
 
 
 def config(out: Path, **changes: object) -> EvalConfig:
@@ -130,6 +150,7 @@ def config(out: Path, **changes: object) -> EvalConfig:
 def test_a_run_writes_its_results(tmp_path: Path):
     summary = run(config(tmp_path), load=lambda config: Evaluated(oracle(6), RENDERER))
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary["host"]["seconds"]["rollouts"] == 6
     assert (summary["n"], summary["accuracy"]["all"]) == (6, 0.5)
     read = list(read_trajectories(tmp_path / "trajectories.jsonl"))
     assert [t.task.id for t in read] == [t.id for t in PixelWorld(WORLD).tasks("test", 6)]
@@ -144,7 +165,8 @@ def test_a_resumed_run_makes_only_what_is_missing(tmp_path: Path, kept: int):
     path.write_bytes(b"".join(lines[:kept]) + (lines[kept][:50] if kept < 6 else b""))
     (tmp_path / "summary.json").unlink()
     policy = oracle(6)
-    assert run(config(tmp_path), resume=True, load=lambda config: Evaluated(policy, RENDERER)) == whole
+    again = run(config(tmp_path), resume=True, load=lambda config: Evaluated(policy, RENDERER))
+    assert repeated(again) == repeated(whole)
     assert path.read_bytes() == b"".join(lines)
     # One message per rollout, one more for each of the three that crop; a batch that was cut is made whole.
     assert len(policy.seeds) == {0: 9, 3: 6, 6: 0}[kept]
@@ -169,7 +191,7 @@ def test_a_finished_evaluation_can_be_lengthened(tmp_path: Path):
     run(config(tmp_path / "a", n=3), load=lambda config: Evaluated(oracle(6), RENDERER))
     longer = run(config(tmp_path / "a"), resume=True, load=lambda config: Evaluated(oracle(6), RENDERER))
     whole = run(config(tmp_path / "b"), load=lambda config: Evaluated(oracle(6), RENDERER))
-    assert longer == whole
+    assert repeated(longer) == repeated(whole)
     a, b = ((tmp_path / name / "trajectories.jsonl").read_bytes() for name in ("a", "b"))
     assert a == b
 
@@ -240,3 +262,126 @@ def test_a_scorer_that_needs_no_references_is_not_doubted(tmp_path: Path, capsys
     silent = config(tmp_path / "out", tasks={"source": str(file)}, n=None, scoring=judged)
     run(silent, load=lambda config: Evaluated(oracle(6), RENDERER))
     assert "count as wrong" not in capsys.readouterr().err
+
+
+SAMPLED = {"samples": 3, "n": 2, "interaction": {"sampling": {"temperature": 1.0}}}
+
+
+def test_samples_stand_together_and_have_seeds_of_their_own(tmp_path: Path):
+    policy = oracle(2)
+    summary = run(config(tmp_path, **SAMPLED), load=lambda config: Evaluated(policy, RENDERER))
+    tasks = list(PixelWorld(WORLD).tasks("test", 2))
+    read = list(read_trajectories(tmp_path / "trajectories.jsonl"))
+    assert [t.task.id for t in read] == [tasks[0].id] * 3 + [tasks[1].id] * 3
+    assert (summary["n"], summary["samples"], summary["outputs"]["rollouts"]) == (2, 3, 6)
+    # Never right about the attribute, always about the count.
+    assert summary["avg_at_k"] == {"3": 0.5}
+    assert summary["pass_at_k"] == {"1": 0.5, "2": 0.5, "3": 0.5}
+    seeds = [rollout_seed(0, task, sample) for task in tasks for sample in range(3)]
+    assert len(set(seeds)) == 6
+    assert set(policy.seeds) >= {turn_seed(seed, 0) for seed in seeds}
+
+
+def test_one_sample_has_the_seed_that_it_always_had():
+    task = next(iter(PixelWorld(WORLD).tasks("test", 1)))
+    digest = hashlib.blake2b(f"7/{task.id}".encode(), digest_size=8).digest()
+    assert rollout_seed(7, task) == rollout_seed(7, task, 0) == int.from_bytes(digest, "big") >> 1
+
+
+@pytest.mark.parametrize("kept", [1, 4, 5])
+def test_samples_are_resumed_exactly(tmp_path: Path, kept: int):
+    """Batches of two rollouts, three rollouts per task: a batch may hold two tasks, and begin within one."""
+    load = lambda config: Evaluated(oracle(2), RENDERER)  # noqa: E731
+    whole = run(config(tmp_path, **SAMPLED), load=load)
+    path = tmp_path / "trajectories.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:kept]))
+    assert repeated(run(config(tmp_path, **SAMPLED), resume=True, load=load)) == repeated(whole)
+    assert path.read_bytes() == b"".join(lines)
+
+
+def test_samples_of_a_greedy_model_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"samples = 3 .* greedy rollouts of a task are all the same; set a"
+    ):
+        EvalConfig(out=Path("x"), samples=3)
+
+
+def test_the_protocol_is_in_the_summary_and_does_not_depend_on_the_run(tmp_path: Path):
+    facts = {"checkpoint": {"weights": "ab"}}
+    a, b = (
+        run(config(tmp_path / name), load=lambda config: Evaluated(oracle(6), RENDERER, facts=facts))
+        for name in ("a", "b")
+    )
+    assert repeated(a) == repeated(b)
+    protocol = a["protocol"]
+    assert json.loads((tmp_path / "a" / "protocol.json").read_text()) == protocol
+    assert protocol["checkpoint"] == {"weights": "ab"}
+    assert protocol["wording"]["guideline"] == RENDERER.chat_format.guideline
+    assert protocol["vision"]["image"]["max_pixels"] == RENDERER.vision.image.max_pixels
+    assert protocol["recipe"]["interaction"]["limits"]["max_operations"] == 4
+    assert protocol["recipe"]["interaction"]["sampling"]["temperature"] == 0.0
+    assert (protocol["recipe"]["seed"], protocol["recipe"]["batch_size"], protocol["recipe"]["samples"]) == (
+        0,
+        2,
+        1,
+    )
+    assert [tool["function"]["name"] for tool in protocol["operations"]] == ["crop_image", "select_frames"]
+    assert protocol["tasks"]["n"] == 6
+    assert {"pixelreasoner", "torch", "transformers"} <= protocol["packages"].keys()
+    assert str(tmp_path) not in json.dumps(protocol)
+    assert a["host"]["machine"]
+
+
+def test_a_checkpoint_that_changed_meanwhile_is_named(tmp_path: Path, capsys):
+    first, second = (
+        lambda config, weights=weights: Evaluated(
+            oracle(6), RENDERER, facts={"checkpoint": {"name": "x", "weights": weights}}
+        )
+        for weights in ("ab", "cd")
+    )
+    run(config(tmp_path, n=2), load=first)
+    summary = run(config(tmp_path), resume=True, load=second)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "not as when this evaluation began: checkpoint.weights;" in said
+    assert summary["protocol"]["checkpoint"]["weights"] == "ab"
+    assert summary["protocol"]["changed"] == {"checkpoint.weights": "cd"}
+
+
+def test_what_a_failed_attempt_left_is_not_the_protocol(tmp_path: Path):
+    """A policy that fails in its first batch: the folder is free, and holds the protocol of the attempt."""
+
+    def broken(config: EvalConfig) -> Evaluated:
+        def fail(request: CompletionRequest) -> str:
+            raise ConfigError("no such thing")
+
+        facts = {"checkpoint": {"weights": "ab"}}
+        return Evaluated(ScriptedPolicy(lambda request, turn: fail(request), RENDERER), RENDERER, facts=facts)
+
+    with pytest.raises(ConfigError, match="no such thing"):
+        run(config(tmp_path), load=broken)
+    facts = {"checkpoint": {"weights": "cd"}}
+    summary = run(config(tmp_path, seed=1), load=lambda config: Evaluated(oracle(6), RENDERER, facts=facts))
+    assert summary["protocol"]["checkpoint"] == {"weights": "cd"}
+    assert "changed" not in summary["protocol"]
+
+
+def test_easy_questions_are_those_that_were_right_without_operations(tmp_path: Path):
+    def plain(config: EvalConfig) -> Evaluated:
+        """Right about the first count, by a guess, and about nothing else."""
+        first = next(t for t in PixelWorld(WORLD).tasks("test", 6) if t.kind == "count")
+        known = {first.question: [f"\\boxed{{{first.answers[0]}}}"], "": ["\\boxed{?}"]}
+        return Evaluated(ScriptedPolicy(per_prompt(known, RENDERER), RENDERER), RENDERER)
+
+    without, used = tmp_path / "without", tmp_path / "used"
+    run(config(without, interaction={"operations": []}), load=plain)
+    summary = run(
+        config(used, without_operations=without), load=lambda config: Evaluated(oracle(6), RENDERER)
+    )
+    assert summary["easy_by"] == "without_operations"
+    assert summary["tasks"]["rapr"]["easy"] == 1
+    # All three counts are zoomed into; one of them is easy.
+    assert summary["rapr"]["easy"] == 1.0
+    assert summary["rapr"]["hard"] == 2 / 5
+    with pytest.raises(ConfigError, match="operations were used there"):
+        run(config(tmp_path / "c", without_operations=used), load=plain)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelreasoner.core.errors import ConfigError, OperationError
+from pixelreasoner.core.errors import ConfigError, ErrorClass, OperationError
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import ToolCall
@@ -55,7 +55,7 @@ def test_a_good_call_is_carried_out():
 def test_a_mistake_becomes_an_observation():
     call = ToolCall("crop_image", {"bbox_2d": [0, 0, 500, 500], "target_image": 2})
     assert standard().execute(call, SCENE) == Observation(
-        "Failed: target_image must be 1, not 2", valid=False
+        "Failed: target_image must be 1, not 2", valid=False, error_class=ErrorClass.TARGET
     )
 
 
@@ -64,13 +64,41 @@ def test_an_unknown_operation_is_told_which_there_are():
     assert seen == Observation(
         "Failed: there is no operation of that name; the operations are: crop_image, select_frames",
         valid=False,
+        error_class=ErrorClass.UNKNOWN_OPERATION,
     )
     assert "none here" in Toolbox((), "{error}").execute(ToolCall("crop_image"), SCENE).text
 
 
 def test_what_could_not_be_read_is_rejected_in_the_same_words():
     # Braces in a message are not fields.
-    assert standard().reject("no } in {call}") == Observation("Failed: no } in {call}", valid=False)
+    assert standard().reject("no } in {call}") == Observation(
+        "Failed: no } in {call}", valid=False, error_class=ErrorClass.UNREADABLE
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("zoom", {}, "unknown_operation"),
+        ("crop_image", [1], "arguments"),
+        ("crop_image", {"bbox_2d": [0, 0, 500, 500]}, "arguments"),
+        ("crop_image", {"bbox_2d": [0, 0, 500, 500], "target_image": 1, "zoom": 2}, "arguments"),
+        ("crop_image", {"bbox_2d": "all", "target_image": 1}, "arguments"),
+        ("crop_image", {"bbox_2d": [0, 0, 500], "target_image": 1}, "arguments"),
+        ("crop_image", {"bbox_2d": [0, 0, 500, None], "target_image": 1}, "arguments"),
+        ("crop_image", {"bbox_2d": [0, 0, 500, 500], "target_image": "1"}, "arguments"),
+        ("crop_image", {"bbox_2d": [0, 0, 500, 500], "target_image": 2}, "target"),
+        ("crop_image", {"bbox_2d": [0, 0, 5000, 500], "target_image": 1}, "region"),
+        ("crop_image", {"bbox_2d": [500, 0, 0, 500], "target_image": 1}, "region"),
+        ("crop_image", {"bbox_2d": [0, 0, 1, 1], "target_image": 1}, "region"),
+        ("select_frames", {"target_frames": 1}, "arguments"),
+        ("select_frames", {"target_frames": []}, "arguments"),
+        ("select_frames", {"target_frames": [1, 1]}, "arguments"),
+        ("select_frames", {"target_frames": [999]}, "target"),
+    ],
+)
+def test_why_a_call_failed_is_recorded_where_it_fails(name: str, arguments: Any, expected: str):
+    assert standard().execute(ToolCall(name, arguments), SCENE).error_class == expected
 
 
 def test_a_reply_without_its_field_is_refused_at_once():
@@ -102,6 +130,16 @@ class FlipImage:
         return Observation("The mirrored image:", images=(mirrored,), source=i)
 
 
+class Moody(FlipImage):
+    def __call__(self, arguments: Mapping[str, Any], context: ImageContext) -> Observation:
+        raise OperationError("not today")
+
+
+def test_a_reason_without_a_class_is_another_reason():
+    seen = Toolbox((Moody(),), "{error}").execute(ToolCall("flip_image"), SCENE)
+    assert seen == Observation("not today", valid=False, error_class=ErrorClass.OTHER)
+
+
 def test_an_operation_of_ones_own_works_like_the_others():
     toolbox = standard().add(FlipImage())
     assert toolbox.names == ("crop_image", "select_frames", "flip_image")
@@ -109,7 +147,9 @@ def test_an_operation_of_ones_own_works_like_the_others():
     seen = toolbox.execute(ToolCall("flip_image", {"target_image": 1}), SCENE)
     assert np.array_equal(seen.images[0].pixels, PHOTO.pixels[:, ::-1])
     failed = toolbox.execute(ToolCall("flip_image", {"target_image": 1}), ImageContext())
-    assert failed == Observation("Failed: target_image: there is none to choose from", valid=False)
+    assert failed == Observation(
+        "Failed: target_image: there is none to choose from", valid=False, error_class=ErrorClass.TARGET
+    )
     assert standard().names == ("crop_image", "select_frames")
 
 
@@ -176,4 +216,8 @@ def test_no_call_can_raise(name: str, arguments: dict[str, Any], context: ImageC
 @pytest.mark.parametrize("arguments", [None, [], "bbox_2d", 7])
 def test_arguments_that_are_no_object_are_an_observation_too(arguments: Any):
     seen = standard().execute(ToolCall("crop_image", arguments), SCENE)
-    assert seen == Observation("Failed: the arguments must be an object with names and values", valid=False)
+    assert seen == Observation(
+        "Failed: the arguments must be an object with names and values",
+        valid=False,
+        error_class=ErrorClass.ARGUMENTS,
+    )

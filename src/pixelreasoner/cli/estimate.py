@@ -354,7 +354,7 @@ def _eval(config: EvalConfig, parts: _Parts) -> Estimate:
         disk={},
         row=f"{n} conversations of {parts.prompt + parts.conversation.completion:,} tokens together",
         seconds={"rollouts": parts.rollout_seconds(n, 1, n)},
-        steps=None if config.n is None else -(-config.n // n),
+        steps=None if config.n is None else -(-config.n * config.samples // n),
     )
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from pixelreasoner import __version__
 from pixelreasoner.cli.ablations import ablations
 from pixelreasoner.cli.ask import ask
+from pixelreasoner.cli.compare import compare
 from pixelreasoner.cli.convert import convert
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.doctor import doctor
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "runs": runs,
     "plot": plot,
     "show": show,
+    "compare": compare,
     "render": render,
     "convert": convert,
     "tasks": tasks,

@@ -10,6 +10,8 @@ Three kinds of fault are kept apart everywhere in this project:
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 
 class PixelReasonerError(ValueError):
     """Something the user can put right; the message says what and how."""
@@ -56,5 +58,26 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM), as Ctrl-C asks it."""
 
 
+class ErrorClass(StrEnum):
+    """Why a call of a model's could not be carried out; what invalid operations are counted by."""
+
+    UNREADABLE = "unreadable"
+    """The text between the tags is no call: broken JSON, a missing tag, a name that is no text."""
+    UNKNOWN_OPERATION = "unknown_operation"
+    """No operation of that name was offered."""
+    ARGUMENTS = "arguments"
+    """An argument is missing, unknown, or of the wrong type or length."""
+    TARGET = "target"
+    """The image, the video or the frame that is named does not exist."""
+    REGION = "region"
+    """The box is outside the image, has no area, or holds too few pixels."""
+    OTHER = "other"
+    """Any other reason that an operation gave."""
+
+
 class OperationError(Exception):
     """The model asked for something impossible; the text is written for the model to read."""
+
+    def __init__(self, message: str, error_class: ErrorClass = ErrorClass.OTHER) -> None:
+        super().__init__(message)
+        self.error_class = error_class

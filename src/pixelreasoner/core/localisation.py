@@ -12,7 +12,8 @@ A hit with a low IoU and a whole-image crop is no closer look at all.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from pixelreasoner.core.inspection import inspected_regions
 from pixelreasoner.core.media import Picture
@@ -24,7 +25,7 @@ WHOLE = 0.9
 """The share of its image's area from which on a crop is one of the whole image."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Localisation:
     """Counts that add up over trajectories."""
 
@@ -56,7 +57,8 @@ class Localisation:
     @classmethod
     def total(cls, found: Iterable[Localisation]) -> Localisation:
         """The counts of several."""
-        columns = zip(*(astuple(one) for one in found), strict=True)
+        numbers = attrgetter(*(f.name for f in fields(cls)))
+        columns = zip(*(numbers(one) for one in found), strict=True)
         return cls(*map(sum, columns))
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pixelreasoner.core.display import counted, html_of, quoted
+from pixelreasoner.core.errors import ErrorClass
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Media, Picture
 from pixelreasoner.core.messages import ToolCall
@@ -84,6 +85,8 @@ class Observation:
     """For a selection: the 1-based frame indices."""
     source: int = 1
     """For a crop: the 1-based index of the image it was asked from."""
+    error_class: ErrorClass | None = None
+    """Of a call that could not be carried out; None of a valid one, and where nobody recorded it."""
 
     def __repr__(self) -> str:
         if not self.valid:

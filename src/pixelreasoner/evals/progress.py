@@ -16,6 +16,9 @@ class EvalProgress:
 
     def __init__(self, console: Console, *, total: int, scores: list[Score]) -> None:
         self._scores = scores
+        # Sums: to add all of them up again for every rollout would take longer than to make them.
+        self._right = sum(s.score for s in scores)
+        self._with_operation = sum(s.used_pixel_space for s in scores)
         self._line = ProgressLine("eval", total, done=len(scores), console=console)
 
     def __enter__(self) -> EvalProgress:
@@ -29,8 +32,9 @@ class EvalProgress:
         """The same trajectories; each is scored once its consumer has come back for the next."""
         for trajectory in trajectories:
             yield trajectory
-            self._scores.append(score(trajectory))
+            self._scores.append(made := score(trajectory))
+            self._right += made.score
+            self._with_operation += made.used_pixel_space
             n = len(self._scores)
-            right = sum(s.score for s in self._scores) / n
-            with_operation = sum(s.used_pixel_space for s in self._scores) / n
-            self._line.update(n, {"accuracy": f"{right:.3f}", "rapr": f"{with_operation:.3f}"})
+            shares = {"accuracy": self._right / n, "rapr": self._with_operation / n}
+            self._line.update(n, {name: f"{share:.3f}" for name, share in shares.items()})

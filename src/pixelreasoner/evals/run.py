@@ -1,22 +1,20 @@
-"""Evaluation, start to end: a checkpoint answers held-out tasks, one rollout each."""
+"""Evaluation, start to end: a checkpoint answers held-out tasks, one rollout each or several."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Console
 
 from pixelreasoner.chat.renderer import Renderer
 from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.files import write_text
 from pixelreasoner.core.media_refs import recover
 from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories, write_trajectories
@@ -27,9 +25,13 @@ from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
-from pixelreasoner.evals.benchmark import load_benchmark
-from pixelreasoner.evals.metrics import Summary, score, summarize_scores, unanswered_note
+from pixelreasoner.evals.benchmark import Benchmark, load_benchmark
+from pixelreasoner.evals.metrics import Summary, score, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress
+from pixelreasoner.evals.protocol import model_protocol
+from pixelreasoner.evals.results import keep_protocol, read_without_operations, write_summary
+from pixelreasoner.evals.scores import VISUAL_TOKENS_METRIC, Score, visual_tokens
+from pixelreasoner.evals.seconds import timed
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.models.config import ModelConfig
 from pixelreasoner.policy.base import Policy, Sampling
@@ -57,10 +59,24 @@ class EvalConfig(Config):
     """Arguments of the benchmark."""
     n: Annotated[Count | None, MAY_CHANGE] = None
     """Tasks; None takes all of them."""
+    samples: Count = 1
+    """Rollouts per task, each with a seed of its own, for Avg@k and pass@k; needs a temperature above 0."""
+    without_operations: Annotated[Path | None, MAY_CHANGE] = None
+    """An evaluation of the same checkpoint and tasks with `interaction.operations = []`: the questions that
+    it got right are the easy ones of RaPR. None: those that are known to need no operation."""
     batch_size: Count = 32
     """Rollouts under way together."""
     seed: Seed = 0
     """Of the draws, where sampling is not greedy."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> EvalConfig:
+        if self.samples > 1 and self.interaction.sampling.temperature == 0:
+            raise ValueError(
+                f"samples = {self.samples} with interaction.sampling.temperature = 0: greedy rollouts of a "
+                f"task are all the same; set a temperature above 0, or samples = 1"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,8 @@ class Evaluated:
     renderer: Renderer
     forget: Callable[[], object] = lambda: None
     """Drops what the policy keeps from one batch to the next, so that a batch does not depend on others."""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the protocol says of the policy; ready for JSON."""
 
 
 def load(config: EvalConfig) -> Evaluated:
@@ -80,6 +98,7 @@ def load(config: EvalConfig) -> Evaluated:
         CheckpointError: it cannot be loaded.
     """
     # torch takes seconds to import, and an evaluation of another policy needs none.
+    from pixelreasoner.models.facts import model_facts
     from pixelreasoner.models.features import FeatureStore
     from pixelreasoner.models.loader import load_model
     from pixelreasoner.policy.group import GroupPolicy
@@ -88,13 +107,15 @@ def load(config: EvalConfig) -> Evaluated:
     model.use_wording(config.interaction.wording)
     features = FeatureStore(model, max_bytes=config.model.feature_bytes)
     policy = GroupPolicy(model, features=features, kv_cache_bytes=config.model.kv_cache_bytes)
-    return Evaluated(policy, model.renderer, forget=features.clear)
+    return Evaluated(policy, model.renderer, forget=features.clear, facts=model_facts(config.model, model))
 
 
 def run(
     config: EvalConfig, *, resume: bool = False, load: Callable[[EvalConfig], Evaluated] = load
 ) -> Summary:
     """Evaluate, and write `trajectories.jsonl` and `summary.json` into the folder of `config`.
+
+    Of `summary.json`, only what is under `host` (machine, times) differs from run to run.
 
     `resume` keeps the rollouts that an interrupted run has written and makes those that are missing: the same
     ones, log-probabilities included, as a run that was never interrupted (on a CPU).
@@ -104,16 +125,24 @@ def run(
             than `n`; or the tasks never end and `n` is not set.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    config, tasks, scorer = _resolved(config)
+    benchmark = _benchmark(config)
+    config, tasks, scorer = _resolved(config, benchmark)
     n = _count(config, tasks)
+    without_operations = read_without_operations(config.without_operations)
     if config.n is not None and n < config.n:
         TerminalConsole(stderr=True).print(
             f"eval: n = {config.n}, and the tasks are {n}: all of them", highlight=False
         )
     with locked(config.out):
         folder = open_run(config.out, config, resume=resume)
-        with running(folder.path, "eval", n), starting(folder):
-            return _evaluate(config, folder, tasks, scorer, n, load)
+        with running(folder.path, "eval", n * config.samples), starting(folder):
+            scores = _evaluate(config, folder, tasks, scorer, n * config.samples, load)
+            summary = write_summary(config, folder, benchmark, scores, without_operations)
+    console = TerminalConsole(stderr=True)
+    console.print(summary_table({config.model.checkpoint: summary}))
+    if (note := unanswered_note(scores)) is not None:
+        console.print(f"eval: {note}", markup=False, highlight=False, style="yellow")
+    return summary
 
 
 def _evaluate(
@@ -123,13 +152,15 @@ def _evaluate(
     scorer: Scorer,
     n: int,
     load: Callable[[EvalConfig], Evaluated],
-) -> Summary:
+) -> list[Score]:
+    """Make the rollouts of `n` that are missing; the scores of all."""
     write_trajectories(folder.trajectories, (), append=True)  # makes it end at the end of a line
     recover(folder.trajectories)
     scores = [score(t) for t in read_trajectories(folder.trajectories)]
     if len(scores) > n:
         raise ConfigError(
-            f"{folder.path} holds {len(scores)} rollouts: n = {n} is fewer; choose another --out"
+            f"{folder.path} holds {len(scores)} rollouts: n = {n // config.samples} is fewer; "
+            f"choose another --out"
         )
     keep_config(folder, config)
     console = TerminalConsole(stderr=True)
@@ -137,26 +168,27 @@ def _evaluate(
         with loading(config.model.checkpoint, console):
             evaluated = load(config)
         config.interaction.check_lengths(evaluated.renderer.max_tokens)
+        protocol = model_protocol(evaluated.renderer, config.interaction, evaluated.facts)
+        keep_protocol(folder, protocol, console, begins=not scores)
         # What else is in a batch changes log-probabilities by rounding: one that was cut is made again whole.
         start = len(scores) // config.batch_size * config.batch_size
+        first, skip = divmod(start, config.samples)
         made = rollouts(
             evaluated,
             config.interaction,
-            reported(tasks.take(start, n - start), scorer, console),
+            reported(tasks.take(first, n // config.samples - first), scorer, console),
             scorer,
             batch_size=config.batch_size,
             seed=config.seed,
+            samples=config.samples,
+            skip=skip,
         )
+        made = timed(made, folder.path, first=start, batch_size=config.batch_size)
         missing = islice(made, len(scores) - start, None)
         missing = asked(missing, evaluated.renderer, config.interaction, console)
         with EvalProgress(console, total=n, scores=scores) as progress:
             write_trajectories(folder.trajectories, progress.watch(missing), append=True)
-    summary = summarize_scores(scores)
-    write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
-    console.print(summary_table({config.model.checkpoint: summary}))
-    if (note := unanswered_note(scores)) is not None:
-        console.print(f"eval: {note}", markup=False, highlight=False, style="yellow")
-    return summary
+    return scores
 
 
 def reported(tasks: Iterator[Task], scorer: Scorer, console: Console) -> Iterator[Task]:
@@ -188,14 +220,21 @@ def rollouts(
     *,
     batch_size: int = 32,
     seed: int = 0,
+    samples: int = 1,
+    skip: int = 0,
 ) -> Iterator[Trajectory]:
-    """One scored rollout per task, in order, a batch at a time.
+    """`samples` scored rollouts per task, in order, a batch at a time.
 
-    A rollout's draws depend on its task only, its log-probabilities on its batch only.
+    A rollout's draws depend on its task and the number of its sample only, its log-probabilities on its batch
+    only. The first `skip` samples of the first task are left out.
     """
     renderer = evaluated.renderer
     toolbox = interaction.toolbox(renderer.vision.unit, renderer.chat_format)
-    while batch := [RolloutRequest(task, rollout_seed(seed, task)) for task in islice(tasks, batch_size)]:
+    requests = (
+        RolloutRequest(task, rollout_seed(seed, task, sample)) for task in tasks for sample in range(samples)
+    )
+    requests = islice(requests, skip, None)
+    while batch := list(islice(requests, batch_size)):
         for trajectory in rollout(
             batch,
             policy=evaluated.policy,
@@ -205,21 +244,26 @@ def rollouts(
             limits=interaction.limits,
         ):
             value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
-            yield replace(trajectory, metrics={SCORE_METRIC: value})
+            n_visual = float(visual_tokens(trajectory, renderer.vision))
+            yield replace(trajectory, metrics={SCORE_METRIC: value, VISUAL_TOKENS_METRIC: n_visual})
         evaluated.forget()
 
 
-def rollout_seed(seed: int, task: Task) -> int:
-    """63 bits from the evaluation's seed and the task's id."""
-    digest = hashlib.blake2b(f"{seed}/{task.id}".encode(), digest_size=8).digest()
+def rollout_seed(seed: int, task: Task, sample: int = 0) -> int:
+    """63 bits from the evaluation's seed, the task's id, and which of its samples it is, from 0."""
+    salt = sample.to_bytes(hashlib.blake2b.SALT_SIZE, "little")
+    digest = hashlib.blake2b(f"{seed}/{task.id}".encode(), digest_size=8, salt=salt).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def _resolved(config: EvalConfig) -> tuple[EvalConfig, TaskSource, Scorer]:
+def _benchmark(config: EvalConfig) -> Benchmark | None:
+    return None if config.benchmark is None else load_benchmark(config.benchmark, config.benchmark_options)
+
+
+def _resolved(config: EvalConfig, benchmark: Benchmark | None) -> tuple[EvalConfig, TaskSource, Scorer]:
     """The configuration with the benchmark's wording under the recipe's own, the tasks and their scorer."""
-    if config.benchmark is None:
+    if benchmark is None:
         return config, build_tasks(config.tasks), build_scorer(config.scoring)
-    benchmark = load_benchmark(config.benchmark, config.benchmark_options)
     wording = benchmark.wording.model_copy(update=config.interaction.wording.given)
     interaction = config.interaction.model_copy(update={"wording": wording})
     return config.model_copy(update={"interaction": interaction}), benchmark.tasks, benchmark.scorer

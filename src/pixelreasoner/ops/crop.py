@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from pixelreasoner.core.errors import OperationError
+from pixelreasoner.core.errors import ErrorClass, OperationError
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
@@ -108,7 +108,7 @@ def target_of(arguments: Mapping[str, Any], context: ImageContext) -> tuple[int,
     check_names(arguments, _ARGUMENTS)
     if not context.images:
         hint = " yet; select frames of the video first" if context.video else ""
-        raise OperationError(f"there is no image to crop{hint}")
+        raise OperationError(f"there is no image to crop{hint}", ErrorClass.TARGET)
     target = check_index(arguments["target_image"], "target_image", len(context.images))
     return target, context.images[target - 1]
 
@@ -126,7 +126,8 @@ def cut(box: Box, target: int, context: ImageContext, *, reply: str, min_side_px
     if right - left < least.width or bottom - top < least.height:
         raise OperationError(
             f"the box holds only {right - left}x{bottom - top} pixels of the image; "
-            f"a crop needs at least {least.width}x{least.height}: give a larger box"
+            f"a crop needs at least {least.width}x{least.height}: give a larger box",
+            ErrorClass.REGION,
         )
     crop = picture.crop(left, top, right, bottom)
     shown = context.shown_size(crop)
@@ -160,13 +161,20 @@ def read_numbers(value: object) -> list[float]:
         OperationError: it is something else.
     """
     if not isinstance(value, (list, tuple)):
-        raise OperationError(f"bbox_2d must be a list of 4 numbers [x1, y1, x2, y2], not {json_kind(value)}")
+        raise OperationError(
+            f"bbox_2d must be a list of 4 numbers [x1, y1, x2, y2], not {json_kind(value)}",
+            ErrorClass.ARGUMENTS,
+        )
     numbers = cast(list[object], value)
     if len(numbers) != 4:
-        raise OperationError(f"bbox_2d must have 4 numbers [x1, y1, x2, y2], not {len(numbers)}")
+        raise OperationError(
+            f"bbox_2d must have 4 numbers [x1, y1, x2, y2], not {len(numbers)}", ErrorClass.ARGUMENTS
+        )
     for number, corner in zip(numbers, _CORNERS, strict=True):
         if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise OperationError(f"{corner} of bbox_2d must be a number, not {json_kind(number)}")
+            raise OperationError(
+                f"{corner} of bbox_2d must be a number, not {json_kind(number)}", ErrorClass.ARGUMENTS
+            )
     return cast(list[float], numbers)
 
 
@@ -179,7 +187,8 @@ def check_area(x1: float, y1: float, x2: float, y2: float) -> None:
     for low, high, axis in ((x1, x2, "x"), (y1, y2, "y")):
         if low >= high:
             raise OperationError(
-                f"the box has no area: {axis}1 ({brief(low)}) must be less than {axis}2 ({brief(high)})"
+                f"the box has no area: {axis}1 ({brief(low)}) must be less than {axis}2 ({brief(high)})",
+                ErrorClass.REGION,
             )
 
 
@@ -188,6 +197,7 @@ def _read_coordinate(value: float, corner: str, limit: float, step: float) -> fl
     if not -step <= value <= limit + step:
         raise OperationError(
             f"{corner} of bbox_2d is outside the image: it must be from 0 to {brief(limit)}, "
-            f"not {brief(value)}"
+            f"not {brief(value)}",
+            ErrorClass.REGION,
         )
     return min(max(float(value), 0.0), limit)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from pixelreasoner.core.errors import OperationError
+from pixelreasoner.core.errors import ErrorClass, OperationError
 from pixelreasoner.core.media import Video
 from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.image_context import ImageContext
@@ -67,7 +67,7 @@ class SelectFrames:
         """
         check_names(arguments, _ARGUMENTS)
         if context.video is None:
-            raise OperationError("there is no video to select frames from")
+            raise OperationError("there is no video to select frames from", ErrorClass.TARGET)
         frames = self._read_frames(arguments["target_frames"], context.video)
         first = len(context.images) + 1
         images = tuple(context.video.frames[i - 1] for i in frames)
@@ -81,15 +81,22 @@ class SelectFrames:
     def _read_frames(self, value: object, video: Video) -> tuple[int, ...]:
         count = len(video.frames)
         if not isinstance(value, (list, tuple)):
-            raise OperationError(f"target_frames must be a list of frame numbers, not {json_kind(value)}")
+            raise OperationError(
+                f"target_frames must be a list of frame numbers, not {json_kind(value)}", ErrorClass.ARGUMENTS
+            )
         numbers = cast(list[object], value)
         if not numbers:
             raise OperationError(
-                f"target_frames is empty; give up to {self.max_frames} numbers from 1 to {count}"
+                f"target_frames is empty; give up to {self.max_frames} numbers from 1 to {count}",
+                ErrorClass.ARGUMENTS,
             )
         if len(numbers) > self.max_frames:
-            raise OperationError(f"at most {self.max_frames} frames can be selected, not {len(numbers)}")
+            raise OperationError(
+                f"at most {self.max_frames} frames can be selected, not {len(numbers)}", ErrorClass.ARGUMENTS
+            )
         frames = tuple(check_index(n, "each of target_frames", count) for n in numbers)
         if len(set(frames)) < len(frames):
-            raise OperationError("target_frames names a frame twice; name each frame once")
+            raise OperationError(
+                "target_frames names a frame twice; name each frame once", ErrorClass.ARGUMENTS
+            )
         return frames

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from pixelreasoner.core.errors import ConfigError, OperationError
+from pixelreasoner.core.errors import ConfigError, ErrorClass, OperationError
 from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.image_context import ImageContext
 
@@ -54,8 +54,8 @@ class Operation(Protocol):
         """Carries the operation out.
 
         Raises:
-            OperationError: the model asked for something impossible; the text is for the model. Any other
-                exception counts as a bug and ends the rollout.
+            OperationError: the model asked for something impossible; the text is for the model, the error
+                class for the statistics. Any other exception counts as a bug and ends the rollout.
         """
         ...
 
@@ -84,9 +84,11 @@ def check_names(arguments: Mapping[str, Any], expected: Sequence[str]) -> None:
     """
     missing = [name for name in expected if name not in arguments]
     if missing:
-        raise OperationError(f"missing argument: {', '.join(missing)}")
+        raise OperationError(f"missing argument: {', '.join(missing)}", ErrorClass.ARGUMENTS)
     if len(arguments) > len(expected):
-        raise OperationError(f"unknown argument; the arguments are: {', '.join(expected)}")
+        raise OperationError(
+            f"unknown argument; the arguments are: {', '.join(expected)}", ErrorClass.ARGUMENTS
+        )
 
 
 def check_index(value: object, name: str, count: int) -> int:
@@ -96,12 +98,12 @@ def check_index(value: object, name: str, count: int) -> int:
         OperationError: it is not a whole number from 1 to `count`.
     """
     if count < 1:
-        raise OperationError(f"{name}: there is none to choose from")
+        raise OperationError(f"{name}: there is none to choose from", ErrorClass.TARGET)
     valid = f"must be a whole number from 1 to {count}" if count > 1 else "must be 1"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OperationError(f"{name} {valid}, not {json_kind(value)}")
+        raise OperationError(f"{name} {valid}, not {json_kind(value)}", ErrorClass.ARGUMENTS)
     if not 1 <= value <= count or value != int(value):
-        raise OperationError(f"{name} {valid}, not {brief(value)}")
+        raise OperationError(f"{name} {valid}, not {brief(value)}", ErrorClass.TARGET)
     return int(value)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from pixelreasoner.core.errors import ConfigError, OperationError
+from pixelreasoner.core.errors import ConfigError, ErrorClass, OperationError
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.image_context import ImageContext
@@ -56,15 +56,17 @@ class Toolbox:
         operation = next((o for o in self.operations if o.name == call.name), None)
         if operation is None:
             known = f"the operations are: {', '.join(self.names)}" if self.names else "there are none here"
-            return self.reject(f"there is no operation of that name; {known}")
+            message = f"there is no operation of that name; {known}"
+            return self.reject(message, ErrorClass.UNKNOWN_OPERATION)
         # The type promises a mapping, but the value was written by a model.
         if not isinstance(cast(object, call.arguments), Mapping):
-            return self.reject("the arguments must be an object with names and values")
+            message = "the arguments must be an object with names and values"
+            return self.reject(message, ErrorClass.ARGUMENTS)
         try:
             return operation(call.arguments, context)
         except OperationError as e:
-            return self.reject(str(e))
+            return self.reject(str(e), e.error_class)
 
-    def reject(self, message: str) -> Observation:
+    def reject(self, message: str, error_class: ErrorClass = ErrorClass.UNREADABLE) -> Observation:
         """The observation for a call that failed, or could not even be read; `message` is for the model."""
-        return Observation(self.error_reply.format(error=message), valid=False)
+        return Observation(self.error_reply.format(error=message), valid=False, error_class=error_class)
