@@ -19,6 +19,8 @@ class Cue:
     """1-based indices of the frames that hold the evidence; empty for an image."""
     target: int = 1
     """1-based index of the media item in `Task.media`."""
+    boxes: tuple[Box, ...] = ()
+    """The boxes of the single things, in pixels, where there are several; `box` is then the one around all."""
 
 
 @dataclass(frozen=True)

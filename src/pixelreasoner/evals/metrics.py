@@ -7,8 +7,8 @@ intervals.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pixelreasoner.core.errors import PixelReasonerError
@@ -38,6 +38,12 @@ class Score:
     n_invalid: int
     localisation: Localisation
     """Where its operations looked."""
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Scores beside the standard one, by name, as far as it has them."""
+
+    def of(self, name: str) -> tuple[str, float | None]:
+        """Its kind, and its score by this name; None where it has none."""
+        return self.kind, self.score if name == SCORE_METRIC else self.scores.get(name)
 
 
 def score(trajectory: Trajectory) -> Score:
@@ -54,6 +60,7 @@ def score(trajectory: Trajectory) -> Score:
         n_unread=trajectory.n_unread_operations,
         n_invalid=trajectory.n_invalid_operations,
         localisation=localise(trajectory),
+        scores={name: value for name, value in trajectory.metrics.items() if name != SCORE_METRIC},
     )
 
 
@@ -83,6 +90,8 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
 
         {"n",
          "accuracy": {"all", "needs_operation", "by_kind": {KIND: {"all", "needs_operation"}}},
+         "scores": {NAME: {"n", "missing", "all", "by_kind": {KIND}}},    scores beside the accuracy, over the
+                              tasks that have one; `missing` are the others (a judge that failed, no boxes)
          "rapr": {"all", "needs_operation"},
          "op_error_rate",     invalid operations in all that were asked for; 0 when none was
          "cue_coverage",      on tasks that need it, the share of operations that are on the cue
@@ -113,6 +122,7 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
     return {
         "n": len(scores),
         "accuracy": {**correct, "by_kind": {kind: _of_kind(scores, kind) for kind in kinds}},
+        "scores": further_scores(scores),
         "rapr": rapr,
         "op_error_rate": n_invalid / n_asked if n_asked else 0.0,
         "cue_coverage": at_cue.cue_coverage,
@@ -130,6 +140,21 @@ def summarize_scores(scores: Sequence[Score]) -> Summary:
             "rapr": {key: _interval(p, sizes[key]) for key, p in rapr.items()},
         },
     }
+
+
+def further_scores(scores: Sequence[Score]) -> dict[str, dict[str, Any]]:
+    """The scores beside the standard one, by name; see `summarize_scores`."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(name for s in scores for name in s.scores):
+        having = [s for s in scores if name in s.scores]
+        kinds = sorted({s.kind for s in having})
+        found[name] = {
+            "n": len(having),
+            "missing": len(scores) - len(having),
+            "all": _share(s.scores[name] for s in having),
+            "by_kind": {kind: _share(s.scores[name] for s in having if s.kind == kind) for kind in kinds},
+        }
+    return found
 
 
 def _of_kind(scores: Sequence[Score], kind: str) -> dict[str, float | None]:

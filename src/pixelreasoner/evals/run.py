@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,8 @@ from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
-from pixelreasoner.evals.benchmark import load_benchmark
+from pixelreasoner.evals.benchmark import Benchmark, TrajectoryScore, load_benchmark
+from pixelreasoner.evals.judge import JudgeConfig, judge_score
 from pixelreasoner.evals.metrics import Summary, score, summarize_scores, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress
 from pixelreasoner.evals.tables import summary_table
@@ -55,6 +56,10 @@ class EvalConfig(Config):
     """Takes the place of `tasks` and `scoring`: a registered name, or package.module:object."""
     benchmark_options: Options = Field(default_factory=dict[str, Any])
     """Arguments of the benchmark."""
+    incomplete: bool = False
+    """Evaluate a benchmark whose table lacks rows, or has more, all the same; the summary names them."""
+    judge: JudgeConfig | None = None
+    """A language model that judges open answers, as a score of its own beside the standard one."""
     n: Annotated[Count | None, MAY_CHANGE] = None
     """Tasks; None takes all of them."""
     batch_size: Count = 32
@@ -104,7 +109,8 @@ def run(
             than `n`; or the tasks never end and `n` is not set.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    config, tasks, scorer = _resolved(config)
+    config, benchmark = _resolved(config)
+    tasks = benchmark.tasks
     n = _count(config, tasks)
     if config.n is not None and n < config.n:
         TerminalConsole(stderr=True).print(
@@ -113,14 +119,13 @@ def run(
     with locked(config.out):
         folder = open_run(config.out, config, resume=resume)
         with running(folder.path, "eval", n), starting(folder):
-            return _evaluate(config, folder, tasks, scorer, n, load)
+            return _evaluate(config, folder, benchmark, n, load)
 
 
 def _evaluate(
     config: EvalConfig,
     folder: RunFolder,
-    tasks: TaskSource,
-    scorer: Scorer,
+    benchmark: Benchmark,
     n: int,
     load: Callable[[EvalConfig], Evaluated],
 ) -> Summary:
@@ -142,8 +147,9 @@ def _evaluate(
         made = rollouts(
             evaluated,
             config.interaction,
-            reported(tasks.take(start, n - start), scorer, console),
-            scorer,
+            reported(benchmark.tasks.take(start, n - start), benchmark.scorer, console),
+            benchmark.scorer,
+            scores=benchmark.scores,
             batch_size=config.batch_size,
             seed=config.seed,
         )
@@ -152,6 +158,8 @@ def _evaluate(
         with EvalProgress(console, total=n, scores=scores) as progress:
             write_trajectories(folder.trajectories, progress.watch(missing), append=True)
     summary = summarize_scores(scores)
+    if config.benchmark is not None:
+        summary["benchmark"] = benchmark.facts(scores)
     write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     console.print(summary_table({config.model.checkpoint: summary}))
     if (note := unanswered_note(scores)) is not None:
@@ -186,11 +194,13 @@ def rollouts(
     tasks: Iterator[Task],
     scorer: Scorer,
     *,
+    scores: Mapping[str, TrajectoryScore] | None = None,
     batch_size: int = 32,
     seed: int = 0,
 ) -> Iterator[Trajectory]:
     """One scored rollout per task, in order, a batch at a time.
 
+    `scores` are given beside that of the scorer, by name; None of one means that the rollout has none.
     A rollout's draws depend on its task only, its log-probabilities on its batch only.
     """
     renderer = evaluated.renderer
@@ -205,7 +215,9 @@ def rollouts(
             limits=interaction.limits,
         ):
             value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
-            yield replace(trajectory, metrics={SCORE_METRIC: value})
+            found = {name: judge(trajectory) for name, judge in (scores or {}).items()}
+            further = {name: value for name, value in found.items() if value is not None}
+            yield replace(trajectory, metrics={SCORE_METRIC: value, **further})
         evaluated.forget()
 
 
@@ -215,14 +227,21 @@ def rollout_seed(seed: int, task: Task) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _resolved(config: EvalConfig) -> tuple[EvalConfig, TaskSource, Scorer]:
-    """The configuration with the benchmark's wording under the recipe's own, the tasks and their scorer."""
+def _resolved(config: EvalConfig) -> tuple[EvalConfig, Benchmark]:
+    """The configuration with the benchmark's wording under the recipe's own; the tasks and their scores."""
     if config.benchmark is None:
-        return config, build_tasks(config.tasks), build_scorer(config.scoring)
-    benchmark = load_benchmark(config.benchmark, config.benchmark_options)
-    wording = benchmark.wording.model_copy(update=config.interaction.wording.given)
-    interaction = config.interaction.model_copy(update={"wording": wording})
-    return config.model_copy(update={"interaction": interaction}), benchmark.tasks, benchmark.scorer
+        benchmark = Benchmark(config.tasks.source, build_tasks(config.tasks), build_scorer(config.scoring))
+    else:
+        benchmark = load_benchmark(
+            config.benchmark, config.benchmark_options, incomplete=config.incomplete
+        )
+        wording = benchmark.wording.model_copy(update=config.interaction.wording.given)
+        interaction = config.interaction.model_copy(update={"wording": wording})
+        config = config.model_copy(update={"interaction": interaction})
+    if config.judge is not None:
+        judge = judge_score(config.judge, benchmark.scorer)
+        benchmark = replace(benchmark, scores={**benchmark.scores, "judge": judge})
+    return config, benchmark
 
 
 def _count(config: EvalConfig, tasks: TaskSource) -> int:
