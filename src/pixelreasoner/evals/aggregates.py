@@ -40,7 +40,12 @@ def micro_and_kinds(scored: Sequence[Scored]) -> dict[str, Any]:
     each, where both are the same (K. Li et al., CVPR 2024).
     """
     kinds = by_group(scored, lambda kind: kind)
-    return {"all": mean(scored), "kinds": kinds, "mean_of_kinds": mean_of(kinds.values()), "n_kinds": len(kinds)}
+    return {
+        "all": mean(scored),
+        "kinds": kinds,
+        "mean_of_kinds": mean_of(kinds.values()),
+        "n_kinds": len(kinds),
+    }
 
 
 def mean_of_cycles(scored: Sequence[Scored]) -> dict[str, Any]:

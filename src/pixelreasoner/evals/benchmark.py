@@ -72,7 +72,9 @@ class Benchmark:
             return {}
         sizes = {kind: self.tasks.select(kind=kind).size or 0 for kind in self.tasks.kinds}
         return {
-            pattern: sum(size for kind, size in sizes.items() if kind == pattern or fnmatchcase(kind, pattern))
+            pattern: sum(
+                size for kind, size in sizes.items() if kind == pattern or fnmatchcase(kind, pattern)
+            )
             for pattern in self.expected_rows
         }
 

@@ -122,7 +122,9 @@ def cached(ask: Ask, folder: Path) -> Ask:
         reply = ask(body)
         if reply is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps({"request": body, "reply": reply}, indent=1, ensure_ascii=False) + "\n")
+            write_text(
+                path, json.dumps({"request": body, "reply": reply}, indent=1, ensure_ascii=False) + "\n"
+            )
         return reply
 
     return from_disk

@@ -232,9 +232,7 @@ def _resolved(config: EvalConfig) -> tuple[EvalConfig, Benchmark]:
     if config.benchmark is None:
         benchmark = Benchmark(config.tasks.source, build_tasks(config.tasks), build_scorer(config.scoring))
     else:
-        benchmark = load_benchmark(
-            config.benchmark, config.benchmark_options, incomplete=config.incomplete
-        )
+        benchmark = load_benchmark(config.benchmark, config.benchmark_options, incomplete=config.incomplete)
         wording = benchmark.wording.model_copy(update=config.interaction.wording.given)
         interaction = config.interaction.model_copy(update={"wording": wording})
         config = config.model_copy(update={"interaction": interaction})

@@ -81,7 +81,13 @@ def rule_reward(text: str, references: Sequence[str]) -> float:
 
 def normalize_answer(text: str) -> str:
     """A text as the released code rewrites it before it is parsed."""
-    for old, new in (("dfrac", "frac"), ("\\text", ""), ("\\varnothing", "\\emptyset"), ("minutes", ""), ("cm", "")):
+    for old, new in (
+        ("dfrac", "frac"),
+        ("\\text", ""),
+        ("\\varnothing", "\\emptyset"),
+        ("minutes", ""),
+        ("cm", ""),
+    ):
         text = text.replace(old, new)
     return text
 
@@ -99,7 +105,8 @@ def _equal(package: object, answer: str, reference: str) -> bool:
     parse, verify, timeout = package.parse, package.verify, package.errors.TimeoutException  # type: ignore[attr-defined]
     try:
         found, expected = (
-            parse(normalize_answer(t), parsing_timeout=limit, raise_on_error=False) for t in (answer, reference)
+            parse(normalize_answer(t), parsing_timeout=limit, raise_on_error=False)
+            for t in (answer, reference)
         )
         return bool(found and expected) and bool(verify(found, expected, timeout_seconds=limit))
     except timeout:

@@ -81,5 +81,5 @@ def hrbench(*, path: str = HUB_ID, size: Literal["4k", "8k"] = "4k", pr_compat: 
         aggregate=mean_of_cycles,
         metric="share of right letters, mean of the four cycles",
         source=path,
-        licence="\"other\" on the card",
+        licence='"other" on the card',
     )

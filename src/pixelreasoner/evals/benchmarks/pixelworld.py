@@ -19,7 +19,11 @@ from pixelreasoner.tasks.source import FirstTasks
 
 
 def pixelworld(
-    *, n: Annotated[int, Field(ge=1)] = 300, seed: int = 0, photos: bool | None = None, pr_compat: bool = False
+    *,
+    n: Annotated[int, Field(ge=1)] = 300,
+    seed: int = 0,
+    photos: bool | None = None,
+    pr_compat: bool = False,
 ) -> Benchmark:
     """The registered benchmark "pixelworld-test".
 

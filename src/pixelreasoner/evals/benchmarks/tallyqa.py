@@ -78,7 +78,15 @@ def tallyqa(*, path: str = HUB_ID, subset: Subset = "complex", pr_compat: bool =
     reader = DatasetReader(
         name="tallyqa",
         splits=("test",),
-        files=("test.json", "data/test-*.parquet", "test-*.parquet", "*.parquet", "tallyqa*.tsv", "*.tsv", "*.jsonl"),
+        files=(
+            "test.json",
+            "data/test-*.parquet",
+            "test-*.parquet",
+            "*.parquet",
+            "tallyqa*.tsv",
+            "*.tsv",
+            "*.jsonl",
+        ),
         columns=("question", "answer", "image", "qa", "question_id", "issimple", "is_simple"),
         read=read,
         hub_files=("data/*.parquet",),

@@ -25,7 +25,15 @@ from typing import Any
 
 from pixelreasoner.evals.aggregates import micro_and_kinds
 from pixelreasoner.evals.benchmark import Benchmark
-from pixelreasoner.evals.benchmarks.rows import Row, boxes_cue, choice_row, compat, inline_options, lettered, picture
+from pixelreasoner.evals.benchmarks.rows import (
+    Row,
+    boxes_cue,
+    choice_row,
+    compat,
+    inline_options,
+    lettered,
+    picture,
+)
 from pixelreasoner.rewards.scorers import choice
 from pixelreasoner.tasks.datasets.data_files import FILE_COLUMN
 from pixelreasoner.tasks.datasets.reader import DatasetReader, NormalRow
