@@ -72,6 +72,7 @@ def test_every_number_of_a_summary():
                 "page": {"all": 2 / 3, "needs_operation": 1.0},
             },
         },
+        "scores": {},
         "rapr": {"all": 4 / 8, "needs_operation": 3 / 4},
         # 2 invalid of 7 asked for.
         "op_error_rate": 2 / 7,
@@ -139,3 +140,13 @@ def test_any_frame_of_the_cue_is_a_hit(frames: tuple[int, ...], coverage: float)
 def test_an_empty_set_has_no_summary():
     with pytest.raises(PixelReasonerError, match="nothing to summarise"):
         summarize(scored([], []))
+
+
+def test_further_scores_are_means_over_the_tasks_that_have_one():
+    found = scored([recorded(), recorded(kind="page"), recorded(kind="page")], [True, False, True])
+    further = ({"pr_compat": 1.0, "judge": 1.0}, {"pr_compat": 0.0}, {"pr_compat": 1.0, "judge": 0.0})
+    summary = summarize([replace(t, metrics={**t.metrics, **m}) for t, m in zip(found, further, strict=True)])
+    assert summary["scores"] == {
+        "pr_compat": {"n": 3, "missing": 0, "all": 2 / 3, "by_kind": {"count": 1.0, "page": 0.5}},
+        "judge": {"n": 2, "missing": 1, "all": 0.5, "by_kind": {"count": 1.0, "page": 0.0}},
+    }

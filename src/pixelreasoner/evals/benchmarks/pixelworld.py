@@ -1,7 +1,7 @@
-"""The kinds of PixelWorld: made pictures and videos with a known cue, half of them beyond the full view.
+"""The kinds of PixelWorld: made pictures and videos with a known cue, some of which the full view does not show.
 
-Nothing is fetched: the test split of `tasks.pixelworld`, whose seeds no training uses. Licence: that of this
-package; the photographs among the backgrounds are CC0.
+Nothing is fetched: the test split of `tasks.pixelworld`, whose tasks no training sees. Licence: that of this
+package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def pixelworld(
     *,
     n: Annotated[int, Field(ge=1)] = 300,
     seed: int = 0,
-    photos: bool | None = None,
+    photos: str = "",
     pr_compat: bool = False,
 ) -> Benchmark:
     """The registered benchmark "pixelworld-test".
@@ -30,13 +30,13 @@ def pixelworld(
     Args:
         n: how many tasks; the kinds take turns.
         seed: of the world.
-        photos: whether photographs are among the backgrounds; None as the world decides.
+        photos: a folder of photographs for backgrounds, in place of those of the package.
         pr_compat: whether to give that score too.
 
     Raises:
         ConfigError: as the source "pixelworld".
     """
-    options = {} if photos is None else {"photos": photos}
+    options = {"photos": photos} if photos else {}
     return Benchmark(
         name="pixelworld-test",
         tasks=FirstTasks(world(split="test", seed=seed, **options), n),
@@ -45,5 +45,5 @@ def pixelworld(
         aggregate=micro_and_kinds,
         metric="share of equal answers (rewards.answers)",
         source=f"made here, seed {seed}",
-        licence="Apache-2.0; photographs: CC0",
+        licence="Apache-2.0",
     )
