@@ -129,7 +129,7 @@ def test_a_reply_on_disk_that_is_none_is_named(server: Server, tmp_path: Path):
 
 
 def test_an_address_is_needed(server: Server, tmp_path: Path):
-    with pytest.raises(ConfigError, match="judge.url: 'localhost' is no address"):
+    with pytest.raises(ConfigError, match=r"judge\.url: 'localhost' is no address"):
         judge_score(config(server, tmp_path, url="localhost"), exact)
 
 

@@ -1,4 +1,4 @@
-"""pr_compat against the released code of PixelReasoner, which was run on these texts with math-verify 0.8 and 0.9."""
+"""pr_compat against the released code of PixelReasoner, run on these texts (math-verify 0.8 and 0.9)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ VECTORS = [
     ("count-038", "Let me count. \\boxed{ 3 }", ["\\boxed{3}"], 1.0),
     ("count-040", "\\boxed{3}", ["\\boxed{3}"], 1.0),
     ("count-042", "\\boxed{There are 3}", ["\\boxed{3}"], 0.0),
-    ("count-044", "Let me count. \\boxed{３}", ["\\boxed{3}"], 0.0),
+    ("count-044", "Let me count. \\boxed{\uff13}", ["\\boxed{3}"], 0.0),
     ("count-046", "Let me count. \\boxed{III}", ["\\boxed{3}"], 0.0),
     ("count-048", "Let me count. \\boxed{103}", ["\\boxed{100}"], 0.0),
     ("count-050", "Let me count. \\boxed{0.0}", ["\\boxed{0}"], 1.0),

@@ -20,7 +20,7 @@ class Cue:
     target: int = 1
     """1-based index of the media item in `Task.media`."""
     boxes: tuple[Box, ...] = ()
-    """The boxes of the single things, in pixels, where there are several; `box` is then the one around all."""
+    """Of the single things, in pixels, where there are several; `box` is then the one around all of them."""
 
 
 @dataclass(frozen=True)

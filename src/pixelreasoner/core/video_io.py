@@ -73,8 +73,8 @@ class _Request:
         chosen = self.clip.frames(len(times), fps, self.n_frames)
         if not chosen:
             raise MediaError(
-                f"{self.path}: the part from {self.clip.start_s} s to {self.clip.end_s} s lies outside of the "
-                f"video of {span:.1f} s; check the times"
+                f"{self.path}: the part from {self.clip.start_s} s to {self.clip.end_s} s lies outside "
+                f"of the video of {span:.1f} s; check the times"
             )
         return chosen
 

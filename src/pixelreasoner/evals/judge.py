@@ -2,9 +2,9 @@
 
 Rules go first. No answer is wrong, an answer that the standard scorer finds right is right, and the model is
 asked about the rest: does this answer say the same as the reference? It must say yes or no. What is neither,
-and a request that fails, is no verdict: the rollout has no score "judge", and the summary counts it as missing
-(`scores.judge.missing`), apart from wrong answers. Nothing is drawn at random: the temperature is 0, and the
-order of requests is that of the tasks.
+and a request that fails, is no verdict: the rollout has no score "judge", and the summary counts it as
+missing (`scores.judge.missing`), apart from wrong answers. Nothing is drawn at random: the temperature is 0,
+and the order of requests is that of the tasks.
 
 A response is kept on disk under the hash of its request, so that no request is made twice: an evaluation that
 is run again, or judged again, costs nothing and gives the same.
@@ -31,8 +31,8 @@ from pixelreasoner.rewards.scorers import Scorer
 
 INSTRUCTION = (
     "You compare an answer with a reference. Say whether the answer means the same as the reference, as an "
-    "answer to the question. Extra detail is fine where it does not contradict the reference. Several answers "
-    "offered at once are wrong. Reply with one word: yes or no."
+    "answer to the question. Extra detail is fine where it does not contradict the reference. Several "
+    "answers offered at once are wrong. Reply with one word: yes or no."
 )
 _VERDICT = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-r"""The score that the released code of PixelReasoner gives a rollout, for comparison with the paper's figures.
+r"""The score that the released code of PixelReasoner gives a rollout, to compare with the paper's figures.
 
 The rule, as the released evaluation has it (`curiosity_driven_rl`, `rule_reward` with a box required):
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.rewards.math import TIMEOUT_S, math_verify
@@ -98,16 +99,15 @@ def _with_bare_percent(references: Sequence[str]) -> Iterator[str]:
     yield from references
 
 
-def _equal(package: object, answer: str, reference: str) -> bool:
+def _equal(package: Any, answer: str, reference: str) -> bool:
     """Whether math-verify takes both for the same; not where it fails or takes too long."""
     # Its own limits of time work in the main thread only.
     limit = TIMEOUT_S if threading.current_thread() is threading.main_thread() else None
-    parse, verify, timeout = package.parse, package.verify, package.errors.TimeoutException  # type: ignore[attr-defined]
     try:
         found, expected = (
-            parse(normalize_answer(t), parsing_timeout=limit, raise_on_error=False)
+            package.parse(normalize_answer(t), parsing_timeout=limit, raise_on_error=False)
             for t in (answer, reference)
         )
-        return bool(found and expected) and bool(verify(found, expected, timeout_seconds=limit))
-    except timeout:
+        return bool(found and expected) and bool(package.verify(found, expected, timeout_seconds=limit))
+    except package.errors.TimeoutException:
         return False

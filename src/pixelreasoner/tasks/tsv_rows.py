@@ -97,7 +97,7 @@ def _is_reference(value: object) -> bool:
 
 
 def _records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Where each record starts, from where the file stands, and its bytes: lines, until all quotes are closed.
+    """Where each record starts, from where the file stands, and its bytes: lines until all quotes are closed.
 
     Raises:
         RecordError: one is longer than `MAX_ROW_BYTES`.

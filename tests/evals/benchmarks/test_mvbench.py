@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.benchmarks.conftest import check_scores, check_wrong_letters, spoken
+from evals.benchmarks.conftest import check_scores, check_wrong_letters
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_io import save_image

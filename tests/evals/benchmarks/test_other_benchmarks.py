@@ -23,7 +23,6 @@ from pixelreasoner.evals.benchmark import load_benchmark
 from pixelreasoner.evals.benchmarks.cgbench import cgbench, clue_frames
 from pixelreasoner.evals.benchmarks.mme_realworld import mme_realworld
 from pixelreasoner.evals.benchmarks.pixelreasoner_sets import pixelreasoner_sets
-from pixelreasoner.evals.benchmarks.pixelworld import pixelworld
 from pixelreasoner.evals.benchmarks.visualprobe import visualprobe
 from pixelreasoner.evals.benchmarks.zoombench import zoombench
 from pixelreasoner.rewards.pr_compat import pr_compat

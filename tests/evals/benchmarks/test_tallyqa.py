@@ -47,6 +47,7 @@ def test_the_original_layout(tmp_path: Path):
 
 def test_a_row_of_a_picture_stands_for_its_questions(tmp_path: Path, parquet):
     pa = pytest.importorskip("pyarrow")
+    text = pa.string()
     qa = [
         [{"question": "How many dogs?", "answer": "2", "is_simple": True},
          {"question": "How many dogs run?", "answer": "1", "is_simple": False}],
@@ -57,7 +58,7 @@ def test_a_row_of_a_picture_stands_for_its_questions(tmp_path: Path, parquet):
         tmp_path / "data" / "test-00000.parquet",
         [{"image": {"bytes": png(i), "path": None}, "qa": asked} for i, asked in enumerate(qa)],
         {"image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
-         "qa": pa.list_(pa.struct([("question", pa.string()), ("answer", pa.string()), ("is_simple", pa.bool_())]))},
+         "qa": pa.list_(pa.struct([("question", text), ("answer", text), ("is_simple", pa.bool_())]))},
     )  # fmt: skip
     tasks = check_scores(tallyqa(path=str(tmp_path)))
     assert [(t.question, t.answers) for t in tasks] == [
@@ -74,7 +75,8 @@ def test_a_row_of_a_picture_stands_for_its_questions(tmp_path: Path, parquet):
 
 def test_a_table_with_pictures_of_other_rows(tmp_path: Path):
     write_tsv(tmp_path / "tallyqa_data.tsv", [
-        {"index": "0", "image": base64_png(3), "question": "How many dogs run?", "answer": 1, "issimple": False},
+        {"index": "0", "image": base64_png(3), "question": "How many dogs run?", "answer": 1,
+         "issimple": False},
         {"index": "1", "image": "0", "question": "How many dogs sit?", "answer": 2, "issimple": False},
         {"index": "2", "image": "0", "question": "How many dogs?", "answer": 3, "issimple": True},
     ])  # fmt: skip

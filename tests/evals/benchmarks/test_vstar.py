@@ -17,7 +17,8 @@ from tasks.datasets.conftest import png
 ASK = "\nAnswer with the option's letter from the given choices directly."
 ROWS = [
     {"question_id": 0, "image": "direct_attributes/sa_1.jpg", "category": "direct_attributes", "label": "B",
-     "text": f"What is the material of the glove?\n(A) rubber\n(B) cotton (woven)\n(C) kevlar\n(D) leather{ASK}"},
+     "text": f"What is the material of the glove?\n(A) rubber\n(B) cotton (woven)\n(C) kevlar\n(D) leather"
+             f"{ASK}"},
     {"question_id": 1, "image": "relative_position/sa_2.jpg", "category": "relative_position", "label": "A",
      "text": f"Is the dog on the left or right side of the car?\n(A) left\n(B) right{ASK}"},
 ]  # fmt: skip

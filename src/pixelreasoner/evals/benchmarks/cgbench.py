@@ -1,17 +1,18 @@
-"""CG-Bench: questions about long videos, each with the stretches of time that answer it (G. Chen et al., ICLR 2025).
+"""CG-Bench: questions about long videos, each with the time that answers it (G. Chen et al., ICLR 2025).
 
-`cgbench_mini.json` (3,000 questions) or `cgbench.json` (12,129), a list of `qid, video_uid, question, choices,
-answer, right_answer, clue_intervals, duration, domain, sub_category`; videos `cg_videos_720p/{video_uid}.mp4`.
-`right_answer` is a letter, `clue_intervals` a list of [start, end] in seconds.
+`cgbench_mini.json` (3,000 questions) or `cgbench.json` (12,129), a list of `qid, video_uid, question,
+choices, answer, right_answer, clue_intervals, duration, domain, sub_category`; videos
+`cg_videos_720p/{video_uid}.mp4`. `right_answer` is a letter, `clue_intervals` a list of [start, end] in
+seconds.
 
 It is the benchmark here that needs zooming in time: videos are half an hour long on average, and a clue is
-seconds. The cue of a task is the frames within its clues, among those taken (`n_frames`); the nearest one where
-none is, and eight at most, which is what one operation shows. Published is the accuracy over the whole video
-(long-acc.), with frames of the whole video and no subtitles.
+seconds. The cue of a task is the frames within its clues, among those taken (`n_frames`); the nearest one
+where none is, and eight at most, which is what one operation shows. Published is the accuracy over the whole
+video (long-acc.), with frames of the whole video and no subtitles.
 
-Source: the repository CG-Bench/CG-Bench, VLMEvalKit's reader of it, and the card: the annotations are MIT; the
-data are behind a form (gated), and the copyright of the videos is with their makers. Not verified: 1,219 videos
-of `cgbench.json` are all still there.
+Source: the repository CG-Bench/CG-Bench, VLMEvalKit's reader of it, and the card: the annotations are MIT;
+the data are behind a form (gated), and the copyright of the videos is with their makers. Not verified: 1,219
+videos of `cgbench.json` are all still there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HR-Bench: questions about pictures of 4K and 8K, each in four orders of its options (W. Wang et al., AAAI 2025).
+"""HR-Bench: pictures of 4K and 8K, each question in four orders of its options (W. Wang et al., AAAI 2025).
 
 200 questions, each with its options in four cyclic orders: 800 rows. Columns of the TSV and of the Parquet:
 `index, question, answer, category, A, B, C, D, cycle_category, image` (base64). `category` is "single" or
@@ -8,8 +8,8 @@ cross and all; it is not the share of questions right in all four orders.
 A picture of 8K may be shown with fewer pixels than it has: state `max_pixels` beside the score (it is in the
 protocol of `summary.json`); an issue of HR-Bench's repository traces 47 instead of 78 to it.
 
-Source: the repository of HR-Bench, the task "hrbench" of lmms-eval, VLMEvalKit. Not verified: the names of the
-cycles, which are taken as they are. Licence: "other" on the card, with an empty file of the licence.
+Source: the repository of HR-Bench, the task "hrbench" of lmms-eval, VLMEvalKit. Not verified: the names of
+the cycles, which are taken as they are. Licence: "other" on the card, with an empty file of the licence.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """MVBench: 20 kinds of question about short videos, 200 each (K. Li et al., CVPR 2024).
 
-One JSON per task (`json/action_sequence.json`), rows of `video, question, candidates, answer`, and `start, end`
-in seconds where the video is to be cut ("bounded"). Videos lie in folders of their own sources; the frames of
-`episodic_reasoning` lie in folders, three per second. Three to five options, in the order of the data.
+One JSON per task (`json/action_sequence.json`), rows of `video, question, candidates, answer`, and `start,
+end` in seconds where the video is to be cut ("bounded"). Videos lie in folders of their own sources; the
+frames of `episodic_reasoning` lie in folders, three per second. Three to five options, in the order of the
+data.
 
 16 frames are taken as in the authors' notebook: the centres of equal segments, counted in frames
 (`core.frame_sampling.segment_centres`). Published is the mean over all questions. The videos of

@@ -1,15 +1,15 @@
 """The four evaluation sets of PixelReasoner's authors (arXiv 2505.15966), for comparison with the paper.
 
 One Parquet and `images.zip` each, on the hub under JasperHaozhe: columns `qid, question, image, answer,
-is_video` as those of the RL data (`tasks.datasets.pixelreasoner_rl`). V*: 191 questions. TallyQA: 3,200 complex
-ones, by a rule that is not published. InfographicVQA: a set with answers, so not the official test split; its
-size is not published, and none is asserted. MVBench: 4,000, as 16 frames each.
+is_video` as those of the RL data (`tasks.datasets.pixelreasoner_rl`). V*: 191 questions. TallyQA: 3,200
+complex ones, by a rule that is not published. InfographicVQA: a set with answers, so not the official test
+split; its size is not published, and none is asserted. MVBench: 4,000, as 16 frames each.
 
-Which score to compare: the paper says ANLS for InfographicVQA and accuracy elsewhere; the released code scores
-all four by `pr_compat`. Both are given. The pixel budgets are those of the released evaluation: pictures of 256
-to 8,000 tokens of 28 x 28 pixels, crops to 5,120, frames to 512. Its decoding is greedy, with three operations
-at most: `interaction.limits.max_turns=4`. A list within a box is expanded into alternatives here, which the
-released code cannot answer.
+Which score to compare: the paper says ANLS for InfographicVQA and accuracy elsewhere; the released code
+scores all four by `pr_compat`. Both are given. The pixel budgets are those of the released evaluation:
+pictures of 256 to 8,000 tokens of 28 x 28 pixels, crops to 5,120, frames to 512. Its decoding is greedy, with
+three operations at most: `interaction.limits.max_turns=4`. A list within a box is expanded into alternatives
+here, which the released code cannot answer.
 
 Source: `prepare.sh`, the evaluation scripts and the collection of the authors. Not verified: the files
 themselves. Licence: not verified.

@@ -1,4 +1,4 @@
-"""The kinds of PixelWorld: made pictures and videos with a known cue, some of which the full view does not show.
+"""The kinds of PixelWorld: made pictures and videos with a known cue, which the full view may not show.
 
 Nothing is fetched: the test split of `tasks.pixelworld`, whose tasks no training sees. Licence: that of this
 package.

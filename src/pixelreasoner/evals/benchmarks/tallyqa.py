@@ -3,12 +3,13 @@
 | layout | rows |
 |---|---|
 | original `test.json` | `image, answer, issimple, image_id, question_id, question, data_source` |
-| `vikhyatk/tallyqa-test`, Parquet | a picture each: `image`, `qa`: a list of `{question, answer, is_simple}` |
+| `vikhyatk/tallyqa-test` | a picture each: `image`, `qa`: a list of `{question, answer, is_simple}` |
 | VLMEvalKit `tallyqa_data.tsv` | `index, image, question, answer`, and one of `issimple`, `is_simple` |
 
 Complex questions are those that are not simple ("How many dogs are eating?"). Simple and complex are never
 mixed in one figure. The paper evaluates 3,200 complex ones, chosen by a rule that is not published
-(`pixelreasoner-eval` reads that set). Counts are compared exactly, without a tolerance (`rewards.scorers.integer`).
+(`pixelreasoner-eval` reads that set). Counts are compared exactly, without a tolerance
+(`rewards.scorers.integer`).
 
 Source: the field names of the original files as their readers use them, the card of
 `vikhyatk/tallyqa-test`, VLMEvalKit. Not verified: 22,991 simple and 15,598 complex questions of 38,589, and

@@ -3,11 +3,12 @@ r"""TreeBench: 405 questions about small things in photographs full of objects, 
 `TreeBench.tsv`: `image` (base64)`, question, A, B, ..., answer, category, target_instances, multi-choice
 options`. A category is "Perception/OCR" and the like; the OCR rows list their options in the question.
 `target_instances` holds [left, top, right, bottom] boxes in pixels: they become the cue, and the reference of
-mIoU. The score "box_iou" is that of a rollout that writes `<box>[x1,y1,x2,y2]</box>`, in pixels of the picture,
-as TreeVGR does; a rollout without boxes has none, and counts as 0 in the published mIoU (`all_rows`).
+mIoU. The score "box_iou" is that of a rollout that writes `<box>[x1,y1,x2,y2]</box>`, in pixels of the
+picture, as TreeVGR does; a rollout without boxes has none, and counts as 0 in the published mIoU
+(`all_rows`).
 
-Published extractors take "A" for an empty answer, and the first capital letter of "Based on ..."; here neither
-chooses anything.
+Published extractors take "A" for an empty answer, and the first capital letter of "Based on ..."; here
+neither chooses anything.
 
 Source: `HaochenWang/TreeBench` and the repository of TreeVGR (arXiv 2507.07999). Licence: Apache-2.0, as its
 card says; the photographs are of SA-1B.
@@ -78,7 +79,7 @@ def _sides(box: object) -> object:
 
 
 def box_iou(trajectory: Trajectory) -> float | None:
-    """For each reference box the best IoU of one that the rollout wrote, then their mean; None without boxes."""
+    """The mean over reference boxes of the best IoU with one that the rollout wrote; None without boxes."""
     cue = trajectory.task.cue
     if cue is None or cue.box is None:
         return None

@@ -1,15 +1,17 @@
 """ZoomBench: fine detail in six respects, with the crop that shows it, 845 questions (arXiv 2602.11858).
 
-Parquet of `inclusionAI/ZoomBench`, split test: a question (`query`, or `prompt` in the card's words), an answer
-(`response` or `answer`), `image`, `crop_image`, `question_type` ("mcq" or open), and a box of the evidence,
-`bbox`, in pixels. 621 questions list their options, line by line, and have a letter for an answer; 224 are open.
-`view = "crop"` asks about the crop instead: the difference of the two is the "zooming gap" of its authors.
+Parquet of `inclusionAI/ZoomBench`, split test: a question (`query`, or `prompt` in the card's words), an
+answer (`response` or `answer`), `image`, `crop_image`, `question_type` ("mcq" or open), and a box of the
+evidence, `bbox`, in pixels. 621 questions list their options, line by line, and have a letter for an answer;
+224 are open. `view = "crop"` asks about the crop instead: the difference of the two is the "zooming gap" of
+its authors.
 
 Open answers are judged by a language model there; here they are compared (`rewards.answers`), and with a
 section [judge] the score "judge" is given beside it.
 
-Source: the card and the scripts of the repository inclusionAI/Zooming-without-Zooming. Not verified: the column
-that names the respect, and whether `bbox` is in the released file. Licence: Apache-2.0, as its card says.
+Source: the card and the scripts of the repository inclusionAI/Zooming-without-Zooming. Not verified: the
+column that names the respect, and whether `bbox` is in the released file. Licence: Apache-2.0, as its card
+says.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def zoombench(*, path: str = HUB_ID, view: View = "full", pr_compat: bool = True
         expected_rows={"*": N_ROWS},
         scores=compat(pr_compat),
         aggregate=micro_and_kinds,
-        metric="share of right letters and of equal open answers, which a judge decides in the published figures",
+        metric="share of right letters and of equal open answers; the published ones are judged",
         source=path,
         licence="Apache-2.0",
     )

@@ -20,7 +20,7 @@ FILE_COLUMN = "_file"
 MAX_PARTS = 2**10
 """The most rows that a row of a file may stand for, less one."""
 _FILE = 2**46
-"""A row's number is its number in its file times `MAX_PARTS`, plus its part, plus this for each file before."""
+"""A row's number is that in its file times `MAX_PARTS`, plus its part, plus this for each file before."""
 SUFFIXES = (".json", ".jsonl", ".tsv", ".parquet")
 
 
