@@ -13,6 +13,7 @@ is run again, or judged again, costs nothing and gives the same.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -138,7 +139,7 @@ def endpoint(config: JudgeConfig) -> Ask:
         ConfigError: the URL is none.
     """
     try:
-        import openai
+        openai: Any = importlib.import_module("openai")
     except ImportError as e:
         raise MissingExtraError("openai", "judge", "A judge") from e
     if not config.url.startswith(("http://", "https://")):

@@ -24,6 +24,9 @@ def summary_table(summaries: Mapping[str, Summary]) -> Table:
         by_kind = (s["accuracy"]["by_kind"].get(kind) for s in columns)
         cells = ("–" if shares is None else _both(shares) for shares in by_kind)
         table.add_row(Text(f"  {visible_line(kind)}"), *cells)
+    for name in dict.fromkeys(name for s in columns for name in s["scores"]):
+        found = (s["scores"].get(name) for s in columns)
+        table.add_row(Text(visible_line(name)), *("–" if f is None else _percent(f["all"]) for f in found))
     table.add_row("RaPR", *(_both(s["rapr"]) for s in columns))
     table.add_row("failed operations", *(_percent(s["op_error_rate"]) for s in columns))
     table.add_row("operations on the cue", *(f"({_percent(s['cue_coverage'])})" for s in columns))

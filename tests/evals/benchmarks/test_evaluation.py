@@ -12,8 +12,10 @@ from evals.benchmarks.test_vstar import ROWS, annotate
 from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.plain import PlainRenderer
 from pixelreasoner.cli.main import main
+from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.evals.benchmark import BENCHMARKS, load_benchmark
 from pixelreasoner.evals.run import EvalConfig, Evaluated, run
 from pixelreasoner.policy.base import CompletionRequest
 from pixelreasoner.policy.scripted import ScriptedPolicy, turn_of
@@ -76,3 +78,45 @@ def test_a_benchmark_may_be_looked_through(folder: Path, capsys: pytest.CaptureF
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["direct_attributes", "2", "0", "2", "2", "0", "0", "B", "(2)"] in lines
     assert ["relative_position", "2", "0", "2", "2", "0", "0", "A", "(2)"] in lines
+
+
+HUB_FILES = {
+    "vstar": ("craigwu/vstar_bench", ["test_questions.jsonl", "direct_attributes/sa_1.jpg"], ["OCR/1.jpg"]),
+    "tallyqa": ("vikhyatk/tallyqa-test", ["data/test-00000-of-00007.parquet"], ["README.md"]),
+    "infovqa": ("lmms-lab/DocVQA", ["InfographicVQA/validation-00000-of-00003.parquet"],
+                ["DocVQA/validation-0.parquet", "InfographicVQA/test-00000-of-00003.parquet"]),
+    "mvbench": ("OpenGVLab/MVBench", ["json/action_count.json", "video/perception.zip"], []),
+    "hrbench": ("DreamMr/HR-Bench", ["hr_bench_4k.parquet"], ["hr_bench_8k.parquet", "hr_bench_4k.tsv"]),
+    "visualprobe-eval": ("Mini-o3/VisualProbe_Hard", ["val.json", "images/1.jpg"], []),
+    "treebench": ("HaochenWang/TreeBench", ["TreeBench.tsv"], ["README.md"]),
+    "zoombench": ("inclusionAI/ZoomBench", ["data/test.parquet"], []),
+    "mme-realworld": ("yifanzhang114/MME-RealWorld-lite-lmms-eval", ["data/train-0.parquet"], []),
+    "cgbench": ("CG-Bench/CG-Bench", ["cgbench_mini.json"], ["cgbench.json"]),
+    "pixelreasoner-eval": ("JasperHaozhe/VStar-EvalData-PixelReasoner", ["vstar.parquet", "images.zip"], []),
+}  # fmt: skip
+"""Where a benchmark is on the hub, files that are fetched, and files beside them that are not."""
+
+
+@pytest.mark.parametrize("name", sorted(HUB_FILES))
+def test_what_is_fetched_from_the_hub(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from huggingface_hub.utils import filter_repo_objects
+
+    asked: list[tuple[str, list[str]]] = []
+
+    def download(repo: str, *, allow_patterns: list[str], repo_type: str) -> str:
+        assert repo_type == "dataset"
+        asked.append((repo, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    place, wanted, others = HUB_FILES[name]
+    # The folder that was "fetched" is empty: it is refused, by the names of the files that are looked for.
+    with pytest.raises(RecordError, match="holds no file of"):
+        load_benchmark(name, {})
+    ((repo, patterns),) = asked
+    assert repo == place
+    assert list(filter_repo_objects([*wanted, *others], allow_patterns=patterns)) == wanted
+
+
+def test_every_registered_benchmark_is_here():
+    assert sorted(HUB_FILES) == sorted(BENCHMARKS.parts.keys() - {"pixelworld-test"})

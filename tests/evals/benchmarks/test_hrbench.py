@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from evals.benchmarks.conftest import base64_png, check_scores, check_wrong_letters, write_tsv
 from pixelreasoner.core.errors import RecordError
@@ -75,3 +78,12 @@ def test_the_figure_is_the_mean_of_the_cycles():
     assert figures["cycles"] == {"0": 0.5, "1": pytest.approx(1 / 3)}
     assert figures["all"] == pytest.approx((1 / 2 + 1 / 3) / 2)
     assert (figures["single"], figures["cross"]) == (0.5, 0.5)
+
+
+def test_a_picture_of_8k_is_shown_whole(tmp_path: Path):
+    content = io.BytesIO()
+    Image.new("L", (7680, 4320), 200).save(content, "JPEG")
+    row = {**rows(1)[0], "image": base64.b64encode(content.getvalue()).decode()}
+    write_tsv(tmp_path / "HRBench8K.tsv", [row])
+    (task,) = hrbench(path=str(tmp_path), size="8k").tasks.take(0, 1)
+    assert task.media[0].size == (7680, 4320)

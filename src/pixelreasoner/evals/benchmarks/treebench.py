@@ -84,7 +84,8 @@ def box_iou(trajectory: Trajectory) -> float | None:
     if cue is None or cue.box is None:
         return None
     text = "".join(turn.text for turn in trajectory.turns)
-    found = [Box(*map(float, match.groups())) for match in _BOX.finditer(text)]
+    sides = (map(float, match.groups()) for match in _BOX.finditer(text))
+    found = [Box(left, top, right, bottom) for left, top, right, bottom in sides]
     return mean_best_iou(found, cue.boxes or (cue.box,)) if found else None
 
 
