@@ -62,7 +62,7 @@ def test_the_layout_of_the_hub(hub: Path):
     assert first.question == (
         "What is the material of the glove?\nA. rubber\nB. cotton (woven)\nC. kevlar\nD. leather"
     )
-    assert (first.id, first.kind, first.answers) == ("vstar-0", "direct_attributes", ("B",))
+    assert (first.id, first.kind, first.answers) == ("vstar-direct_attributes-0", "direct_attributes", ("B",))
     assert second.options == ("left", "right")
     # Left, top, width, height in the annotations; the cue of two things is the box around both.
     assert first.cue is not None
@@ -104,8 +104,8 @@ def test_the_layout_of_lmms_eval(tmp_path: Path, parquet):
     )  # fmt: skip
     tasks = check_scores(vstar(path=str(tmp_path)))
     assert [(t.id, t.answers, len(t.media)) for t in tasks] == [
-        ("vstar-0", ("B",), 1),
-        ("vstar-1", ("A",), 1),
+        ("vstar-direct_attributes-0", ("B",), 1),
+        ("vstar-relative_position-1", ("A",), 1),
     ]
 
 

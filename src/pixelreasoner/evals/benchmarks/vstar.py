@@ -49,7 +49,8 @@ def read(row: Row, *, seed: int) -> NormalRow:
         return _original(row, seed)
     identity = row.get("question_id", row.get("index"))
     fields = {
-        "id": None if identity is None else f"vstar-{identity}",
+        # Copies of the data number the questions of each category from 0, or all of them.
+        "id": None if identity is None else f"vstar-{row.get('category')}-{identity}",
         "kind": row.get("category"),
         "images": [picture(row["image"])] if row.get("image") else [],
     }
