@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import csv
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.tasks.tsv_rows import TsvRows
 
 LARGE = base64.b64encode(bytes(range(256)) * 1200).decode()
-"""Longer than what the module `csv` takes by default."""
+"""Hundreds of thousands of characters."""
 ROWS = [
     {"index": "0", "image": LARGE, "question": 'Two\nlines, a "quote"\tand a tab?', "answer": "A"},
     {"index": "1", "image": "0", "question": "naïve 🟥", "answer": ""},
@@ -41,7 +44,6 @@ def test_pictures_are_not_looked_at_before_a_row_is_read(path: Path):
 
 
 def test_rows_are_read_in_any_order_and_a_picture_may_be_that_of_another_row(path: Path):
-    limit = csv.field_size_limit()
     rows = TsvRows(path)
     list(rows.scan())
     assert list(rows.read([3, 2, 1])) == [
@@ -49,7 +51,6 @@ def test_rows_are_read_in_any_order_and_a_picture_may_be_that_of_another_row(pat
         {"index": "1", "image": LARGE, "question": "naïve 🟥"},
         ROWS[0],
     ]
-    assert csv.field_size_limit() == limit
 
 
 def test_a_row_of_another_length_is_one_that_cannot_be_read(path: Path):
@@ -65,3 +66,28 @@ def test_an_empty_file_is_refused(tmp_path: Path):
     (tmp_path / "a.tsv").touch()
     with pytest.raises(RecordError, match="is empty"):
         TsvRows(tmp_path / "a.tsv")
+
+
+def test_a_quote_that_is_never_closed_takes_the_rest_and_is_one_broken_row(path: Path):
+    with path.open("a") as file:
+        file.write('3\t\t"Q?\tC\n4\t\tQ?\tC\n')
+    (_, broken) = list(TsvRows(path).scan())[-1]
+    assert isinstance(broken, RecordError)
+    assert str(broken) == f"{path}: a quote is never closed"
+
+
+@given(
+    st.lists(st.lists(st.text(st.characters(exclude_characters="\r\0"), max_size=8), min_size=2, max_size=2))
+)
+@settings(max_examples=60, deadline=None)
+def test_fields_are_those_that_csv_writes(values: list[list[str]]):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.tsv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+            writer.writerow(["one", "two"])
+            writer.writerows(values)
+        found = [row for _, row in TsvRows(path).scan()]
+    # Lines of nothing but white space are no rows.
+    expected = [{k: v for k, v in zip(("one", "two"), row, strict=True) if v} for row in values]
+    assert [row for row in found if row] == [row for row in expected if row]

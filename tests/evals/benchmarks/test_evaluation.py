@@ -12,7 +12,7 @@ from evals.benchmarks.test_vstar import ROWS, annotate
 from pixelreasoner.chat.hermes import format_call
 from pixelreasoner.chat.plain import PlainRenderer
 from pixelreasoner.cli.main import main
-from pixelreasoner.core.errors import RecordError
+from pixelreasoner.core.errors import ConfigError, RecordError
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.evals.benchmark import BENCHMARKS, load_benchmark
@@ -120,3 +120,18 @@ def test_what_is_fetched_from_the_hub(name: str, monkeypatch: pytest.MonkeyPatch
 
 def test_every_registered_benchmark_is_here():
     assert sorted(HUB_FILES) == sorted(BENCHMARKS.parts.keys() - {"pixelworld-test"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("hrbench", {"size": "16k"}, "the option 'size' cannot be '16k': input should be '4k' or '8k'"),
+        ("tallyqa", {"subset": "hard"}, "'complex', 'simple' or 'all'"),
+        ("visualprobe-eval", {"level": "Hard"}, "'easy', 'medium' or 'hard'"),
+        ("pixelworld-test", {"n": 0}, "the option 'n' cannot be 0"),
+        ("vstar", {"split": "test"}, "cannot be called with the options"),
+    ],
+)
+def test_options_are_checked(name: str, options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        load_benchmark(name, options)
