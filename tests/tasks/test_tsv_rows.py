@@ -77,7 +77,13 @@ def test_a_quote_that_is_never_closed_takes_the_rest_and_is_one_broken_row(path:
 
 
 @given(
-    st.lists(st.lists(st.text(st.characters(exclude_characters="\r\0"), max_size=8), min_size=2, max_size=2))
+    st.lists(
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=8),
+            min_size=2,
+            max_size=2,
+        )
+    )
 )
 @settings(max_examples=60, deadline=None)
 def test_fields_are_those_that_csv_writes(values: list[list[str]]):
