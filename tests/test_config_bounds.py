@@ -22,6 +22,7 @@ ITEM = object()
 Path = tuple[Any, ...]
 WITHOUT_BOUNDS = {
     ("CueRow", ("box", ITEM)): "a place in a picture, which `core.geometry.Box` checks against its size",
+    ("CueRow", ("boxes", ITEM, ITEM)): "as `box`",
 }
 """Numbers whose bounds the field cannot know; finite they have to be."""
 

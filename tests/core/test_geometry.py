@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pixelreasoner.core.geometry import Box, Size, Unit
+from pixelreasoner.core.geometry import Box, Size, Unit, around
 
 sizes = st.builds(Size, st.integers(1, 20_000), st.integers(1, 20_000))
 shares = st.floats(0, 1)
@@ -118,3 +118,12 @@ def test_contains_clip_and_pad():
 def test_boxes_of_different_units_are_never_compared():
     with pytest.raises(ValueError, match=r"relative|pixel"):
         Box(0, 0, 1, 1).iou(Box(0, 0, 1, 1, Unit.RELATIVE))
+
+
+def test_the_box_around_several():
+    assert around([Box(3, 4, 5, 6)]) == Box(3, 4, 5, 6)
+    assert around([Box(3, 4, 5, 6), Box(0, 5, 4, 9), Box(1, 1, 2, 2)]) == Box(0, 1, 5, 9)
+    unit = Unit.RELATIVE
+    assert around([Box(10, 0, 20, 5, unit), Box(0, 1, 15, 9, unit)]) == Box(0, 0, 20, 9, unit)
+    with pytest.raises(AssertionError):
+        around([Box(0, 0, 1, 1), Box(0, 0, 1, 1, unit)])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pixelreasoner.core import media, media_io, video_io
 from pixelreasoner.core.byte_cache import ByteCache
 from pixelreasoner.core.errors import MediaError, MissingExtraError
-from pixelreasoner.core.frame_sampling import mend_clock, spread
+from pixelreasoner.core.frame_sampling import Clip, mend_clock, spread
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_io import load_image, load_media, load_video, save_image
 from video_files import draw_number, read_number, write_video
@@ -358,3 +358,53 @@ def test_frames_hold_no_pixels_and_give_the_same_ones_again(tmp_path: Path, monk
     for frame in video.frames:
         with pytest.raises(MediaError, match="was changed"):
             _ = frame.pixels
+
+
+def notebook_frames(
+    start: float, end: float, fps: float, last: int, first: int = 0, n: int = 16
+) -> list[int]:
+    """The frames of MVBench's notebook: its rule written down a second time, with numpy's rounding."""
+    begin, stop = max(first, round(start * fps)), min(round(end * fps), last)
+    size = float(stop - begin) / n
+    return [int(begin + size / 2 + np.round(size * i)) for i in range(n)]
+
+
+@pytest.mark.parametrize("decoded_from_the_start", [False, True])
+@pytest.mark.parametrize(("start", "end"), [(None, None), (1.0, 3.0), (0.5, None), (3.9, 99.0), (2.0, 2.1)])
+def test_a_clip_has_the_frames_of_the_notebook(
+    tmp_path: Path, monkeypatch, start: float | None, end: float | None, decoded_from_the_start: bool
+):
+    write_video(tmp_path / "a.mp4", 100, gop=12)  # 25 frames per second
+    if decoded_from_the_start:
+        monkeypatch.setattr(video_io, "_seek_frames", lambda request: None)
+    video = load_video(tmp_path / "a.mp4", clip=Clip(start, end))
+    expected = notebook_frames(
+        -100_000 if start is None else start, 100_000 if end is None else end, 25.0, last=99
+    )
+    assert [read_number(f) for f in video.frames] == expected
+    assert video.times_s == pytest.approx([i / 25 for i in expected])
+
+
+def test_frames_of_a_clip_are_decoded_again_from_the_file(tmp_path: Path, monkeypatch):
+    write_video(tmp_path / "a.mp4", 100)
+    video = load_video(tmp_path / "a.mp4", n_frames=2, clip=Clip(1.0, 3.0))
+    monkeypatch.setattr(media_io, "DECODED", ByteCache(10**8))
+    monkeypatch.setattr(media, "DECODED", ByteCache(10**8))
+    assert [read_number(f) for f in video.frames] == notebook_frames(1.0, 3.0, 25.0, last=99, n=2)
+
+
+def test_a_clip_outside_of_the_video_is_refused(tmp_path: Path):
+    write_video(tmp_path / "a.mp4", 25)
+    with pytest.raises(MediaError, match=r"from 3\.0 s to 4\.0 s lies outside of the video of 1\.0 s"):
+        load_video(tmp_path / "a.mp4", clip=Clip(3.0, 4.0))
+
+
+def test_frames_in_a_folder_are_counted_from_one(tmp_path: Path):
+    for number in range(1, 31):
+        save_image(Picture(np.full((4, 4, 3), number, np.uint8)), tmp_path / f"{number:05d}.png")
+    video = load_video(tmp_path, clip=Clip(1.0, 8.0, fps=3.0))
+    expected = notebook_frames(1.0, 8.0, 3.0, last=30, first=1)
+    assert [int(f.pixels[0, 0, 0]) for f in video.frames] == expected
+    assert video.times_s == pytest.approx([(number - 1) / 3 for number in expected])
+    with pytest.raises(MediaError, match="lies outside of its 30 frames at 3 per second"):
+        load_video(tmp_path, clip=Clip(11.0, 12.0, fps=3.0))

@@ -259,3 +259,14 @@ def test_any_frame_of_the_cue_is_a_hit(frames: tuple[int, ...], coverage: float)
 def test_an_empty_set_has_no_summary():
     with pytest.raises(PixelReasonerError, match="nothing to summarise"):
         summarize(scored([], []))
+
+
+def test_further_scores_are_means_over_the_tasks_that_have_one():
+    found = scored([recorded(), recorded(kind="page"), recorded(kind="page")], [True, False, True])
+    further = ({"pr_compat": 1.0, "judge": 1.0}, {"pr_compat": 0.0}, {"pr_compat": 1.0, "judge": 0.0})
+    summary = summarize([replace(t, metrics={**t.metrics, **m}) for t, m in zip(found, further, strict=True)])
+    assert summary["scores"] == {
+        "pr_compat": {"all": 2 / 3, "by_kind": {"count": {"all": 1.0}, "page": {"all": 0.5}}},
+        "judge": {"all": 0.5, "by_kind": {"count": {"all": 1.0}, "page": {"all": 0.0}}},
+    }
+    assert summary["tasks"]["scores"]["judge"]["all"] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -112,6 +113,11 @@ def test_a_benchmark_with_a_row_missing_is_refused(tmp_path: Path, capsys: pytes
     assert run("eval", tmp_path / "eval", f"benchmark_options.path={short}") == 2
     assert "1 rows of kind 'page' instead of 2" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "eval").exists()
+    shutil.copytree(ROOT / "examples" / "media", tmp_path / "media")
+    assert run("eval", tmp_path / "eval", f"benchmark_options.path={short}", "incomplete=true") == 0
+    said = json.loads((tmp_path / "eval" / "summary.json").read_text())["benchmark"]
+    assert (said["name"], said["rows"], said["complete"]) == ("pictures", 5, False)
+    assert said["wrong_rows"] == {"page": [1, 2]}
 
 
 def test_synth(tmp_path: Path):

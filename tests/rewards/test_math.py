@@ -42,7 +42,7 @@ def test_no_answer_is_wrong_and_needs_no_package(answer):
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "math_verify.errors", None)
-    math_scorer._package.cache_clear()
+    math_scorer.math_verify.cache_clear()
     with pytest.raises(MissingExtraError, match=r"pixelreasoner\[math\]"):
         math("1", ["1"], TASK)
-    math_scorer._package.cache_clear()
+    math_scorer.math_verify.cache_clear()

@@ -332,3 +332,33 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path):
     (tmp_path / "plain").write_text("")
     with pytest.raises(RecordError, match="cannot be written"):
         write_task_file(tmp_path / "plain" / "t.jsonl", [])
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+def test_boxes_of_several_things_come_back(pictures, jsonl, tmp_path: Path, name: str):
+    """They are within the box around all of them, which is the cue's."""
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    path = jsonl({"question": "Q?", "images": "0.png", "cue": {"boxes": [[0, 1, 2, 3], [3, 0, 5, 2]]}})
+    (task,) = open_task_file(path).take(0, 1)
+    assert task.cue == Cue(Box(0, 0, 5, 3), boxes=(Box(0, 1, 2, 3), Box(3, 0, 5, 2)))
+    write_task_file(tmp_path / name, [task])
+    (back,) = open_task_file(tmp_path / name).take(0, 1)
+    assert back.cue == task.cue
+    outside = jsonl({"question": "Q?", "images": "0.png", "cue": {"boxes": [[0, 1, 2, 3], [9, 9, 12, 12]]}})
+    with pytest.raises(RecordError, match=r"cue\.boxes\[1\]: \[9\.0, 9\.0, 12\.0, 12\.0\]"):
+        list(open_task_file(outside).take(0, 1))
+
+
+def test_a_part_of_a_video(pictures, jsonl, tmp_path: Path):
+    (tmp_path / "clip").mkdir()
+    for i in range(4):
+        (tmp_path / "clip" / f"{i}.png").write_bytes((tmp_path / f"{i}.png").read_bytes())
+    part = {"path": "clip", "start_s": 2, "end_s": 4, "fps": 1}
+    (task,) = open_task_file(jsonl({"question": "Q?", "video": part}), n_frames=2).take(0, 1)
+    (video,) = task.media
+    # Numbers 2 to 4 from 1: int(2 + 0.5 + round(0)), int(2 + 0.5 + round(1)).
+    assert video.times_s == (1.0, 2.0)
+    for wrong, message in (({"end_s": "4"}, "is no number"), ({"frm": 1}, "unknown field 'frm'")):
+        with pytest.raises(RecordError, match=message):
+            list(open_task_file(jsonl({"question": "Q?", "video": {**part, **wrong}})).take(0, 1))

@@ -30,7 +30,7 @@ MANY = 100
 
 
 def tasks(
-    source: Annotated[tyro.conf.Positional[str], option("FILE|FOLDER|SOURCE|RECIPE")],
+    source: Annotated[tyro.conf.Positional[str], option("FILE|FOLDER|SOURCE|BENCHMARK|RECIPE")],
     *,
     split: Annotated[str | None, option("NAME")] = None,
     path: Annotated[str | None, option("DIR|NAME")] = None,
@@ -47,8 +47,8 @@ def tasks(
     counted with their reasons, and are no error.
 
     Args:
-        source: A task file, the folder of a data set, a registered source, package.module:function, or a
-            recipe: then all of its parts.
+        source: A task file, the folder of a data set, a registered source or benchmark,
+            package.module:function, or a recipe: then all of its parts.
         split: Only this split of a file; the split of another source, in place of its default.
         path: Where a registered data set lies: a folder, a file, or its name on the hub.
         limit: Look at so many tasks of each part, from the start.
@@ -64,11 +64,10 @@ def tasks(
     from pixelreasoner.core.terminal import TerminalConsole, visible
     from pixelreasoner.rewards.scorers import ScoringConfig, build_scorer
     from pixelreasoner.tasks.files import write_task_file
-    from pixelreasoner.tasks.preview import open_parts
     from pixelreasoner.viewer.gallery import Attempts, write_gallery
 
     judge = build_scorer(ScoringConfig(default=scorer))
-    looks = [_Look(part, judge, limit, show) for part in open_parts(source, split=split, path=path)]
+    looks = [_Look(part, judge, limit, show) for part in _parts(source, split, path)]
     passing = chain.from_iterable(look.usable() for look in looks)
     if convert is None:
         for _ in passing:
@@ -99,6 +98,17 @@ def tasks(
         words = [word for name, value in given.items() if value is not None for word in (name, value)]
         then = {"As a page": shlex.join(["tasks", source, *words, "--show", "20", "--html", "tasks.html"])}
     say_done({what: path for what, path in made.items() if path is not None}, then)
+
+
+def _parts(name: str, split: str | None, path: str | None) -> list[Part]:
+    """What a name stands for: a benchmark by its options `split` and `path`, or what `open_parts` says."""
+    from pixelreasoner.evals.benchmark import BENCHMARKS, load_benchmark
+    from pixelreasoner.tasks.preview import Part, open_parts
+
+    if name not in BENCHMARKS.parts:
+        return open_parts(name, split=split, path=path)
+    given = {option: value for option, value in (("split", split), ("path", path)) if value is not None}
+    return [Part(name, load_benchmark(name, given, incomplete=True).tasks)]
 
 
 class _Look:

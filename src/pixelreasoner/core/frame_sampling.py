@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median_low
 
@@ -24,6 +25,44 @@ def spread(times: Sequence[int], n: int) -> list[int]:
     span = (times[-1] - times[0]) * count
     middles = (times[0] + (2 * i + 1) * span // (2 * n * (count - 1)) for i in range(n))
     return list(dict.fromkeys(bisect_right(times, t) - 1 for t in middles))
+
+
+def segment_centres(first: int, last: int, n: int) -> list[int]:
+    """The frames at the centres of `n` equal segments of the frames `first` to `last`, by counting frames.
+
+    The sampling of MVBench: frame i is int(first + s / 2 + round(s * i)) with s = (last - first) / n. Of few
+    frames some come more than once.
+
+    Source: the evaluation notebook of MVBench (K. Li et al., "MVBench", CVPR 2024).
+    """
+    size = (last - first) / n
+    return [int(first + size / 2 + round(size * i)) for i in range(n)]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A part of a video, of which frames are taken by `segment_centres`."""
+
+    start_s: float | None = None
+    """None: from the first frame."""
+    end_s: float | None = None
+    """None: to the last frame."""
+    fps: float | None = None
+    """Frames per second of a folder of frames, where a clip needs it; a file says it itself."""
+
+    def frames(self, count: int, fps: float, n: int, *, first: int = 0) -> list[int]:
+        """The numbers of `n` frames, none where the part lies outside of the video.
+
+        Args:
+            count: frames there are.
+            fps: of the video.
+            n: frames wanted.
+            first: the number of the first frame.
+        """
+        start = first if self.start_s is None else max(first, round(self.start_s * fps))
+        last = first + count - 1
+        end = last if self.end_s is None else min(round(self.end_s * fps), last)
+        return segment_centres(start, end, n) if start <= end else []
 
 
 def mend_clock(times: Sequence[int], longest: int) -> list[int] | None:

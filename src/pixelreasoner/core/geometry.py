@@ -8,6 +8,7 @@ way from one unit to another is `Box.to(unit, size)`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -118,6 +119,19 @@ class Box:
             raise ValueError(
                 f"boxes in {self.unit} and {other.unit} cannot be compared; convert one with .to()"
             )
+
+
+def around(boxes: Sequence[Box]) -> Box:
+    """The smallest box that contains all of at least one box, all in one unit."""
+    first = boxes[0]
+    assert all(box.unit is first.unit for box in boxes), boxes
+    return Box(
+        min(box.x1 for box in boxes),
+        min(box.y1 for box in boxes),
+        max(box.x2 for box in boxes),
+        max(box.y2 for box in boxes),
+        first.unit,
+    )
 
 
 def _clamp(value: float, top: float) -> float:

@@ -19,6 +19,7 @@ from PIL import Image
 from pixelreasoner.core.animations import read_animation
 from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.files import replacing, writing
+from pixelreasoner.core.frame_sampling import Clip
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.image_files import EncodedImage, check_file, inspect_image, kind_of, open_image
 from pixelreasoner.core.image_formats import read_suffixes
@@ -39,6 +40,8 @@ class VideoFrame:
     index: int
     """Which of them it is, from 0."""
     size: Size
+    clip: Clip | None = None
+    """The part of the file that the frames are of; None for all of it."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -52,13 +55,15 @@ class VideoFrame:
 
     def decode(self) -> Decoded:
         """The frame; the other ones, which are looked at next most often, are put into the cache."""
-        frames, _ = _read_frames(self.path, self.n_frames)
+        frames, _ = _read_frames(self.path, self.n_frames, self.clip)
         if self.index >= len(frames):
             raise MediaError(f"{self.path} was changed after it was first read; restore it")
         return Decoded(frames[self.index].pixels, frames[self.index].digest)
 
 
-def _read_frames(path: Path, n_frames: int) -> tuple[tuple[Picture, ...], tuple[float, ...]]:
+def _read_frames(
+    path: Path, n_frames: int, clip: Clip | None = None
+) -> tuple[tuple[Picture, ...], tuple[float, ...]]:
     """The frames of a video or an animation and their times; the frames are in the cache too.
 
     Raises:
@@ -66,6 +71,8 @@ def _read_frames(path: Path, n_frames: int) -> tuple[tuple[Picture, ...], tuple[
     """
     check_file(path)
     video = read_animation(path, n_frames)
+    if video is not None and clip is not None:
+        raise MediaError(f"{path} is an animation, of which no part can be taken; convert it to mp4")
     if video is None:
         if open_image(path, str(path)) is not None:
             raise MediaError(f"{path} is a still picture, not a video; give it as an image")
@@ -74,7 +81,7 @@ def _read_frames(path: Path, n_frames: int) -> tuple[tuple[Picture, ...], tuple[
         # Late, like the import of PyAV itself: programs that only read pictures never pay for it.
         from pixelreasoner.core.video_io import read_video
 
-        video = read_video(path, n_frames=n_frames)
+        video = read_video(path, n_frames=n_frames, clip=clip)
     for frame in video.frames:
         DECODED.put(frame.digest, frame.pixels)
     return video.frames, video.times_s
@@ -135,7 +142,7 @@ def decode_image(content: bytes, name: str) -> Picture:
     return picture
 
 
-def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
+def load_video(path: str | Path, *, n_frames: int = N_FRAMES, clip: Clip | None = None) -> Video:
     """`n_frames` frames of a video, from the middles of as many equal stretches of its duration.
 
     A frame is never given twice: a video with fewer frames gives those it has. Rotation, mirroring and the
@@ -145,19 +152,23 @@ def load_video(path: str | Path, *, n_frames: int = N_FRAMES) -> Video:
     be an animated GIF, WebP, PNG or AVIF, or a folder of images, taken in natural order (frame2 before
     frame10) at one frame per second.
 
+    With `clip` the frames are those of a part of the video, chosen as MVBench chooses them
+    (`core.frame_sampling.segment_centres`), and of few frames some come more than once.
+
     Raises:
-        MediaError: the file is missing, empty, holds no video, is damaged by more than a tenth, or takes
-            more memory or time than `core.media_limits` allows.
+        MediaError: the file is missing, empty, holds no video, is damaged by more than a tenth, takes more
+            memory or time than `core.media_limits` allows, or ends before the clip begins.
         MissingExtraError: PyAV is not installed.
     """
     path = Path(path)
     if n_frames < 1:
         raise MediaError(f"n_frames must be at least 1; got {n_frames}")
     if os.path.isdir(path):
-        return _read_frame_folder(path, n_frames)
-    frames, times_s = _read_frames(path, n_frames)
+        return _read_frame_folder(path, n_frames, clip)
+    frames, times_s = _read_frames(path, n_frames, clip)
     kept = (
-        Picture.of(VideoFrame(path, n_frames, i, frame.size), frame.digest) for i, frame in enumerate(frames)
+        Picture.of(VideoFrame(path, n_frames, i, frame.size, clip), frame.digest)
+        for i, frame in enumerate(frames)
     )
     return Video(tuple(kept), times_s)
 
@@ -240,7 +251,7 @@ def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         write(file)
 
 
-def _read_frame_folder(folder: Path, n_frames: int) -> Video:
+def _read_frame_folder(folder: Path, n_frames: int, clip: Clip | None) -> Video:
     # Looks for the suffixes of images that are read, so that a stray file in the folder is no frame.
     suffixes = read_suffixes()
     try:
@@ -252,12 +263,23 @@ def _read_frame_folder(folder: Path, n_frames: int) -> Video:
         raise MediaError(f"the folder {folder} cannot be read ({e.strerror}); check its permissions") from e
     if not files:
         raise MediaError(f"the folder {folder} holds no images; give a folder of frames, or a video file")
-    count = min(n_frames, len(files))
-    chosen = [(2 * i + 1) * len(files) // (2 * count) for i in range(count)]
-    check_frame_bytes(str(folder), load_image(files[chosen[0]]).size, count)
-    frames = tuple(load_image(files[i]) for i in chosen)
+    fps = 1.0
+    if clip is None:
+        count = min(n_frames, len(files))
+        chosen = [(2 * i + 1) * len(files) // (2 * count) for i in range(count)]
+    else:
+        fps = clip.fps or fps
+        # Numbered from 1, as the files are.
+        chosen = [number - 1 for number in clip.frames(len(files), fps, n_frames, first=1)]
+        if not chosen:
+            raise MediaError(
+                f"{folder}: the part from {clip.start_s} s to {clip.end_s} s lies outside of its "
+                f"{len(files)} frames at {fps:g} per second; check the times"
+            )
+    check_frame_bytes(str(folder), load_image(files[chosen[0]]).size, len(set(chosen)))
+    read = {i: load_image(files[i]) for i in dict.fromkeys(chosen)}
     try:
-        return Video(frames, times_s=tuple(float(i) for i in chosen))
+        return Video(tuple(read[i] for i in chosen), times_s=tuple(i / fps for i in chosen))
     except MediaError as e:
         raise MediaError(f"the images in {folder} do not make a video: {e}") from e
 

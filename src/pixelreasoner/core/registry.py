@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -115,7 +115,7 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def _check_option(part: str, name: str, value: Any, hint: Any) -> None:
-    """Check an option against the type of its parameter, where that is a number, a text, true or false."""
+    """Check an option against the type of its parameter: a number, a text, one of some, true or false."""
     if not _is_scalar(hint):
         return
     try:
@@ -131,6 +131,8 @@ def _check_option(part: str, name: str, value: Any, hint: Any) -> None:
 def _is_scalar(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         return _is_scalar(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return True
     if get_origin(hint) in (Union, UnionType):
         return all(_is_scalar(inner) for inner in get_args(hint))
     return hint in (int, float, bool, str, NoneType)

@@ -19,6 +19,8 @@ class Cue:
     """1-based indices of the frames that hold the evidence; empty for an image."""
     target: int = 1
     """1-based index of the media item in `Task.media`."""
+    boxes: tuple[Box, ...] = ()
+    """Of the single things, in pixels, where there are several; `box` is then the one around all of them."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixelreasoner.core.errors import MediaError, MissingExtraError
-from pixelreasoner.core.frame_sampling import mend_clock, spread
+from pixelreasoner.core.frame_sampling import Clip, mend_clock, spread
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_limits import MAX_FRAMES, MAX_LOST, VIDEO_SECONDS, Watch
 from pixelreasoner.core.video_container import NO_VIDEO, opened_video, packets, picture_of
@@ -58,23 +58,42 @@ class _Request:
     path: Path
     n_frames: int
     watch: Watch
+    clip: Clip | None
+
+    def choose(self, times: Sequence[int], tick_s: Fraction) -> list[int]:
+        """The indices of the wanted frames, ascending; of a clip, some may come more than once.
+
+        Raises:
+            MediaError: the clip lies outside of the video.
+        """
+        if self.clip is None:
+            return spread(times, self.n_frames)
+        span = float((times[-1] - times[0]) * tick_s)
+        fps = (len(times) - 1) / span if span > 0 else 1.0
+        chosen = self.clip.frames(len(times), fps, self.n_frames)
+        if not chosen:
+            raise MediaError(
+                f"{self.path}: the part from {self.clip.start_s} s to {self.clip.end_s} s lies outside "
+                f"of the video of {span:.1f} s; check the times"
+            )
+        return chosen
 
 
-def read_video(path: Path, *, n_frames: int) -> Video:
-    """`n_frames` frames from the middles of as many equal stretches of the duration.
+def read_video(path: Path, *, n_frames: int, clip: Clip | None = None) -> Video:
+    """`n_frames` frames from the middles of as many equal stretches of the duration, or of a clip.
 
     Damaged stretches are left out, and told in the log.
 
     Raises:
-        MediaError: the file holds no video, more than `MAX_LOST` of it is damaged, or it takes more memory
-            or time than `core.media_limits` allows.
+        MediaError: the file holds no video, more than `MAX_LOST` of it is damaged, it takes more memory or
+            time than `core.media_limits` allows, or the clip lies outside of it.
         MissingExtraError: PyAV is not installed.
     """
     try:
         from av.error import FFmpegError
     except ImportError as e:
         raise MissingExtraError("av", "video", f"{path} is not an image; reading it as a video") from e
-    request = _Request(path, n_frames, Watch(str(path), VIDEO_SECONDS))
+    request = _Request(path, n_frames, Watch(str(path), VIDEO_SECONDS), clip)
     try:
         found = _seek_frames(request) or _decode_frames(request)
     except (FFmpegError, OSError) as e:
@@ -96,7 +115,8 @@ def _seek_frames(request: _Request) -> tuple[list[float], list[Picture]] | None:
     index = _index_packets(request)
     if index is None:
         return None
-    wanted = [index.shown[i] for i in spread(index.shown, request.n_frames)]
+    chosen = [index.shown[i] for i in request.choose(index.shown, index.tick_s)]
+    wanted = list(dict.fromkeys(chosen))
     count = _Count(request.watch, _frames_to_decode(index, wanted))
     frames: list[Picture] = []
     with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
@@ -116,7 +136,8 @@ def _seek_frames(request: _Request) -> tuple[list[float], list[Picture]] | None:
                 return None
             frames.append(picture_of(frame, stream))
             at = time
-    return [float((t - index.shown[0]) * index.tick_s) for t in wanted], frames
+    frame_at = dict(zip(wanted, frames, strict=True))
+    return [float((t - index.shown[0]) * index.tick_s) for t in chosen], [frame_at[t] for t in chosen]
 
 
 def _index_packets(request: _Request) -> _Index | None:
@@ -181,20 +202,19 @@ def _decode_frames(request: _Request) -> tuple[list[float], list[Picture]]:
         _check_lost(request.path, whole)
         clock, tick_s = _clock(container, stream, times)
         n_lost, n_packets = whole.n_lost, whole.total  # a closed stream says nothing that holds
-    wanted = spread(clock, request.n_frames)
-    chosen = set(wanted)
+    chosen = request.choose(clock, tick_s) if clock else []
     count = _Count(request.watch, len(times))
-    frames: list[Picture] = []
+    frames: dict[int, Picture] = {}
     with opened_video(request.path, request.n_frames, request.watch) as (container, stream):
         for i, frame in enumerate(WholeStream(container, stream).frames(None)):
             count.add()
             if i in chosen:
-                frames.append(picture_of(frame, stream))
-    if len(frames) < len(wanted):
+                frames[i] = picture_of(frame, stream)
+    if not frames.keys() >= set(chosen):
         raise MediaError(f"{request.path} is a damaged video; fetch it again")
     if frames and n_lost:
         LOG.warning("%s: %d of %d packets are damaged and are left out", request.path, n_lost, n_packets)
-    return [float((clock[i] - clock[0]) * tick_s) for i in wanted], frames
+    return [float((clock[i] - clock[0]) * tick_s) for i in chosen], [frames[i] for i in chosen]
 
 
 def _clock(

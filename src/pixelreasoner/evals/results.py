@@ -72,6 +72,8 @@ def write_summary(
     text = protocol_text(protocol)
     write_text(folder.path / PROTOCOL_FILE, text)
     summary = summarize_scores(scores, samples=config.samples, easy=easy)
+    if benchmark is not None:
+        summary["benchmark"] = benchmark.facts(scores)
     summary |= {"protocol": json.loads(text), "host": host(folder.path)}
     write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     return summary

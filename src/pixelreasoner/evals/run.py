@@ -25,7 +25,8 @@ from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
-from pixelreasoner.evals.benchmark import Benchmark, load_benchmark
+from pixelreasoner.evals.benchmark import Benchmark, TrajectoryScore, load_benchmark
+from pixelreasoner.evals.judge import JudgeConfig, judge_score
 from pixelreasoner.evals.metrics import Summary, score, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress
 from pixelreasoner.evals.protocol import model_protocol
@@ -57,6 +58,10 @@ class EvalConfig(Config):
     """Takes the place of `tasks` and `scoring`: a registered name, or package.module:object."""
     benchmark_options: Options = Field(default_factory=dict[str, Any])
     """Arguments of the benchmark."""
+    incomplete: bool = False
+    """Evaluate a benchmark whose table lacks rows, or has more, all the same; the summary names them."""
+    judge: JudgeConfig | None = None
+    """A language model that judges open answers, as a score of its own beside the standard one."""
     n: Annotated[Count | None, MAY_CHANGE] = None
     """Tasks; None takes all of them."""
     samples: Count = 1
@@ -125,9 +130,8 @@ def run(
             than `n`; or the tasks never end and `n` is not set.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    benchmark = _benchmark(config)
-    config, tasks, scorer = _resolved(config, benchmark)
-    n = _count(config, tasks)
+    config, benchmark = _resolved(config)
+    n = _count(config, benchmark.tasks)
     without_operations = read_without_operations(config.without_operations)
     if config.n is not None and n < config.n:
         TerminalConsole(stderr=True).print(
@@ -136,8 +140,9 @@ def run(
     with locked(config.out):
         folder = open_run(config.out, config, resume=resume)
         with running(folder.path, "eval", n * config.samples), starting(folder):
-            scores = _evaluate(config, folder, tasks, scorer, n * config.samples, load)
-            summary = write_summary(config, folder, benchmark, scores, without_operations)
+            scores = _evaluate(config, folder, benchmark, n * config.samples, load)
+            named = None if config.benchmark is None else benchmark
+            summary = write_summary(config, folder, named, scores, without_operations)
     console = TerminalConsole(stderr=True)
     console.print(summary_table({config.model.checkpoint: summary}))
     if (note := unanswered_note(scores)) is not None:
@@ -148,8 +153,7 @@ def run(
 def _evaluate(
     config: EvalConfig,
     folder: RunFolder,
-    tasks: TaskSource,
-    scorer: Scorer,
+    benchmark: Benchmark,
     n: int,
     load: Callable[[EvalConfig], Evaluated],
 ) -> list[Score]:
@@ -176,8 +180,9 @@ def _evaluate(
         made = rollouts(
             evaluated,
             config.interaction,
-            reported(tasks.take(first, n // config.samples - first), scorer, console),
-            scorer,
+            reported(benchmark.tasks.take(first, n // config.samples - first), benchmark.scorer, console),
+            benchmark.scorer,
+            scores=benchmark.scores,
             batch_size=config.batch_size,
             seed=config.seed,
             samples=config.samples,
@@ -218,6 +223,7 @@ def rollouts(
     tasks: Iterator[Task],
     scorer: Scorer,
     *,
+    scores: Mapping[str, TrajectoryScore] | None = None,
     batch_size: int = 32,
     seed: int = 0,
     samples: int = 1,
@@ -226,7 +232,8 @@ def rollouts(
     """`samples` scored rollouts per task, in order, a batch at a time.
 
     A rollout's draws depend on its task and the number of its sample only, its log-probabilities on its batch
-    only. The first `skip` samples of the first task are left out.
+    only. The first `skip` samples of the first task are left out. `scores` are given beside that of the
+    scorer, by name; None of one means that the rollout has none.
     """
     renderer = evaluated.renderer
     toolbox = interaction.toolbox(renderer.vision.unit, renderer.chat_format)
@@ -245,7 +252,10 @@ def rollouts(
         ):
             value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
             n_visual = float(visual_tokens(trajectory, renderer.vision))
-            yield replace(trajectory, metrics={SCORE_METRIC: value, VISUAL_TOKENS_METRIC: n_visual})
+            found = {name: judge(trajectory) for name, judge in (scores or {}).items()}
+            further = {name: value for name, value in found.items() if value is not None}
+            metrics = {SCORE_METRIC: value, VISUAL_TOKENS_METRIC: n_visual, **further}
+            yield replace(trajectory, metrics=metrics)
         evaluated.forget()
 
 
@@ -256,17 +266,19 @@ def rollout_seed(seed: int, task: Task, sample: int = 0) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _benchmark(config: EvalConfig) -> Benchmark | None:
-    return None if config.benchmark is None else load_benchmark(config.benchmark, config.benchmark_options)
-
-
-def _resolved(config: EvalConfig, benchmark: Benchmark | None) -> tuple[EvalConfig, TaskSource, Scorer]:
-    """The configuration with the benchmark's wording under the recipe's own, the tasks and their scorer."""
-    if benchmark is None:
-        return config, build_tasks(config.tasks), build_scorer(config.scoring)
-    wording = benchmark.wording.model_copy(update=config.interaction.wording.given)
-    interaction = config.interaction.model_copy(update={"wording": wording})
-    return config.model_copy(update={"interaction": interaction}), benchmark.tasks, benchmark.scorer
+def _resolved(config: EvalConfig) -> tuple[EvalConfig, Benchmark]:
+    """The configuration with the benchmark's wording under the recipe's own; the tasks and their scores."""
+    if config.benchmark is None:
+        benchmark = Benchmark(config.tasks.source, build_tasks(config.tasks), build_scorer(config.scoring))
+    else:
+        benchmark = load_benchmark(config.benchmark, config.benchmark_options, incomplete=config.incomplete)
+        wording = benchmark.wording.model_copy(update=config.interaction.wording.given)
+        interaction = config.interaction.model_copy(update={"wording": wording})
+        config = config.model_copy(update={"interaction": interaction})
+    if config.judge is not None:
+        judge = judge_score(config.judge, benchmark.scorer)
+        benchmark = replace(benchmark, scores={**benchmark.scores, "judge": judge})
+    return config, benchmark
 
 
 def _count(config: EvalConfig, tasks: TaskSource) -> int:

@@ -65,6 +65,10 @@ class Score:
     def is_right(self) -> bool:
         return self.score >= FULL_MARKS
 
+    def of(self, name: str) -> tuple[str, float | None]:
+        """Its kind, and its score by this name; None where it has none."""
+        return self.kind, self.score if name == SCORE_METRIC else dict(self.other_scores).get(name)
+
 
 def score(trajectory: Trajectory) -> Score:
     """The numbers of one trajectory, whose answer has been scored."""

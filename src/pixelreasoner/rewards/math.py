@@ -36,7 +36,7 @@ def math(answer: str | None, references: Sequence[str], task: Task) -> float:
 
 
 def _equal(answer: str, reference: str) -> bool:
-    package = _package()
+    package = math_verify()
     main = threading.current_thread() is threading.main_thread()
     limit = TIMEOUT_S if main else None
     try:
@@ -55,7 +55,12 @@ def _boxed(text: str) -> str:
 
 
 @cache
-def _package() -> Any:
+def math_verify() -> Any:
+    """The package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         importlib.import_module("math_verify.errors")
         return importlib.import_module("math_verify")

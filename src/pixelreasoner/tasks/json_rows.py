@@ -66,6 +66,22 @@ class JsonArrayRows:
                 yield _parsed(file.read(end - start))
 
 
+class JsonObjectRow:
+    """The one row of a JSON file whose value is an object."""
+
+    row_noun = "row"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def scan(self) -> Iterator[tuple[int, object]]:
+        yield 1, _parsed(self._path.read_bytes())
+
+    def read(self, numbers: Iterable[int]) -> Iterator[object]:
+        for _ in numbers:
+            yield _parsed(self._path.read_bytes())
+
+
 def _list_start(path: Path, key: str) -> int:
     """The byte after the opening bracket of the list."""
     with path.open("rb") as file:

@@ -7,20 +7,23 @@ An image is one of
 base64;
 * its content as bytes, in a table; or `{bytes, path}`, as the library `datasets` writes an image.
 
-A video is a path to a file or to a folder of frames, a list of frames (each an image), or `{frames,
-times_s}` with the time of each frame in seconds.
+A video is a path to a file or to a folder of frames, a list of frames (each an image), `{frames, times_s}`
+with the time of each frame in seconds, or a part of a file or a folder: `{path, start_s, end_s, fps}`
+(`core.frame_sampling.Clip`; `fps` is for folders).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from pixelreasoner.core.errors import MediaError, MissingExtraError, RecordError
+from pixelreasoner.core.frame_sampling import Clip
 from pixelreasoner.core.image_files import check_no_address
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.media_io import decode_image, load_image, load_video
@@ -29,6 +32,7 @@ _DATA_URI = re.compile(r"data:[\w/+.-]*;base64,")
 _BASE64_OF_IMAGE = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\s]{40,}={0,2}\s*")
 """How PNG, JPEG, GIF and WebP begin. A path has a suffix, and base64 no dot."""
 MAX_NAME_BYTES = 255
+CLIP_FIELDS = frozenset(("path", "start_s", "end_s", "fps"))
 
 
 def read_image(value: Any, folder: Path, field: str) -> Picture:
@@ -53,14 +57,22 @@ def read_video(value: Any, folder: Path, field: str, n_frames: int) -> Video:
         RecordError: the field is named, and what is wrong with the video.
     """
     times: Sequence[float] = ()
+    clip = None
     if isinstance(value, Mapping):
         table = cast(Mapping[str, Any], value)
-        if unknown := sorted(table.keys() - {"frames", "times_s"}):
-            raise RecordError(f"{field}: unknown field '{unknown[0]}'; a video has 'frames' and 'times_s'")
-        value, times = table.get("frames"), table.get("times_s") or ()
+        allowed = CLIP_FIELDS if "path" in table else {"frames", "times_s"}
+        if unknown := sorted(table.keys() - allowed):
+            raise RecordError(
+                f"{field}: unknown field '{unknown[0]}'; a video has 'frames' and 'times_s', or 'path', "
+                f"'start_s', 'end_s' and 'fps'"
+            )
+        if "path" in table:
+            value, clip = table["path"], _clip(table, field)
+        else:
+            value, times = table.get("frames"), table.get("times_s") or ()
     try:
         if isinstance(value, str):
-            return load_video(folder / _path(value), n_frames=n_frames)
+            return load_video(folder / _path(value), n_frames=n_frames, clip=clip)
         if not isinstance(value, (list, tuple)):
             raise MediaError("give a path, a list of frames, or an object with 'frames' and 'times_s'")
         frames = cast(Sequence[Any], value)
@@ -68,6 +80,15 @@ def read_video(value: Any, folder: Path, field: str, n_frames: int) -> Video:
         return Video(pictures, tuple(float(t) for t in times))
     except (MediaError, MissingExtraError, TypeError) as e:
         raise RecordError(f"{field}: {e}") from e
+
+
+def _clip(table: Mapping[str, Any], field: str) -> Clip:
+    """The part of a video that a row names."""
+    numbers = {name: table[name] for name in ("start_s", "end_s", "fps") if table.get(name) is not None}
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise RecordError(f"{field}.{name}: {number!r} is no number of seconds or frames")
+    return Clip(**numbers)
 
 
 def video_row(video: Video, put: Callable[[Picture], Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -34,7 +34,14 @@ class ParquetRows:
 
     row_noun = "row"
 
-    def __init__(self, path: Path, columns: Mapping[str, str], *, embedded: object = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Mapping[str, str],
+        *,
+        embedded: object = None,
+        large: Collection[str] = (),
+    ) -> None:
         """Read how many rows there are.
 
         Args:
@@ -42,8 +49,9 @@ class ParquetRows:
             columns: our field -> its column; only these are read. Empty: all.
             embedded: what `scan` gives for a value whose column holds contents of files, in place of reading
                 them; None leaves the columns of media out, whatever they hold.
+            large: columns that hold such contents as text, in base64.
         """
-        self._path, self._columns, self._embedded = path, columns, embedded
+        self._path, self._columns, self._embedded, self._large = path, columns, embedded, frozenset(large)
         self._starts = array("q", [0])
         """The number of rows before each row group, and in all."""
         with self._opened() as file:
@@ -53,7 +61,7 @@ class ParquetRows:
     def scan(self) -> Iterator[tuple[int, object]]:
         with self._opened() as file:
             wanted = self._wanted(file)
-            unread = self._media_columns() if self._embedded is None else _binary_columns(file)
+            unread = self._media_columns() if self._embedded is None else _binary_columns(file) | self._large
             names = [n for n in wanted if n not in unread]
             given = {} if self._embedded is None else {n: self._embedded for n in wanted if n in unread}
             number = 0
@@ -128,7 +136,8 @@ def _schema(pa: Any) -> Any:
     image = pa.struct([("bytes", pa.binary()), ("path", text)])
     video = pa.struct([("frames", pa.list_(image)), ("times_s", pa.list_(pa.float64()))])
     numbers, ints = pa.list_(pa.float64()), pa.list_(pa.int64())
-    cue = pa.struct([("box", numbers), ("unit", text), ("frames", ints), ("target", pa.int64())])
+    boxes, place = pa.list_(numbers), [("unit", text), ("frames", ints), ("target", pa.int64())]
+    cue = pa.struct([("box", numbers), *place, ("boxes", boxes)])
     columns = {
         "id": text, "question": text, "answers": texts, "kind": text,
         "images": pa.list_(image), "video": video,

@@ -9,7 +9,8 @@
 | `images` | a list of images, or one |
 | `video` | a file, a folder of frames, a list of frames, or `{frames, times_s}` |
 | `media` | several items in an order of their own, each `{image: ...}` or `{video: ...}` |
-| `cue` | where the evidence is: `{box: [x1, y1, x2, y2], unit, frames, target}`; unit "pixel" by default |
+| `cue` | where the evidence is: `{box: [x1, y1, x2, y2], unit, frames, target}`; unit "pixel" by default;
+`boxes` in the place of `box` where the evidence is several things |
 | `needs_operation` | true, false, or left out where nobody knows |
 | `options` | texts to choose from, put under the question as A., B., ...; an answer is one, or a letter |
 | `scorer` | a registered scorer or package.module:function; "choice" where there are options |
@@ -31,7 +32,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from pixelreasoner.core.config import Config, Count
 from pixelreasoner.core.errors import RecordError
-from pixelreasoner.core.geometry import Box, Unit
+from pixelreasoner.core.geometry import Box, Unit, around
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.rewards.choices import LETTERS, chosen_letter, written_options
@@ -63,6 +64,7 @@ class CueRow(Config):
     unit: Unit = Unit.PIXEL
     frames: tuple[Count, ...] = ()
     target: Count = 1
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
 
 
 class MediaRow(Config):
@@ -227,17 +229,24 @@ def _cue(row: CueRow, media: tuple[Media, ...]) -> Cue:
     if row.frames and (isinstance(item, Picture) or max(row.frames) > len(item.frames)):
         has = "an image" if isinstance(item, Picture) else f"a video of {len(item.frames)} frames"
         raise RecordError(f"cue.frames: {list(row.frames)}, and the item is {has}")
-    if row.box is None:
-        return Cue(None, row.frames, row.target)
-    box = Box(*row.box, row.unit).to(Unit.PIXEL, item.size)
+    box = None if row.box is None else _box(row.box, row.unit, item, "cue.box")
+    boxes = tuple(_box(sides, row.unit, item, f"cue.boxes[{i}]") for i, sides in enumerate(row.boxes))
+    if box is None and boxes:
+        box = around(boxes)
+    return Cue(box, row.frames, row.target, boxes if len(boxes) > 1 else ())
+
+
+def _box(sides: tuple[float, float, float, float], unit: Unit, item: Media, field: str) -> Box:
+    """A box in pixels of an image."""
+    box = Box(*sides, unit).to(Unit.PIXEL, item.size)
     inside = box.clip(item.size)
     if not (inside.width > 0 and inside.height > 0):
         width, height = item.size
         raise RecordError(
-            f"cue.box: {list(row.box)} in unit '{row.unit}' shows nothing of the {width}x{height} image; "
+            f"{field}: {list(sides)} in unit '{unit}' shows nothing of the {width}x{height} image; "
             f"it is left, top, right, bottom, and its unit one of {', '.join(Unit)}"
         )
-    return Cue(box, row.frames, row.target)
+    return box
 
 
 def row_of(task: Task, put: Any) -> dict[str, Any]:
@@ -281,4 +290,6 @@ def _cue_row(cue: Cue) -> dict[str, Any]:
     if cue.box is not None:
         b = cue.box
         row |= {"box": [float(side) for side in (b.x1, b.y1, b.x2, b.y2)], "unit": str(b.unit)}
+    if cue.boxes:
+        row["boxes"] = [[float(side) for side in (b.x1, b.y1, b.x2, b.y2)] for b in cue.boxes]
     return row

@@ -1,19 +1,41 @@
-"""The files of a data set: a folder, or the same files on the hub, in JSON, JSON lines or Parquet."""
+"""The files of a data set: a folder, or the same files on the hub, in JSON, JSON lines, TSV or Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any, cast
 
 from pixelreasoner.core.errors import ConfigError, RecordError
 from pixelreasoner.core.hub import HUB_ID, fetched
 from pixelreasoner.tasks.datasets.media_store import EMBEDDED
 from pixelreasoner.tasks.files import JsonlRows, Rows
-from pixelreasoner.tasks.json_rows import JsonArrayRows
+from pixelreasoner.tasks.json_rows import JsonArrayRows, JsonObjectRow
+from pixelreasoner.tasks.tsv_rows import TsvRows
 
-_FILE = 2**40
-"""A row's number is its number in its file, plus this for each file before."""
+FILE_COLUMN = "_file"
+"""The column in which a row has the path of its file, where a reader names it among its columns."""
+MAX_PARTS = 2**10
+"""The most rows that a row of a file may stand for, less one."""
+_FILE = 2**46
+"""A row's number is that in its file times `MAX_PARTS`, plus its part, plus this for each file before."""
+SUFFIXES = (".json", ".jsonl", ".tsv", ".parquet")
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """How the rows of a data set lie in its files."""
+
+    columns: tuple[str, ...]
+    """Those that are read of a Parquet file, where it has them."""
+    large: tuple[str, ...] = ()
+    """Columns of pictures in base64, which are not looked at before a task is taken."""
+    objects: bool = False
+    """Whether each JSON file is one row, and no list of rows."""
+    expand: Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]] | None = None
+    """From a row of a file to the rows it stands for; None where it stands for itself."""
 
 
 def dataset_folder(path: str, hub_files: Sequence[str], noun: str) -> Path:
@@ -64,54 +86,85 @@ def find_files(place: Path, patterns: Sequence[str], split: str, noun: str) -> t
 class FilesRows:
     """The rows of several files, one after the other."""
 
-    def __init__(self, paths: Sequence[Path], columns: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[Path], form: RowForm) -> None:
         """Open none of them for longer than it takes.
 
         Args:
-            paths: end in .json, .jsonl or .parquet.
-            columns: those that are read of a Parquet file, where it has them.
+            paths: end in one of `SUFFIXES`.
+            form: what they hold.
 
         Raises:
             RecordError: one is another kind of file, or cannot be read.
             MissingExtraError: one is a Parquet file, and pyarrow is not installed.
         """
-        self._paths = tuple(paths)
-        self._files = [_rows_of(path, columns) for path in paths]
+        self._paths, self._form = tuple(paths), form
+        self._files = [_rows_of(path, form) for path in paths]
 
     def scan(self) -> Iterator[tuple[int, object]]:
         """As `Rows.scan`; a file that cannot be read is an error."""
         for at, rows in enumerate(self._files):
             for number, values in rows.scan():
-                yield at * _FILE + number, values
+                for part, row in enumerate(self._parts(at, values)):
+                    yield at * _FILE + number * MAX_PARTS + part, row
 
     def read(self, numbers: Iterable[int]) -> Iterator[object]:
         """The whole values of some rows."""
-        for at, group in groupby(numbers, key=lambda number: number // _FILE):
-            yield from self._files[at].read([number % _FILE for number in group])
+        for at, group in groupby(map(_places, numbers), key=lambda place: place[0]):
+            wanted = [(row, part) for _, row, part in group]
+            values = self._files[at].read(row for row, _ in groupby(row for row, _ in wanted))
+            for _, places in groupby(wanted, key=lambda place: place[0]):
+                parts = self._parts(at, next(iter(values)))
+                yield from (parts[part] for _, part in places)
 
     def name(self, number: int) -> str:
         """What tells a row from all others: its number, after that of its file where there are several."""
-        at, row = divmod(number, _FILE)
-        return f"{row}" if len(self._files) == 1 else f"{at + 1}-{row}"
+        at, row, part = _places(number)
+        name = f"{row}" if len(self._files) == 1 else f"{at + 1}-{row}"
+        return name if self._form.expand is None else f"{name}-{part + 1}"
 
     def place(self, number: int) -> str:
         """Where a row is, for a message."""
-        at, row = divmod(number, _FILE)
-        return f"{self._paths[at].name}, {self._files[at].row_noun} {row}"
+        at, row, part = _places(number)
+        within = "" if self._form.expand is None else f", part {part + 1}"
+        return f"{self._paths[at].name}, {self._files[at].row_noun} {row}{within}"
+
+    def _parts(self, at: int, values: object) -> Sequence[object]:
+        """The rows that a row of a file stands for."""
+        if not isinstance(values, Mapping):
+            return [values]
+        row = cast(Mapping[str, Any], values)
+        if FILE_COLUMN in self._form.columns:
+            row = {**row, FILE_COLUMN: str(self._paths[at])}
+        if self._form.expand is None:
+            return [row]
+        parts = self._form.expand(row)
+        if len(parts) >= MAX_PARTS:
+            return [RecordError(f"the row stands for {len(parts)} tasks; {MAX_PARTS - 1} are the most")]
+        return parts
 
 
-def _rows_of(path: Path, columns: Sequence[str]) -> Rows:
+def _places(number: int) -> tuple[int, int, int]:
+    """The file, the row and its part that a number stands for."""
+    at, within = divmod(number, _FILE)
+    row, part = divmod(within, MAX_PARTS)
+    return at, row, part
+
+
+def _rows_of(path: Path, form: RowForm) -> Rows:
     match path.suffix:
         case ".jsonl":
             return JsonlRows(path)
         case ".json":
-            return JsonArrayRows(path)
+            return JsonObjectRow(path) if form.objects else JsonArrayRows(path)
+        case ".tsv":
+            return TsvRows(path, embedded=EMBEDDED, large=form.large)
         case ".parquet":
             from pixelreasoner.tasks.parquet import ParquetRows
 
-            return ParquetRows(path, {name: name for name in columns}, embedded=EMBEDDED)
+            columns = {name: name for name in form.columns}
+            return ParquetRows(path, columns, embedded=EMBEDDED, large=form.large)
         case _:
-            raise RecordError(f"{path}: a file of rows ends in .json, .jsonl or .parquet")
+            raise RecordError(f"{path}: a file of rows ends in one of {', '.join(SUFFIXES)}")
 
 
 def check_split(split: str, splits: Sequence[str], noun: str) -> None:

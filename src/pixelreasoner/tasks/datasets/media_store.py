@@ -101,7 +101,7 @@ def with_media(fields: Mapping[str, Any], of: Callable[[str, bool], object]) -> 
     """A row (`tasks.rows`) with something else in place of each name of a file.
 
     Args:
-        fields: `images` a list, `video` a name or a list of frames.
+        fields: `images` a list, `video` a name, a list of frames, or a part `{path, ...}`.
         of: from a name, and whether it is a video's, to what takes its place.
     """
     out = dict(fields)
@@ -110,6 +110,8 @@ def with_media(fields: Mapping[str, Any], of: Callable[[str, bool], object]) -> 
     video = fields.get("video")
     if isinstance(video, str):
         out["video"] = of(video, True)
+    elif isinstance(video, Mapping) and isinstance(name := cast(Mapping[str, Any], video).get("path"), str):
+        out["video"] = {**cast(Mapping[str, Any], video), "path": of(name, True)}
     elif isinstance(video, list):
         out["video"] = [of(v, False) if isinstance(v, str) else v for v in cast(list[object], video)]
     return out

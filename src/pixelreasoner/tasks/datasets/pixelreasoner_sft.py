@@ -33,7 +33,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
 from pixelreasoner.tasks.datasets.answers import plain_question
-from pixelreasoner.tasks.datasets.data_files import FilesRows, dataset_folder, find_files
+from pixelreasoner.tasks.datasets.data_files import FilesRows, RowForm, dataset_folder, find_files
 from pixelreasoner.tasks.datasets.media_store import MediaStore
 from pixelreasoner.tasks.datasets.report import LoadReport, UnusableError
 from pixelreasoner.tasks.datasets.sft_masks import MASKS, call_span
@@ -76,7 +76,7 @@ class SftTrajectories:
             raise ConfigError(f"there is no mask '{mask}'; choose from {', '.join(MASKS)}")
         self._mask = MASKS[mask]
         place = dataset_folder(path, ("*.json", "*.jsonl", "*.parquet", "*.zip"), NAME)
-        self._rows = FilesRows(find_files(place, FILES, "train", NAME), ("qid", "message_list"))
+        self._rows = FilesRows(find_files(place, FILES, "train", NAME), RowForm(("qid", "message_list")))
         self._media = MediaStore(place if place.is_dir() else place.parent)
         self.report = LoadReport(f"{NAME} ({path})")
         """Of the rows that were passed; trajectories are counted by what they do."""

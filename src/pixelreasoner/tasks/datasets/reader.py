@@ -21,7 +21,13 @@ from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.media_io import N_FRAMES
 from pixelreasoner.core.task import Task
 from pixelreasoner.tasks.datasets.answers import Answers
-from pixelreasoner.tasks.datasets.data_files import FilesRows, check_split, dataset_folder, find_files
+from pixelreasoner.tasks.datasets.data_files import (
+    FilesRows,
+    RowForm,
+    check_split,
+    dataset_folder,
+    find_files,
+)
 from pixelreasoner.tasks.datasets.media_store import MediaStore
 from pixelreasoner.tasks.datasets.report import LoadReport, UnusableError
 from pixelreasoner.tasks.rows import parse_row
@@ -78,12 +84,22 @@ class DatasetReader:
     Raises:
         UnusableError: no task can be made of it.
     """
-    hub_files: tuple[str, ...] = ("*.json", "*.jsonl", "*.parquet", "*.zip")
+    hub_files: tuple[str, ...] = ("*.json", "*.jsonl", "*.tsv", "*.parquet", "*.zip")
     """Patterns of what is fetched from the hub."""
     media_folders: tuple[str, ...] = ()
     """Folders in which pictures may lie whose rows name the file alone."""
     finish: Callable[[Task, Row], Task] = _unchanged
     """Adds what is known only once the media are there."""
+    large: tuple[str, ...] = ()
+    """As `RowForm.large`."""
+    objects: bool = False
+    """As `RowForm.objects`."""
+    expand: Callable[[Row], Sequence[Row]] | None = None
+    """As `RowForm.expand`; `read` and `finish` get the rows that a row of a file stands for."""
+
+    @property
+    def form(self) -> RowForm:
+        return RowForm(self.columns, self.large, self.objects, self.expand)
 
     def open(self, *, split: str, path: str, n_frames: int = N_FRAMES) -> DatasetTasks:
         """The usable tasks of the data set.
@@ -102,7 +118,7 @@ class DatasetReader:
         place = dataset_folder(path, self.hub_files, self.name)
         paths = find_files(place, self.files, split, self.name)
         folder = place if place.is_dir() else place.parent
-        rows = FilesRows(paths, self.columns)
+        rows = FilesRows(paths, self.form)
         made = DatasetTasks(
             self, rows, MediaStore(folder, self.media_folders), split, n_frames, f"{self.name} ({path})"
         )
@@ -114,7 +130,7 @@ class DatasetReader:
         """Whether a folder, or a file, holds rows of this data set, by its first row."""
         for split in self.splits:
             try:
-                rows = FilesRows(find_files(place, self.files, split, self.name), self.columns)
+                rows = FilesRows(find_files(place, self.files, split, self.name), self.form)
             except RecordError:
                 continue
             first = next((values for _, values in rows.scan()), None)
