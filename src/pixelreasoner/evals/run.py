@@ -14,20 +14,22 @@ from pydantic import Field
 from rich.console import Console
 
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed
+from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed, differences
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.files import write_text
 from pixelreasoner.core.media_refs import recover
 from pixelreasoner.core.progress_line import loading
+from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.records import read_trajectories, write_trajectories
-from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
-from pixelreasoner.core.run_status import locked, running
+from pixelreasoner.core.run_folder import CONFIG_FILE, RunFolder, keep_config, open_run, starting
+from pixelreasoner.core.run_status import locked, running, state_of
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
 from pixelreasoner.evals.benchmark import load_benchmark
+from pixelreasoner.evals.controls import ControlConfig, Prepare, requests_of
 from pixelreasoner.evals.metrics import Summary, score, summarize_scores, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress
 from pixelreasoner.evals.tables import summary_table
@@ -60,7 +62,10 @@ class EvalConfig(Config):
     batch_size: Count = 32
     """Rollouts under way together."""
     seed: Seed = 0
-    """Of the draws, where sampling is not greedy."""
+    """Of the draws, where sampling is not greedy; of random crops."""
+    control: ControlConfig | None = None
+    """Makes this a control of another evaluation: the model is shown something else than it asked for.
+    `pixelreasoner evidence` makes all of them."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ def _evaluate(
     keep_config(folder, config)
     console = TerminalConsole(stderr=True)
     if len(scores) < n:
+        prepared = _prepared(config)
         with loading(config.model.checkpoint, console):
             evaluated = load(config)
         config.interaction.check_lengths(evaluated.renderer.max_tokens)
@@ -146,6 +152,7 @@ def _evaluate(
             scorer,
             batch_size=config.batch_size,
             seed=config.seed,
+            prepare=prepared,
         )
         missing = islice(made, len(scores) - start, None)
         missing = asked(missing, evaluated.renderer, config.interaction, console)
@@ -188,22 +195,28 @@ def rollouts(
     *,
     batch_size: int = 32,
     seed: int = 0,
+    prepare: Prepare = RolloutRequest,
 ) -> Iterator[Trajectory]:
     """One scored rollout per task, in order, a batch at a time.
 
-    A rollout's draws depend on its task only, its log-probabilities on its batch only.
+    A rollout's draws depend on its task only, its log-probabilities on its batch only. `prepare` says what is
+    rolled out for a task with a seed; a trajectory that it gives is taken as it is.
     """
     renderer = evaluated.renderer
     toolbox = interaction.toolbox(renderer.vision.unit, renderer.chat_format)
-    while batch := [RolloutRequest(task, rollout_seed(seed, task)) for task in islice(tasks, batch_size)]:
-        for trajectory in rollout(
-            batch,
-            policy=evaluated.policy,
-            renderer=renderer,
-            toolbox=toolbox,
-            sampling=interaction.sampling,
-            limits=interaction.limits,
-        ):
+    while batch := [prepare(task, rollout_seed(seed, task)) for task in islice(tasks, batch_size)]:
+        made = iter(
+            rollout(
+                [request for request in batch if isinstance(request, RolloutRequest)],
+                policy=evaluated.policy,
+                renderer=renderer,
+                toolbox=toolbox,
+                sampling=interaction.sampling,
+                limits=interaction.limits,
+            )
+        )
+        for entry in batch:
+            trajectory = next(made) if isinstance(entry, RolloutRequest) else entry
             value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
             yield replace(trajectory, metrics={SCORE_METRIC: value})
         evaluated.forget()
@@ -213,6 +226,27 @@ def rollout_seed(seed: int, task: Task) -> int:
     """63 bits from the evaluation's seed and the task's id."""
     digest = hashlib.blake2b(f"{seed}/{task.id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def _prepared(config: EvalConfig) -> Prepare:
+    """What becomes of each task: a plain rollout, or that of a control.
+
+    Raises:
+        ConfigError: there is no such control, or the evaluation it is a control of is another one.
+        RecordError: that evaluation cannot be read.
+    """
+    if (control := config.control) is None:
+        return RolloutRequest
+    if state_of(control.plain) != "finished" or not (control.plain / CONFIG_FILE).is_file():
+        raise ConfigError(f"control.plain = {control.plain} holds no finished evaluation; evaluate there first")
+    saved = load_recipe(EvalConfig, control.plain / CONFIG_FILE)
+    same = config.model_copy(update={"control": None})
+    if fixed := [str(found) for found in differences(saved, same) if not found.may_change]:
+        raise ConfigError(
+            f"the evaluation in {control.plain} differs from this control of it in {', '.join(fixed)}; "
+            f"evaluate it again with the same recipe"
+        )
+    return requests_of(control)
 
 
 def _resolved(config: EvalConfig) -> tuple[EvalConfig, TaskSource, Scorer]:
