@@ -43,7 +43,10 @@ def evidence(
     found = run(config, base=base)
     page = out / "evidence.html"
     write_evidence(
-        page, found, rows=[(name, cell) for name, (cell,) in evidence_rows({"": found})], examples=examples(out)
+        page,
+        found,
+        rows=[(name, cell) for name, (cell,) in evidence_rows({"": found})],
+        examples=examples(out),
     )
     console = TerminalConsole()
     console.print(Text(visible(found["verdict"]), style="bold"))

@@ -24,7 +24,12 @@ from pixelreasoner.cli.doctor import doctor
 from pixelreasoner.cli.evidence import evidence
 from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
-from pixelreasoner.cli.recipe_commands import EVIDENCE_OPTIONS, RECIPE_COMMANDS, overrides_first, recipe_command
+from pixelreasoner.cli.recipe_commands import (
+    EVIDENCE_OPTIONS,
+    RECIPE_COMMANDS,
+    overrides_first,
+    recipe_command,
+)
 from pixelreasoner.cli.recipes import recipes
 from pixelreasoner.cli.render import render
 from pixelreasoner.cli.runs import runs

@@ -68,7 +68,9 @@ def box_readings(trajectory: Trajectory) -> Iterator[BoxReading]:
         if seen is not None and seen.replaced:
             continue
         shown = seen.box if seen is not None and seen.valid and seen.source == number else None
-        boxes = {DECLARED: shown} | {name: _read(numbers, unit, target.size) for name, unit in READINGS.items()}
+        boxes = {DECLARED: shown} | {
+            name: _read(numbers, unit, target.size) for name, unit in READINGS.items()
+        }
         yield BoxReading(
             iou={name: 0.0 if box is None else box.iou(cue.box) for name, box in boxes.items()},
             hit={name: box is not None and box.coverage_of(cue.box) >= HIT for name, box in boxes.items()},

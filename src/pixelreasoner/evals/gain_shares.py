@@ -31,7 +31,9 @@ from pixelreasoner.evals.resampling import Floats, percentile_interval, resample
 PLAIN, WITHOUT, BLANK = "plain", "no_operations", "blank"
 
 
-def gain_shares(model: Mapping[str, Sequence[Outcome]], base: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
+def gain_shares(
+    model: Mapping[str, Sequence[Outcome]], base: Mapping[str, Sequence[Outcome]]
+) -> dict[str, Any]:
     """The terms and shares of the gain over a base, each with its paired bootstrap interval over the tasks.
 
     Args:

@@ -238,7 +238,9 @@ def _prepared(config: EvalConfig) -> Prepare:
     if (control := config.control) is None:
         return RolloutRequest
     if state_of(control.plain) != "finished" or not (control.plain / CONFIG_FILE).is_file():
-        raise ConfigError(f"control.plain = {control.plain} holds no finished evaluation; evaluate there first")
+        raise ConfigError(
+            f"control.plain = {control.plain} holds no finished evaluation; evaluate there first"
+        )
     saved = load_recipe(EvalConfig, control.plain / CONFIG_FILE)
     same = config.model_copy(update={"control": None})
     if fixed := [str(found) for found in differences(saved, same) if not found.may_change]:
