@@ -1,4 +1,4 @@
-"""Tasks whose answer is a colour that only a crop shows, and policies that read it, or do not: a planted cheat."""
+"""Tasks whose answer is a colour that only a crop shows; policies that read it, and cheats that do not."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def ignorer(request: CompletionRequest, turn: int) -> str:
 
 
 def pretender(request: CompletionRequest, turn: int) -> str:
-    """As `ignorer`, and gives no answer until it has called: taking its operations away costs it everything."""
+    """As `ignorer`, and gives no answer until it has called: without operations it has none."""
     return CALL if turn == 0 else f"\\boxed{{{memorised(request)}}}"
 
 

@@ -21,7 +21,7 @@ def test_an_interval_stays_within_the_shares_there_can_be():
 
 
 def test_a_paired_difference_by_hand():
-    # 12 gained, 3 lost of 48: 13/50 and 4/50 after one of each is added; 0.18 +- 1.96 sqrt((0.34 - 0.0324) / 50)
+    # 12 gained, 3 lost of 48; after one of each is added they are 13/50 and 4/50.
     spread = 1.959963984540054 * math.sqrt((0.34 - 0.18**2) / 50)
     assert paired_interval(12, 3, 48) == pytest.approx((0.18 - spread, 0.18 + spread))
     assert spread == pytest.approx(0.15373, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Rules of replaced results: the model sees the other picture, the record says so, and the operation counts."""
+"""Rules of replaced results: the model sees the other picture, the record says so, the operation counts."""
 
 from __future__ import annotations
 

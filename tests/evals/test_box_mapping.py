@@ -1,4 +1,4 @@
-"""Rules of the box-mapping check: the declared reading wins where it is right, and is warned of where it is not."""
+"""Rules of the box-mapping check: the declared reading wins where it is right, else a warning names one."""
 
 from __future__ import annotations
 

@@ -140,6 +140,8 @@ def test_a_task_without_a_result_is_taken_over_and_one_without_a_plain_rollout_i
     assert (request.seed, request.replacement.name) == (5, "blank")
     with pytest.raises(ConfigError, match="no rollout of task c"):
         prepared(replace(TASK, id="c"), 5)
+    with pytest.raises(ConfigError, match="task a is another one than in"):
+        prepared(replace(TASK, question="What else?"), 5)
 
 
 def test_no_donor_no_swap(tmp_path):

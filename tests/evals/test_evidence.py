@@ -42,6 +42,7 @@ def test_gain_and_harm_of_the_call_and_of_the_schema_alone():
     assert (part["schema"]["n"], part["schema"]["gain"], part["schema"]["harm"]) == (2, 1, 1)
     assert part["called"] == {"n": 6, "mean": 4 / 6, "interval95": list(wilson_interval(4 / 6, 6))}
     assert part["accuracy"]["plain"]["mean"] == 4 / 6
+    assert part["unanswered"]["plain"]["mean"] == 0.0
     assert part["accuracy"]["no_operations"]["mean"] == 3 / 6
 
 
@@ -80,6 +81,7 @@ def test_a_swapped_answer_follows_keeps_or_does_neither():
     found = evidence({"plain": plain, "swap": swapped, "blank": blank}, scorer=exact)["all"]["swapped"]
     assert (found["n"], found["n_swapped"]) == (3, 5)
     assert [found[name]["mean"] for name in ("follows", "keeps", "other")] == [1 / 3, 1 / 3, 1 / 3]
+    assert found["by_kind"]["open"] == found["follows"]
     # To grey, task 0 gives M and task 1 gives T: the donors' answers, though it saw nothing.
     assert found["chance"]["mean"] == 2 / 3
 

@@ -1,4 +1,4 @@
-"""The evidence from start to end: planted cheats are caught, and a run that is killed gives the same figures."""
+"""The evidence from start to end: planted cheats are caught; a run that is killed gives the same figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from colour_tasks import colour_recipe, load_scripted
+from colour_tasks import colour_recipe, colour_task, load_scripted
 from pixelreasoner.core.errors import ConfigError, PixelReasonerError
+from pixelreasoner.core.media import Picture
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.evals import run as eval_run
 from pixelreasoner.evals.controls import ControlConfig
@@ -100,6 +101,17 @@ def test_each_control_is_a_usual_folder_and_says_what_it_is(made):
     assert json.loads((out / "evidence.json").read_text())["base"] == "base"
 
 
+def test_pictures_of_the_tasks_are_stored_once(made):
+    out, _ = made("reader")
+    picture = colour_task(0).media[0]
+    assert isinstance(picture, Picture)
+    files = [
+        out / run / "media" / f"{picture.digest}.png"
+        for run in ("plain", "no_operations", "swap", "base/plain", "base/no_operations")
+    ]
+    assert len({file.stat().st_ino for file in files}) == 1
+
+
 def test_one_that_does_not_call_is_not_rolled_out_again(tmp_path):
     loads: list[str] = []
 
@@ -114,6 +126,22 @@ def test_one_that_does_not_call_is_not_rolled_out_again(tmp_path):
     assert found["verdict"] == "The model called no operation: it gained nothing by them."
     plain = (tmp_path / "out" / "plain" / "trajectories.jsonl").read_bytes()
     assert (tmp_path / "out" / "swap" / "trajectories.jsonl").read_bytes() == plain
+
+
+def test_the_base_can_be_an_evidence_that_is_there(tmp_path, made):
+    _, whole = made("reader")
+    base = recipe(tmp_path / "base", "base")
+    run(base, load=load_scripted)
+    config = colour_recipe(tmp_path, N, model=ModelConfig(checkpoint="reader"))
+    config = config.model_copy(update={"tasks": base.tasks})
+    assert run(config, base=str(base.out), load=load_scripted) == whole
+    assert not (config.out / "base").exists()
+    with pytest.raises(ConfigError, match="was evaluated otherwise: seed"):
+        run(
+            config.model_copy(update={"seed": 1, "out": tmp_path / "x"}),
+            base=str(base.out),
+            load=load_scripted,
+        )
 
 
 class Killed(Exception):

@@ -20,6 +20,8 @@ def counts(n: int, both: int, gain: int, harm: int, low: float, high: float) -> 
 FOUND: dict[str, Any] = {
     "n": 60,
     "all": {
+        "unanswered": {"plain": figure(0.0, 0.0, 0.06), "no_operations": figure(0.5, 0.4, 0.6),
+                       "blank": figure(0.05, 0.01, 0.14)},
         "called": figure(0.8, 0.68, 0.88),
         "call": counts(48, 20, 16, 4, 0.07, 0.41),
         "schema": counts(12, 6, 1, 1, -0.26, 0.26),
@@ -61,12 +63,15 @@ def test_each_question_has_its_sentence():
     lines = sentences(FOUND)
     assert lines[0] == "It called an operation in 80 % (68 to 88) of 60 tasks."
     assert "16 are right only with operations, and 4 only without: +25.0 points (+7.0 to +41.0)." in lines[1]
+    assert lines[1].endswith("It then gives no answer in 50 % (40 to 60) of all tasks (as it is: 0 %).")
+    assert "no answer" not in lines[3]
     assert "+0.0 points (-26.0 to +26.0, within chance), from the prompt alone" in lines[2]
     assert "it is right in 20 of the 40 tasks where it looked, and with the results in 32" in lines[3]
     assert (
         "the answer of what it was shown in 70 % (52 to 83) and keeps its own in 20 % (10 to 37)" in lines[4]
     )
     assert "The tool's share of the gain is 75 % (50 to 100), that of the pixels 50 % (30 to 70)." in lines[5]
+    assert "its accuracy without operations changed by +10.0 points (+0.0 to +20.0)" in lines[5]
     assert "with a mean IoU of 0.31 (0.25 to 0.37)" in lines[6]
     assert lines[7].startswith("5 % (1 to 14) of 50 crops are of the whole image")
     assert (
@@ -91,10 +96,12 @@ def test_a_wrong_unit_is_a_warning():
 
 
 def test_what_was_not_measured_is_not_spoken_of():
-    bare = {
+    bare: dict[str, Any] = {
         "n": 5,
-        "all": {"called": figure(0.2, 0.1, 0.3), "call": None, "schema": None, "pixels": {}, "answers": {},
-                "swapped": None},
+        "all": {
+            "unanswered": {"plain": figure(0.0, 0.0, 0.06)}, "called": figure(0.2, 0.1, 0.3), "call": None,
+            "schema": None, "pixels": {}, "answers": {}, "swapped": None,
+        },
         "over_base": None,
         "localisation": {"cue_coverage": None, "cue_iou": None, "whole_image_crops": None},
         "box_mapping": None,

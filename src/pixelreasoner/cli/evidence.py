@@ -19,14 +19,15 @@ def evidence(
     """What the operations of a model were worth.
 
     Evaluates the same tasks plainly, without operations, and with grey pictures, random regions and another
-    question's crops in the place of what operations return. Writes one evaluation folder for each, evidence.json
-    and a page. What is there already stays: the same command goes on after an interruption.
+    question's crops in the place of what operations return. Writes one evaluation folder for each,
+    evidence.json and a page. What is there already stays: the same command goes on after an interruption.
 
     Args:
         recipe: A recipe of `eval`: a TOML file, the name of a shipped one, or the folder of an evaluation.
         overrides: Values to change, as key=value or section.key=value.
         out: The folder of the evidence.
-        base: The checkpoint before training: adds what of the gain over it came from the operations.
+        base: The checkpoint before training, or the folder of its evidence: adds what of the gain over it
+            came from the operations.
     """
     from rich.padding import Padding
     from rich.text import Text

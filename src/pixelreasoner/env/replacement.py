@@ -14,8 +14,8 @@ from pixelreasoner.core.trajectory import Observation
 from pixelreasoner.ops.image_context import ImageContext
 
 Show = Callable[[Observation, int, ImageContext], Observation]
-"""(what the operation returned, the turn that asked for it, from 0, what the model has seen before) -> what it
-is shown. A pure function: the same arguments give the same observation."""
+"""(what the operation returned, the turn that asked for it, from 0, what the model has seen before) -> what
+it is shown. A pure function: the same arguments give the same observation."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Whether the numbers that a model writes for a box mean what the run took them for.
 
-A family writes pixels, another one thousandths of the side. Read in the wrong unit, a good box lands elsewhere:
-others measured a mean IoU of 0.54 under the right reading and of 0.00 under a wrong one. On tasks whose cue has
+A family writes pixels, another one thousandths of the side. Read in the wrong unit, a good box lands
+elsewhere: others measured a mean IoU of 0.54 under the right reading and of 0.00 under a wrong one. On tasks
+whose cue has
 a box, every box that the model wrote for the cue's own picture is compared with it under each reading::
 
     declared      as the run took it: what the operation showed; nothing where it refused the numbers
@@ -9,8 +10,8 @@ a box, every box that the model wrote for the cue's own picture is compared with
     fractions     0 to 1 of the width and height
     thousandths   0 to 1000 of the width and height
 
-The declared reading should win. Another one is warned of when its IoU is larger beyond chance and it shows the
-cue more often as well: an operation that pads boxes on purpose loses IoU and no cue.
+The declared reading should win. Another one is warned of when its IoU is larger beyond chance and it shows
+the cue more often as well: an operation that pads boxes on purpose loses IoU and no cue.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Each is a control of one finished *plain* evaluation of the same recipe:
 
 * `blank`: a picture of the same size, all of it mid grey (128). The model gets what calling gives without
   seeing: another turn, its own words about what it will look at, the tokens of a picture.
-* `random_crop`: a region of the same size from the same image, apart from the cue and from the region that was
-  asked for where that is possible (of `N_DRAWS` draws the one that shows least of both). Of a video: other
-  frames, apart from the cue's and those asked for where there are enough.
+* `random_crop`: a region of the same size from the same image, apart from the cue and from the region that
+  was asked for where that is possible (of `N_DRAWS` draws the one that shows least of both). Of a video:
+  other frames, apart from the cue's and those asked for where there are enough.
 * `swap`: what the plain run's rollout of ANOTHER task got (`evals.swaps`), scaled to the size of what was
   asked for, so that the words beside it, its size and its tokens stay the same.
 
@@ -88,14 +88,14 @@ class PlainRun:
         run = cls.of(list(read_trajectories(folder / TRAJECTORIES_FILE)))
         if len(run.places) < len(run.trajectories):
             raise ConfigError(
-                f"{folder}: two tasks have the same id, so that their rollouts cannot be told apart; give each "
-                f"task an id of its own"
+                f"{folder}: two tasks have the same id, so that their rollouts cannot be told apart; give "
+                f"each task an id of its own"
             )
         return run
 
 
 Control = Callable[[Task, int, PlainRun], Replacement | None]
-"""(task, seed of its rollout, plain run) -> how its results are replaced; None leaves the rollout as it was."""
+"""(task, seed of its rollout, plain run) -> how its results are replaced; None leaves it as it was."""
 Prepare = Callable[[Task, int], RolloutRequest | Trajectory]
 """(task, seed) -> what is to be rolled out, or the rollout where it is known already."""
 
@@ -119,10 +119,18 @@ def requests_of(config: ControlConfig) -> Prepare:
                 f"tasks there first, all of them"
             )
         known = plain.trajectories[plain.places[task.id]]
+        if known.task != task:
+            raise ConfigError(
+                f"control '{config.use}': task {task.id} is another one than in {config.plain}; evaluate the "
+                f"tasks as they are now in a new folder"
+            )
         if not known.used_pixel_space:
             return known
         replacement = control(task, seed, plain)
-        return known if replacement is None else RolloutRequest(task, seed, replacement=replacement)
+        if replacement is None:
+            return known
+        # The recorded task: its pictures are files, and need not be encoded again for this record.
+        return RolloutRequest(known.task, seed, replacement=replacement)
 
     return prepared
 

@@ -1,8 +1,8 @@
 """What the operations of a model were worth: counts from a plain evaluation and its controls.
 
-Pure: outcomes go in (`evals.outcomes`), a mapping that is ready for JSON comes out. Every figure has its n and
-a 95 % interval: Wilson's for a share, Bonett and Price's for a paired difference (`core.intervals`), the paired
-bootstrap over tasks elsewhere (`evals.resampling`). An answer is right with a score of at least
+Pure: outcomes go in (`evals.outcomes`), a mapping that is ready for JSON comes out. Every figure has its n
+and a 95 % interval: Wilson's for a share, Bonett and Price's for a paired difference (`core.intervals`), the
+paired bootstrap over tasks elsewhere (`evals.resampling`). An answer is right with a score of at least
 `swaps.RIGHT`; accuracies are means of scores.
 """
 
@@ -43,7 +43,7 @@ def evidence(runs: Runs, *, scorer: Scorer, base: Runs | None = None) -> Evidenc
 
     A PART is of all tasks, or of those that need an operation::
 
-        {"n", "accuracy": {RUN: figure},
+        {"n", "accuracy": {RUN: figure}, "unanswered": {RUN: share of tasks without an answer},
          "called": share of tasks where the plain rollout called,
          "call":   plain beside no_operations, on the tasks where the plain rollout called,
          "schema": the same where it did not call: what offering operations does alone,
@@ -51,7 +51,8 @@ def evidence(runs: Runs, *, scorer: Scorer, base: Runs | None = None) -> Evidenc
          "answers": {CONTROL: {"n", "replaced": counts, "changed": figure}}, on the same tasks,
          "swapped": what `swapped` returns, or None}
 
-    A figure is {"n", "mean", "interval95"}; a paired count is what `paired` returns. What has no tasks is None.
+    A figure is {"n", "mean", "interval95"}; a paired count is what `paired` returns. What has no tasks is
+    None.
 
     Args:
         runs: `plain`, and those of `no_operations`, `blank`, `random_crop` and `swap` that there are.
@@ -90,6 +91,9 @@ def _part(runs: Runs, scorer: Scorer) -> dict[str, Any]:
     return {
         "n": len(plain),
         "accuracy": {name: mean_figure([o.score for o in outcomes]) for name, outcomes in runs.items()},
+        "unanswered": {
+            name: share_figure([o.answer is None for o in outcomes]) for name, outcomes in runs.items()
+        },
         "called": share_figure(called),
         "call": None if without is None else paired(*_pick(plain, without, called)),
         "schema": None if without is None else paired(*_pick(plain, without, silent)),
@@ -138,14 +142,16 @@ def swapped(plain: Sequence[Outcome], runs: Runs, scorer: Scorer) -> dict[str, A
     """What becomes of the answer when the crop is another question's.
 
     Of the tasks where the donor's right answer could be told apart: the donor's answer is one that this
-    question can have (`swaps.answer_of_donor`), and neither the right nor the plain answer. Each task is counted
-    once: `follows` gives the donor's answer, `keeps` gives the plain one, `other` is the rest. `chance` is
-    how often the answer to a blank picture is the donor's, for comparison.
+    question can have (`swaps.answer_of_donor`), and neither the right nor the plain answer. Each task is
+    counted once: `follows` gives the donor's answer, `keeps` gives the plain one, `other` is the rest.
+    `chance` is how often the answer to a blank picture is the donor's, for comparison.
 
     Returns:
-        {"n", "n_swapped", "follows", "keeps", "other", "chance"}; figures, None where n is 0.
+        {"n", "n_swapped", "follows", "keeps", "other", "chance", "by_kind": {KIND: follows}}; figures, None
+        where n is 0.
     """
     tasks = {o.task.id: o.task for o in plain}
+    kinds: list[str] = []
     follows: list[bool] = []
     keeps: list[bool] = []
     chance: list[bool] = []
@@ -157,6 +163,7 @@ def swapped(plain: Sequence[Outcome], runs: Runs, scorer: Scorer) -> dict[str, A
             continue
         if same_answer(before.answer, given, before.task, scorer):
             continue
+        kinds.append(before.task.kind)
         follows.append(same_answer(after.answer, given, after.task, scorer))
         keeps.append(not follows[-1] and same_answer(after.answer, before.answer, after.task, scorer))
         if blank:
@@ -169,6 +176,10 @@ def swapped(plain: Sequence[Outcome], runs: Runs, scorer: Scorer) -> dict[str, A
         "keeps": share_figure(keeps),
         "other": share_figure(other),
         "chance": share_figure(chance),
+        "by_kind": {
+            kind: share_figure([f for f, k in zip(follows, kinds, strict=True) if k == kind])
+            for kind in sorted(set(kinds))
+        },
     }
 
 

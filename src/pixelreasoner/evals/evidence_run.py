@@ -12,14 +12,19 @@ Each folder goes on where it stopped, so the whole does (SIGKILL at any moment, 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
+from pixelreasoner.core.config import differences
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.files import write_text
+from pixelreasoner.core.media_refs import MEDIA_FOLDER
 from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import CONFIG_FILE, TRAJECTORIES_FILE
@@ -38,6 +43,8 @@ from pixelreasoner.evals.swaps import answer_of_donor
 from pixelreasoner.rewards.scorers import Scorer, build_scorer
 
 BASE = "base"
+_PICTURE = re.compile(r"[0-9a-f]{32}\.\w+")
+"""The name of a finished picture in a media folder."""
 N_EXAMPLES = 2
 """Of each kind on the page."""
 RUNS = (PLAIN, WITHOUT, *REPLACED)
@@ -51,32 +58,28 @@ def run(
 
     Args:
         config: the recipe of the plain evaluation; its `out` is the folder of the evidence.
-        base: the checkpoint before training, for the shares of the gain.
+        base: the checkpoint before training, for the shares of the gain; or the folder of its own evidence of
+            the same tasks, which is then read.
         load: what is evaluated; called once per checkpoint.
 
     Raises:
-        ConfigError: the recipe offers no operations, is a control itself, or its folder holds a run of another
-            recipe.
+        ConfigError: the recipe offers no operations, is a control itself, or its folder holds a run of
+            another recipe.
         CheckpointError: a checkpoint cannot be loaded.
     """
     _check(config)
     console = TerminalConsole(stderr=True)
     once = _Loaded(load)
+    made_before = base is not None and (Path(base) / PLAIN / CONFIG_FILE).is_file()
+    if base is not None and made_before:
+        _check_base(config, Path(base))
+        _share_pictures(Path(base) / PLAIN, config.out / PLAIN)
     for name, one in evaluations(config):
         _evaluate(name, one, once, console)
-    if base is not None:
-        theirs = config.model_copy(
-            update={
-                "out": config.out / BASE,
-                "model": config.model.model_copy(update={"checkpoint": base}),
-            }
-        )
-        for name, one in evaluations(theirs, (PLAIN, WITHOUT)):
-            _evaluate(f"base, {name}", one, once, console)
-        if any(o.looked for o in read_run(theirs.out / PLAIN)):
-            for name, one in evaluations(theirs, (BLANK,)):
-                _evaluate(f"base, {name}", one, once, console)
-    found = evidence_of(config.out)
+    if base is not None and not made_before:
+        _evaluate_base(config, base, once, console)
+    bases = Path(base) if base is not None and made_before else None
+    found = evidence_of(config.out, base=bases)
     write_text(config.out / EVIDENCE_FILE, json.dumps(found, indent=2) + "\n")
     return found
 
@@ -96,9 +99,10 @@ def evaluations(config: EvalConfig, names: tuple[str, ...] = RUNS) -> Iterator[t
             yield name, config.model_copy(update=changes | {"control": control})
 
 
-def evidence_of(folder: Path) -> Evidence:
+def evidence_of(folder: Path, *, base: Path | None = None) -> Evidence:
     """The evidence from finished evaluations in a folder, as `evals.evidence.evidence` has it, and in words.
 
+    `base` is the folder of the base's evaluations; the one within `folder` when None, where it is there.
     `verdict` is one sentence, `sentences` are all of them; `base` and `checkpoint` are named.
 
     Raises:
@@ -109,12 +113,11 @@ def evidence_of(folder: Path) -> Evidence:
     if not recipe.is_file():
         raise ConfigError(f"{recipe.parent} holds no evaluation; `pixelreasoner evidence` makes it")
     config = load_recipe(EvalConfig, recipe)
-    base_recipe = folder / BASE / PLAIN / CONFIG_FILE
-    base = load_recipe(EvalConfig, base_recipe).model.checkpoint if base_recipe.is_file() else ""
-    found = evidence(
-        read_runs(folder), scorer=scorer_of(config), base=read_runs(folder / BASE) if base else None
-    )
-    named = {"checkpoint": config.model.checkpoint, "base": base}
+    bases = folder / BASE if base is None else base
+    base_recipe = bases / PLAIN / CONFIG_FILE
+    before = load_recipe(EvalConfig, base_recipe).model.checkpoint if base_recipe.is_file() else ""
+    found = evidence(read_runs(folder), scorer=scorer_of(config), base=read_runs(bases) if before else None)
+    named = {"checkpoint": config.model.checkpoint, "base": before}
     return {**named, "verdict": verdict(found), "sentences": sentences(found), **found}
 
 
@@ -183,8 +186,55 @@ def _check(config: EvalConfig) -> None:
         raise ConfigError(f"{config.out} holds a run; choose another --out for the evidence")
 
 
+def _evaluate_base(
+    config: EvalConfig, checkpoint: str, load: Callable[[EvalConfig], Evaluated], console: Console
+) -> None:
+    """What the shares of the gain need of the base; grey pictures only where it reads results."""
+    model = config.model.model_copy(update={"checkpoint": checkpoint})
+    theirs = config.model_copy(update={"out": config.out / BASE, "model": model})
+    _share_pictures(config.out / PLAIN, theirs.out / PLAIN)
+    for name, one in evaluations(theirs, (PLAIN, WITHOUT)):
+        _evaluate(f"base, {name}", one, load, console)
+    if any(o.looked for o in read_run(theirs.out / PLAIN)):
+        for name, one in evaluations(theirs, (BLANK,)):
+            _evaluate(f"base, {name}", one, load, console)
+
+
+def _check_base(config: EvalConfig, base: Path) -> None:
+    """Refuse the evidence of a base that was evaluated otherwise; its checkpoint is another one, of course.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    saved = load_recipe(EvalConfig, base / PLAIN / CONFIG_FILE)
+    same = config.model_copy(update={"model": saved.model, "control": None})
+    if fixed := [str(found) for found in differences(saved, same) if not found.may_change]:
+        raise ConfigError(
+            f"the base in {base} was evaluated otherwise: {', '.join(fixed)}; make its evidence again with "
+            f"the same recipe, or name its checkpoint with --base"
+        )
+
+
 def _evaluate(
     name: str, config: EvalConfig, load: Callable[[EvalConfig], Evaluated], console: Console
 ) -> None:
     console.rule(f"evidence: {name.replace('_', ' ')}", align="left")
+    _share_pictures(config.out.with_name(PLAIN), config.out)
     evaluate(config, resume=True, load=load)
+
+
+def _share_pictures(source: Path, target: Path) -> None:
+    """Link the pictures of another evaluation of the same tasks into a folder, instead of writing them again.
+
+    They are named by their content and never written into. Where the file system has no links, each folder gets
+    its own.
+    """
+    here, there = target / MEDIA_FOLDER, source / MEDIA_FOLDER
+    if source == target or not there.is_dir():
+        return
+    with suppress(OSError):
+        here.mkdir(parents=True, exist_ok=True)
+        for file in there.iterdir():
+            link = here / file.name
+            if _PICTURE.fullmatch(file.name) and not link.exists():
+                os.link(file, link)

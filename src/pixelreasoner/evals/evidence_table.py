@@ -3,8 +3,8 @@
 ::
 
     for m in warm_start rl_no_curiosity rl_curiosity; do
-        pixelreasoner evidence nano/eval model.checkpoint=runs/demo/$m/model --base nano --out runs/evidence/$m
-    done
+        pixelreasoner evidence nano/eval model.checkpoint=runs/demo/$m/model --base nano --out
+    runs/evidence/$m done
     python -m pixelreasoner.evals.evidence_table runs/evidence/*/evidence.json
 """
 
@@ -29,9 +29,13 @@ ROWS: Sequence[tuple[str, tuple[str, ...]]] = (
     ("… shown another question's crop", ("all", "accuracy", "swap")),
     ("accuracy where needed", ("needs_operation", "accuracy", "plain")),
     ("… where needed, without operations", ("needs_operation", "accuracy", "no_operations")),
+    ("no answer, without operations", ("all", "unanswered", "no_operations")),
+    ("no answer, shown grey pictures", ("all", "unanswered", "blank")),
     ("called an operation", ("all", "called")),
     ("answer changes to a grey picture", ("all", "answers", "blank", "changed")),
     ("answer follows a swapped crop", ("all", "swapped", "follows")),
+    ("… where needed", ("needs_operation", "swapped", "follows")),
+    ("… to a grey picture, by chance", ("all", "swapped", "chance")),
     ("answer stays at a swapped crop", ("all", "swapped", "keeps")),
     ("tool's share of the gain over the base", ("over_base", "tool_share")),
     ("pixels' share of the gain over the base", ("over_base", "pixel_share")),
@@ -70,8 +74,16 @@ def read_evidence(paths: Sequence[Path]) -> dict[str, Evidence]:
 
 
 def evidence_rows(found: Mapping[str, Evidence]) -> list[tuple[str, list[str]]]:
-    """The name of each figure and its text per model, in percent with its interval; rows without any left out."""
+    """The name of each figure and its text per model, in percent; rows without any are left out."""
     rows = [(name, [_figure(_at(one, place)) for one in found.values()]) for name, place in ROWS]
+    kinds = {kind for one in found.values() for kind in _at(one, ("all", "swapped", "by_kind")) or ()}
+    rows += [
+        (
+            f"follows a swapped crop: {kind}",
+            [_figure(_at(one, ("all", "swapped", "by_kind", kind))) for one in found.values()],
+        )
+        for kind in sorted(kinds)
+    ]
     rows += [(name, [_counts(_at(one, place)) for one in found.values()]) for name, place in COUNTS]
     return [(name, cells) for name, cells in rows if set(cells) != {DASH}]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixelreasoner.evals.evidence import RANDOM, SWAP, Evidence
-from pixelreasoner.evals.gain_shares import BLANK
+from pixelreasoner.evals.gain_shares import BLANK, PLAIN, WITHOUT
 
 Part = Mapping[str, Any]
 SHOWN = {BLANK: "a grey picture", RANDOM: "a random region", SWAP: "another question's crop"}
@@ -53,12 +53,12 @@ def _calling(part: Part) -> list[str]:
     if (call := part["call"]) is not None:
         lines.append(
             f"Of the {call['n']} tasks where it called, {call['gain']} are right only with operations, and "
-            f"{call['harm']} only without: {_net(call)}."
+            f"{call['harm']} only without: {_net(call)}.{_silence(part, WITHOUT)}"
         )
     if (schema := part["schema"]) is not None:
         lines.append(
-            f"Of the {schema['n']} tasks where it did not call, {schema['gain']} are right only with operations "
-            f"on offer, and {schema['harm']} only without: {_net(schema)}, from the prompt alone."
+            f"Of the {schema['n']} tasks where it did not call, {schema['gain']} are right only with "
+            f"operations on offer, and {schema['harm']} only without: {_net(schema)}, from the prompt alone."
         )
     return lines
 
@@ -72,10 +72,21 @@ def _pixels(part: Part) -> list[str]:
         moved = "" if changed is None else f" The answer changed in {_percent(changed)}."
         lines.append(
             f"Shown {SHOWN.get(control, control)} in the place of each result, it is right in "
-            f"{counts['both'] + counts['harm']} of the {counts['n']} tasks where it looked, and with the results "
-            f"in {counts['both'] + counts['gain']}: the results are worth {_net(counts)}.{moved}"
+            f"{counts['both'] + counts['harm']} of the {counts['n']} tasks where it looked, and with the "
+            f"results in {counts['both'] + counts['gain']}: the results are worth "
+            f"{_net(counts)}.{moved}{_silence(part, control)}"
         )
     return lines
+
+
+def _silence(part: Part, run: str) -> str:
+    """How often a run gave no answer at all, where that is more often than in the plain run."""
+    there, plain = part["unanswered"].get(run), part["unanswered"].get(PLAIN)
+    if there is None or plain is None or there["interval95"][0] <= plain["interval95"][1]:
+        return ""
+    return (
+        f" It then gives no answer in {_percent(there)} of all tasks (as it is: {100 * plain['mean']:.0f} %)."
+    )
 
 
 def _swap(part: Part) -> list[str]:
@@ -85,8 +96,9 @@ def _swap(part: Part) -> list[str]:
     chance = found["chance"]
     beside = "" if chance is None else f"; to a grey picture, {_percent(chance)} of the answers are the same"
     return [
-        f"Swap audit: of {found['n']} swapped results with another answer, the model gives the answer of what it "
-        f"was shown in {_percent(found['follows'])} and keeps its own in {_percent(found['keeps'])}{beside}."
+        f"Swap audit: of {found['n']} swapped results with another answer, the model gives the answer of "
+        f"what it was shown in {_percent(found['follows'])} and keeps its own in "
+        f"{_percent(found['keeps'])}{beside}."
     ]
 
 
@@ -95,14 +107,16 @@ def _over_base(gain: Mapping[str, Any] | None) -> list[str]:
         return []
     total = f"Over the base it gained {_change(gain['gain'])}"
     parts = (
-        f"{_change(gain['intrinsic'])} are there without operations, {_change(gain['tool_induced'])} come with "
-        f"them, and {_change(gain['pixels'])} are lost when their results cannot be seen"
+        f"its accuracy without operations changed by {_change(gain['intrinsic'])}, what operations add to "
+        f"that by {_change(gain['tool_induced'])}, and {_change(gain['pixels'])} are lost when their results "
+        "cannot be seen"
     )
     if gain["tool_share"] is None:
         return [f"{total}, which is not above 0 beyond chance: there is no gain to share out ({parts})."]
+    more = " (more than 100 % where the rest took away)" if gain["tool_share"]["mean"] > 1 else ""
     return [
-        f"{total}: {parts}. The tool's share of the gain is {_percent(gain['tool_share'])}, that of the pixels "
-        f"{_percent(gain['pixel_share'])}."
+        f"{total}: {parts}. The tool's share of the gain is {_percent(gain['tool_share'])}, that of the "
+        f"pixels {_percent(gain['pixel_share'])}{more}."
     ]
 
 
@@ -114,8 +128,8 @@ def _where(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{_percent(coverage)} of {coverage['n']} operations show the cue{close}.")
     if whole is not None:
         lines.append(
-            f"{_percent(whole)} of {whole['n']} crops are of the whole image, which shows every cue and is no "
-            f"evidence."
+            f"{_percent(whole)} of {whole['n']} crops are of the whole image, which shows every cue and is "
+            f"no evidence."
         )
     return lines
 
@@ -126,8 +140,9 @@ def _mapping(found: Mapping[str, Any] | None) -> list[str]:
     ious = ", ".join(f"{name} {iou['mean']:.2f}" for name, iou in found["iou"].items())
     if found["better"] is not None:
         return [
-            f"WARNING: the boxes fit the cues better when their numbers are read as {found['better']} than as the "
-            f"run read them (mean IoU of {found['n']} boxes: {ious}). Check the unit of the model's family."
+            f"WARNING: the boxes fit the cues better when their numbers are read as {found['better']} than "
+            f"as the run read them (mean IoU of {found['n']} boxes: {ious}). Check the unit of the model's "
+            f"family."
         ]
     return [f"The boxes were read in the right unit: mean IoU of {found['n']} boxes, {ious}."]
 

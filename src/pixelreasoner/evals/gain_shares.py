@@ -8,14 +8,14 @@ their results, and the base's the same with a 0:
     tool-induced   (A - A_wo) - (A0 - A0_wo)          Delta_tool of MED; intrinsic + tool-induced = gain
     pixels         (A - A_blank) - (A0 - A0_blank)    what is lost when the results cannot be seen
 
-(MED: "What Does Vision Tool-Use Reinforcement Learning Really Learn?", arXiv 2602.01334, which tracks f_wo and
-the drift of the gap G = A - A_wo.) Two shares of the gain follow, tool-induced / gain and pixels / gain. The
-first counts everything that goes with being able to call: one more turn, the words of the call, a prompt that
-the model was trained on. The second counts only what was seen, and is the one that a model which calls without
-looking cannot earn.
+(MED: "What Does Vision Tool-Use Reinforcement Learning Really Learn?", arXiv 2602.01334, which tracks f_wo
+and the drift of the gap G = A - A_wo.) Two shares of the gain follow, tool-induced / gain and pixels / gain.
+The first counts everything that goes with being able to call: one more turn, the words of the call, a prompt
+that the model was trained on. The second counts only what was seen, and is the one that a model which calls
+without looking cannot earn.
 
-A share is given where the gain is above 0 beyond chance (its interval lies above 0). Otherwise there is nothing
-to share out: the terms stand alone. A share can be below 0 or above 1, where one term takes away.
+A share is given where the gain is above 0 beyond chance (its interval lies above 0). Otherwise there is
+nothing to share out: the terms stand alone. A share can be below 0 or above 1, where one term takes away.
 """
 
 from __future__ import annotations

@@ -81,7 +81,8 @@ def aligned(runs: Iterable[tuple[str, Sequence[Outcome]]]) -> dict[str, list[Out
         order = order or [o.task.id for o in outcomes]
         if len(by_id) != len(outcomes) or set(by_id) != set(order):
             raise PixelReasonerError(
-                f"'{name}' holds other tasks than the run it is compared with ({len(by_id)} and {len(order)}); "
+                f"'{name}' holds other tasks than the run it is compared with ({len(by_id)} and "
+                f"{len(order)}); "
                 f"evaluate the same tasks in every run"
             )
         out[name] = [by_id[id] for id in order]

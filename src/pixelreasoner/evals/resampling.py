@@ -1,4 +1,5 @@
-"""Percentile bootstrap over tasks (Efron 1979): how far a figure would move with other tasks of the same kind.
+"""Percentile bootstrap over tasks (Efron 1979): how far a figure would move with other tasks of the same
+kind.
 
 The draws are seeded, so that the same records give the same intervals.
 """

@@ -60,13 +60,13 @@ def write_evidence(
 
 
 def _figures(evidence: Mapping[str, Any]) -> list[str]:
-    """The accuracy under each control, for all tasks and those that need an operation; none without matplotlib."""
+    """Return the accuracy under each control, a figure for each part; none without matplotlib."""
     out: list[str] = []
     for part, title in PARTS.items():
         found = evidence[part]
-        accuracies = {} if found is None else found["accuracy"]
-        shares = {
-            RUN_NAMES.get(name, name): Share(figure["mean"], *figure["interval95"])
+        accuracies: Mapping[str, Any] = {} if found is None else found["accuracy"]
+        shares: dict[str, Share] = {
+            RUN_NAMES.get(name, str(name)): Share(figure["mean"], *figure["interval95"])
             for name, figure in accuracies.items()
         }
         try:

@@ -112,7 +112,7 @@ def weight_versions(trajectory: Trajectory) -> str | None:
 
 
 def replaced_by(trajectory: Trajectory) -> list[str]:
-    """Return the controls that showed something else than operations returned, in words; none in a plain run."""
+    """Return the controls that showed something else than results, in words; none in a plain run."""
     names = [t.observation.replaced for t in trajectory.turns if t.observation is not None]
     return [name.replace("_", " ") for name in dict.fromkeys(names) if name]
 
