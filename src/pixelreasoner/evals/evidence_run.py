@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,8 +22,8 @@ from rich.console import Console
 
 from pixelreasoner.core.config import differences
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.files import write_text
-from pixelreasoner.core.media_refs import MEDIA_FOLDER
+from pixelreasoner.core.files import left_name, write_text
+from pixelreasoner.core.media_refs import MEDIA_FOLDER, pictures_in
 from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import CONFIG_FILE, TRAJECTORIES_FILE
@@ -43,8 +42,6 @@ from pixelreasoner.evals.swaps import answer_of_donor
 from pixelreasoner.rewards.scorers import Scorer, build_scorer
 
 BASE = "base"
-_PICTURE = re.compile(r"[0-9a-f]{32}\.\w+")
-"""The name of a finished picture in a media folder."""
 N_EXAMPLES = 2
 """Of each kind on the page."""
 RUNS = (PLAIN, WITHOUT, *REPLACED)
@@ -70,12 +67,12 @@ def run(
     _check(config)
     console = TerminalConsole(stderr=True)
     once = _Loaded(load)
+    shared = config.out / PLAIN
     made_before = base is not None and (Path(base) / PLAIN / CONFIG_FILE).is_file()
     if base is not None and made_before:
         _check_base(config, Path(base))
-        _share_pictures(Path(base) / PLAIN, config.out / PLAIN)
     for name, one in evaluations(config):
-        _evaluate(name, one, once, console)
+        _evaluate(name, one, once, console, shared=shared)
     if base is not None and not made_before:
         _evaluate_base(config, base, once, console)
     bases = Path(base) if base is not None and made_before else None
@@ -192,12 +189,11 @@ def _evaluate_base(
     """What the shares of the gain need of the base; grey pictures only where it reads results."""
     model = config.model.model_copy(update={"checkpoint": checkpoint})
     theirs = config.model_copy(update={"out": config.out / BASE, "model": model})
-    _share_pictures(config.out / PLAIN, theirs.out / PLAIN)
     for name, one in evaluations(theirs, (PLAIN, WITHOUT)):
-        _evaluate(f"base, {name}", one, load, console)
+        _evaluate(f"base, {name}", one, load, console, shared=config.out / PLAIN)
     if any(o.looked for o in read_run(theirs.out / PLAIN)):
         for name, one in evaluations(theirs, (BLANK,)):
-            _evaluate(f"base, {name}", one, load, console)
+            _evaluate(f"base, {name}", one, load, console, shared=config.out / PLAIN)
 
 
 def _check_base(config: EvalConfig, base: Path) -> None:
@@ -216,25 +212,28 @@ def _check_base(config: EvalConfig, base: Path) -> None:
 
 
 def _evaluate(
-    name: str, config: EvalConfig, load: Callable[[EvalConfig], Evaluated], console: Console
+    name: str,
+    config: EvalConfig,
+    load: Callable[[EvalConfig], Evaluated],
+    console: Console,
+    *,
+    shared: Path,
 ) -> None:
     console.rule(f"evidence: {name.replace('_', ' ')}", align="left")
-    _share_pictures(config.out.with_name(PLAIN), config.out)
     evaluate(config, resume=True, load=load)
+    _share_pictures(shared, config.out)
 
 
 def _share_pictures(source: Path, target: Path) -> None:
-    """Link the pictures of another evaluation of the same tasks into a folder, instead of writing them again.
+    """Keep one file of each picture that two evaluations have: a link in the second folder, to save disk.
 
-    They are named by their content and never written into. Where the file system has no links, each folder gets
-    its own.
+    Pictures are named by their content and never written into. Where the file system has no links, each
+    folder keeps its own.
     """
-    here, there = target / MEDIA_FOLDER, source / MEDIA_FOLDER
-    if source == target or not there.is_dir():
-        return
+    theirs, ours = (pictures_in(folder / MEDIA_FOLDER) for folder in (source, target))
     with suppress(OSError):
-        here.mkdir(parents=True, exist_ok=True)
-        for file in there.iterdir():
-            link = here / file.name
-            if _PICTURE.fullmatch(file.name) and not link.exists():
-                os.link(file, link)
+        for digest in theirs.keys() & ours.keys():
+            if theirs[digest].name == ours[digest].name and not ours[digest].samefile(theirs[digest]):
+                link = left_name(ours[digest])
+                os.link(theirs[digest], link)
+                link.replace(ours[digest])
