@@ -105,16 +105,24 @@ def test_where_frames_run_out_the_cues_come_last():
     assert shown.frames == tuple(range(4, 12))
 
 
-def test_a_swap_is_the_crop_of_another_task_at_the_size_asked_for():
+def test_a_swap_is_what_another_task_got_unaltered_with_its_words():
     theirs = Picture(np.full((10, 15, 3), 77, np.uint8))
-    donor = rollout_of(
-        replace(TASK, id="b", answers=("T",)), Observation("", (theirs,), box=Box(0, 0, 15, 10))
-    )
-    plain = PlainRun.of((rollout_of(TASK, ASKED), donor))
+    seen = Observation("Image 2 (15x10):", (theirs,), box=Box(0, 0, 15, 10))
+    plain = PlainRun.of((rollout_of(TASK, ASKED), rollout_of(replace(TASK, id="b", answers=("T",)), seen)))
     replacement = swap(TASK, 0, plain)
     assert replacement is not None
     shown = replacement.apply(ASKED, 0, CONTEXT)
-    assert (shown.images[0].size, shown.donor, shown.box) == (Size(30, 20), "b", None)
+    assert (shown.images, shown.text, shown.donor, shown.box) == ((theirs,), seen.text, "b", None)
+
+
+def test_where_its_words_would_count_wrongly_a_swap_is_scaled_to_the_size_asked_for():
+    theirs = Picture(np.full((10, 15, 3), 77, np.uint8))
+    two_pictures = replace(TASK, id="b", answers=("T",), media=(IMAGE, IMAGE))
+    seen = Observation("Image 3:", (theirs,), box=Box(0, 0, 15, 10))
+    replacement = swap(TASK, 0, PlainRun.of((rollout_of(TASK, ASKED), rollout_of(two_pictures, seen))))
+    assert replacement is not None
+    shown = replacement.apply(ASKED, 0, CONTEXT)
+    assert (shown.images[0].size, shown.text, shown.donor) == (Size(30, 20), ASKED.text, "b")
     assert (shown.images[0].pixels == 77).all()
 
 

@@ -8,12 +8,12 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
-from pixelreasoner.evals.swaps import answer_of_donor, donor_of
+from pixelreasoner.evals.swaps import answer_of_donor, donor_of, images_before
 
 
 def tried(id: str, question: str = "Which letter is on the red card?", **more) -> Trajectory:
-    """A rollout that cropped once; `width`, `frames` and `correct` say how, all else is the task's."""
-    picture = Picture(np.zeros((10, more.pop("width", 10), 3), np.uint8))
+    """A rollout that cropped once; `frames` and `correct` say how, all else is the task's."""
+    picture = Picture(np.zeros((10, 10, 3), np.uint8))
     frames, correct = more.pop("frames", ()), more.pop("correct", 1.0)
     seen = Observation("", (picture,), box=None if frames else Box(0, 0, 5, 5), frames=frames)
     task = Task(id, question, (picture,), more.pop("answers", ("T",)), **more)
@@ -35,7 +35,7 @@ def test_the_same_kind_of_task_goes_first_and_then_the_same_operation():
 
 
 def test_a_donor_with_the_same_answer_tells_nothing():
-    assert chosen(tried("same answer", answers=("k",)), tried("another", width=30)) == "another"
+    assert chosen(tried("same answer", answers=("k",)), tried("another")) == "another"
 
 
 def test_the_same_subject_then_an_answer_the_question_names_then_a_donor_that_was_right():
@@ -49,13 +49,21 @@ def test_the_same_subject_then_an_answer_the_question_names_then_a_donor_that_wa
     assert chosen(blue, red, mine=mine) == "red"
 
 
-def test_like_words_then_like_proportions_then_the_next():
+def test_like_words_then_the_next():
     mine = tried("mine", "Where is the green dot?", answers=("left",))
     far = tried("far", "How many cats?", answers=("3",))
-    near = tried("near", "Where is the blue dot?", answers=("right",), width=30)
-    nearer = tried("nearer", "Where is the blue dot?", answers=("right",), width=12)
-    next_one = tried("next", "Where is the blue dot?", answers=("right",), width=12)
-    assert chosen(far, near, nearer, next_one, mine=mine) == "nearer"
+    near = tried("near", "Where is the blue dot?", answers=("right",))
+    next_one = tried("next", "Where is the blue dot?", answers=("right",))
+    assert chosen(far, near, next_one, mine=mine) == "near"
+
+
+def test_the_images_before_a_result_are_those_of_the_task_and_of_earlier_results():
+    first, second = (
+        Observation(text, (Picture(np.zeros((9, 9, 3), np.uint8)),) * n) for text, n in (("a", 2), ("b", 1))
+    )
+    turns = (Turn("look", observation=first), Turn("again", observation=second), Turn("answer"))
+    found = Trajectory(MINE.task, turns, StopReason.ANSWER)
+    assert (images_before(found, first), images_before(found, second)) == (1, 3)
 
 
 def test_a_rollout_without_a_result_gives_none_and_gets_none():

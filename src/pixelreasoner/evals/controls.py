@@ -7,11 +7,14 @@ Each is a control of one finished *plain* evaluation of the same recipe:
 * `random_crop`: a region of the same size from the same image, apart from the cue and from the region that
   was asked for where that is possible (of `N_DRAWS` draws the one that shows least of both). Of a video:
   other frames, apart from the cue's and those asked for where there are enough.
-* `swap`: what the plain run's rollout of ANOTHER task got (`evals.swaps`), scaled to the size of what was
-  asked for, so that the words beside it, its size and its tokens stay the same.
+* `swap`: what the plain run's rollout of ANOTHER task got (`evals.swaps`), unaltered and with the words that
+  came with it, so that the picture is one that the model has answered from; it takes the tokens that it took
+  there. Where those words would give the picture another number than it gets here, it is scaled to the size
+  that was asked for, beside this task's own words.
 
-The words that go with a result are those of the operation, for every control. A rollout of the plain run that
-read no result is taken over as it is: up to there the model saw the same, so it would be the same rollout.
+The words beside a blank or a random picture are the operation's own, and so are its size and its tokens. A
+rollout of the plain run that read no result is taken over as it is: what the model saw is the same, and so
+would be the rollout.
 
 Evaluating without operations is no control of this kind: it is `interaction.operations = []`.
 """
@@ -38,7 +41,7 @@ from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Observation, Trajectory
 from pixelreasoner.env.replacement import Replacement, Show
 from pixelreasoner.env.rollout import RolloutRequest, turn_seed
-from pixelreasoner.evals.swaps import donor_of, donor_results
+from pixelreasoner.evals.swaps import donor_of, donor_results, images_before
 from pixelreasoner.ops.image_context import ImageContext
 
 GREY = 128
@@ -186,6 +189,8 @@ def _of_another(donor: Trajectory) -> Show:
     def show(observation: Observation, turn: int, context: ImageContext) -> Observation:
         results = donor_results(donor, like=observation)
         result = results[min(turn, len(results) - 1)]
+        if images_before(donor, result) == len(context.images):
+            return changed(result, box=None, frames=(), donor=donor.task.id)
         images = tuple(
             _scaled(result.images[i % len(result.images)], picture.size)
             for i, picture in enumerate(observation.images)

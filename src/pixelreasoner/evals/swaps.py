@@ -10,18 +10,17 @@ whose rollout read a result, the first in this order:
 4. an answer that the question itself names, as one of its choices;
 5. a donor that was right in the plain run: what it was shown held the answer;
 6. a question with more of the same words;
-7. a result of nearly the same proportions, which is distorted least;
-8. the next in the order of the tasks.
+7. the next in the order of the tasks.
 
 Nothing is drawn at random.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
+from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory
 
@@ -60,6 +59,16 @@ def donor_results(donor: Trajectory, *, like: Observation) -> list[Observation]:
     return [r for r in results if bool(r.frames) == bool(like.frames)] or results
 
 
+def images_before(trajectory: Trajectory, result: Observation) -> int:
+    """How many numbered images the model had seen when it got a result: those of the task, and of results."""
+    n = sum(isinstance(item, Picture) for item in trajectory.task.media)
+    for seen in trajectory.read_observations:
+        if seen is result:
+            break
+        n += 0 if seen is None else len(seen.images)
+    return n
+
+
 def answer_of_donor(donor: Task, task: Task) -> str | None:
     """The right answer of another task, as an answer to this one; None where it can be none.
 
@@ -89,7 +98,6 @@ def _rank(task: Task, mine: Observation, donor: Trajectory, theirs: Observation)
     usable = answer is not None and _plain(answer) not in {_plain(a) for a in task.answers}
     words, others_words = _words(task.question), _words(other.question)
     alike = len(words & others_words) / max(1, len(words | others_words))
-    (w, h), (ow, oh) = mine.images[0].size, theirs.images[0].size
     return (
         other.kind != task.kind,
         bool(theirs.frames) != bool(mine.frames),
@@ -98,7 +106,6 @@ def _rank(task: Task, mine: Observation, donor: Trajectory, theirs: Observation)
         answer is None or not _words(answer) <= words,
         donor.metrics.get(SCORE_METRIC, 0.0) < RIGHT,
         round(1 - alike, 6),
-        round(abs(math.log((w / h) / (ow / oh))), 6),
     )
 
 
