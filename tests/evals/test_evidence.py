@@ -86,6 +86,21 @@ def test_a_swapped_answer_follows_keeps_or_does_neither():
     assert found["chance"]["mean"] == 2 / 3
 
 
+def test_a_donor_need_not_be_of_the_part_that_is_counted():
+    plain = [
+        result(0, "K", called=True, needs_operation=True),
+        result(1, "T", called=True, answers=("T",), needs_operation=False),
+    ]
+    swapped = [
+        result(0, "T", called=True, needs_operation=True, donor="1"),
+        result(1, "T", called=True, answers=("T",), needs_operation=False, donor="0"),
+    ]
+    found = evidence({"plain": plain, "swap": swapped}, scorer=exact)
+    needing = found["needs_operation"]["swapped"]
+    assert (needing["n"], needing["follows"]["mean"]) == (1, 1.0)
+    assert (found["all"]["swapped"]["n"], found["all"]["swapped"]["follows"]["mean"]) == (2, 0.5)
+
+
 def test_where_nothing_was_swapped_there_is_no_figure():
     found = evidence({"plain": PLAIN, "swap": PLAIN}, scorer=exact)["all"]["swapped"]
     assert (found["n"], found["n_swapped"], found["follows"], found["chance"]) == (0, 0, None, None)

@@ -32,6 +32,7 @@ FOUND: dict[str, Any] = {
             "chance": figure(0.1, 0.03, 0.26),
         },
     },
+    "needs_operation": {"swapped": {"n": 12, "follows": figure(0.75, 0.47, 0.91)}},
     "over_base": {
         "gain": figure(0.4, 0.25, 0.55), "intrinsic": figure(0.1, 0.0, 0.2),
         "tool_induced": figure(0.3, 0.2, 0.4), "pixels": figure(0.2, 0.1, 0.3),
@@ -70,6 +71,7 @@ def test_each_question_has_its_sentence():
     assert (
         "the answer of what it was shown in 70 % (52 to 83) and keeps its own in 20 % (10 to 37)" in lines[4]
     )
+    assert lines[4].endswith("Where an operation is needed, it follows in 75 % (47 to 91) of 12.")
     assert "The tool's share of the gain is 75 % (50 to 100), that of the pixels 50 % (30 to 70)." in lines[5]
     assert "its accuracy without operations changed by +10.0 points (+0.0 to +20.0)" in lines[5]
     assert "with a mean IoU of 0.31 (0.25 to 0.37)" in lines[6]
@@ -102,6 +104,7 @@ def test_what_was_not_measured_is_not_spoken_of():
             "unanswered": {"plain": figure(0.0, 0.0, 0.06)}, "called": figure(0.2, 0.1, 0.3), "call": None,
             "schema": None, "pixels": {}, "answers": {}, "swapped": None,
         },
+        "needs_operation": None,
         "over_base": None,
         "localisation": {"cue_coverage": None, "cue_iou": None, "whole_image_crops": None},
         "box_mapping": None,

@@ -70,10 +70,11 @@ def evidence(runs: Runs, *, scorer: Scorer, base: Runs | None = None) -> Evidenc
     bases = {name: together[f"base {name}"] for name in base or {}}
     plain = ours[PLAIN]
     needing = [o.needs_operation for o in plain]
+    tasks = {o.task.id: o.task for o in plain}  # a donor need not be of the part that is looked at
     return {
         "n": len(plain),
-        "all": _part(ours, scorer),
-        "needs_operation": _part(_chosen(ours, needing), scorer) if any(needing) else None,
+        "all": _part(ours, scorer, tasks),
+        "needs_operation": _part(_chosen(ours, needing), scorer, tasks) if any(needing) else None,
         "over_base": gain_shares(ours, bases)
         if {WITHOUT, BLANK} <= ours.keys() and {PLAIN, WITHOUT} <= bases.keys()
         else None,
@@ -82,7 +83,7 @@ def evidence(runs: Runs, *, scorer: Scorer, base: Runs | None = None) -> Evidenc
     }
 
 
-def _part(runs: Runs, scorer: Scorer) -> dict[str, Any]:
+def _part(runs: Runs, scorer: Scorer, tasks: Mapping[str, Task]) -> dict[str, Any]:
     plain = runs[PLAIN]
     called, looked = [o.called for o in plain], [o.looked for o in plain]
     silent = [not c for c in called]
@@ -99,7 +100,7 @@ def _part(runs: Runs, scorer: Scorer) -> dict[str, Any]:
         "schema": None if without is None else paired(*_pick(plain, without, silent)),
         "pixels": {name: paired(*_pick(plain, runs[name], looked)) for name in controls},
         "answers": {name: _answers(*_pick(plain, runs[name], looked), scorer) for name in controls},
-        "swapped": swapped(plain, runs, scorer) if SWAP in runs else None,
+        "swapped": swapped(runs, scorer, tasks) if SWAP in runs else None,
     }
 
 
@@ -138,7 +139,7 @@ def _answers(plain: Sequence[Outcome], control: Sequence[Outcome], scorer: Score
     return {"n": len(pairs), "replaced": len(shown), "changed": share_figure(changed)}
 
 
-def swapped(plain: Sequence[Outcome], runs: Runs, scorer: Scorer) -> dict[str, Any]:
+def swapped(runs: Runs, scorer: Scorer, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What becomes of the answer when the crop is another question's.
 
     Of the tasks where the donor's right answer could be told apart: the donor's answer is one that this
@@ -146,17 +147,21 @@ def swapped(plain: Sequence[Outcome], runs: Runs, scorer: Scorer) -> dict[str, A
     counted once: `follows` gives the donor's answer, `keeps` gives the plain one, `other` is the rest.
     `chance` is how often the answer to a blank picture is the donor's, for comparison.
 
+    Args:
+        runs: `plain` and `swap`, and `blank` where it is there.
+        scorer: judges answers.
+        tasks: all tasks by their ids, the donors' among them.
+
     Returns:
         {"n", "n_swapped", "follows", "keeps", "other", "chance", "by_kind": {KIND: follows}}; figures, None
         where n is 0.
     """
-    tasks = {o.task.id: o.task for o in plain}
     kinds: list[str] = []
     follows: list[bool] = []
     keeps: list[bool] = []
     chance: list[bool] = []
     blank = runs.get(BLANK, ())
-    for at, (before, after) in enumerate(zip(plain, runs[SWAP], strict=True)):
+    for at, (before, after) in enumerate(zip(runs[PLAIN], runs[SWAP], strict=True)):
         donor = tasks.get(after.donor)
         given = None if donor is None else answer_of_donor(donor, before.task)
         if given is None or scorer(given, before.task.answers, before.task) >= RIGHT:

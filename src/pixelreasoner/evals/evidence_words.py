@@ -41,7 +41,7 @@ def sentences(found: Evidence) -> list[str]:
     lines = [f"It called an operation in {_percent(part['called'])} of {found['n']} tasks."]
     lines += _calling(part)
     lines += _pixels(part)
-    lines += _swap(part)
+    lines += _swap(part, found["needs_operation"])
     lines += _over_base(found["over_base"])
     lines += _where(found["localisation"])
     lines += _mapping(found["box_mapping"])
@@ -89,16 +89,22 @@ def _silence(part: Part, run: str) -> str:
     )
 
 
-def _swap(part: Part) -> list[str]:
+def _swap(part: Part, needing: Part | None) -> list[str]:
     found = part["swapped"]
     if found is None or not found["n"]:
         return []
+    needed = None if needing is None else needing["swapped"]
+    there = (
+        f" Where an operation is needed, it follows in {_percent(needed['follows'])} of {needed['n']}."
+        if needed is not None and needed["n"]
+        else ""
+    )
     chance = found["chance"]
     beside = "" if chance is None else f"; to a grey picture, {_percent(chance)} of the answers are the same"
     return [
         f"Swap audit: of {found['n']} swapped results with another answer, the model gives the answer of "
         f"what it was shown in {_percent(found['follows'])} and keeps its own in "
-        f"{_percent(found['keeps'])}{beside}."
+        f"{_percent(found['keeps'])}{beside}.{there}"
     ]
 
 
