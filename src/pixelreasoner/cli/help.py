@@ -20,7 +20,7 @@ GROUPS = {
     "The stages, each with a recipe": ("synth", "sft", "rl", "eval", "pretrain"),
     "Recipes and data": ("recipes", "tasks", "convert", "render"),
     "What runs left": ("runs", "plot", "show", "compare"),
-    "Experiments": ("ablations",),
+    "Experiments": ("evidence", "ablations"),
 }
 OPTIONS = """\
 Options of all commands:

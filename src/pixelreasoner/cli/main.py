@@ -22,9 +22,15 @@ from pixelreasoner.cli.compare import compare
 from pixelreasoner.cli.convert import convert
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.doctor import doctor
+from pixelreasoner.cli.evidence import evidence
 from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
-from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, recipe_command
+from pixelreasoner.cli.recipe_commands import (
+    EVIDENCE_OPTIONS,
+    RECIPE_COMMANDS,
+    overrides_first,
+    recipe_command,
+)
 from pixelreasoner.cli.recipes import recipes
 from pixelreasoner.cli.render import render
 from pixelreasoner.cli.runs import runs
@@ -48,6 +54,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "convert": convert,
     "tasks": tasks,
     "doctor": doctor,
+    "evidence": evidence,
     **{name: recipe_command(name, command) for name, command in RECIPE_COMMANDS.items()},
 }
 
@@ -93,13 +100,16 @@ def _run(name: str, args: list[str]) -> None:
     if "-h" in args or "--help" in args:
         sys.stdout.write(command_help(name, COMMANDS[name]))
         return
-    args = overrides_first(args) if name in RECIPE_COMMANDS else args
+    if name in RECIPE_COMMANDS:
+        args = overrides_first(args)
+    elif name == "evidence":
+        args = overrides_first(args, EVIDENCE_OPTIONS)
     parse(name, COMMANDS[name], args)
 
 
 def _resuming(args: Sequence[str]) -> str:
     """The command that goes on with an interrupted run."""
-    if args[0] not in (*RECIPE_COMMANDS, "demo", "ablations"):
+    if args[0] not in (*RECIPE_COMMANDS, "demo", "ablations", "evidence"):
         return ""
     resume = ("--resume",) if args[0] in RECIPE_COMMANDS and "--resume" not in args else ()
     return f" Go on with: {shlex.join(['pixelreasoner', *args, *resume])}"

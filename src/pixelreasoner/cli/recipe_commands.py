@@ -27,6 +27,10 @@ Out = Annotated[Path | None, option("DIR")]
 Resume = Annotated[bool, option()]
 OPTIONS = ("--out", "--resume", "--help")
 """Of every command with a recipe."""
+EVIDENCE_OPTIONS = ("--out", "--base", "--help")
+"""Of `evidence`, which takes a recipe of `eval`."""
+WITH_VALUE = ("--out", "--base")
+"""Options that are followed by their value."""
 C = TypeVar("C", bound=Config)
 
 
@@ -135,31 +139,35 @@ def folder_of(config: Config) -> Path:
     return dict(config)["out"]
 
 
-def overrides_first(args: Sequence[str]) -> list[str]:
+def overrides_first(args: Sequence[str], options: Sequence[str] = OPTIONS) -> list[str]:
     """The arguments of a command with the recipe and its overrides before the options.
 
     tyro takes overrides in one run only; people also write them after `--out DIR`.
+
+    Args:
+        args: of the command.
+        options: those that it has.
 
     Raises:
         ConfigError: an option that there is not, such as a key of the recipe with dashes before it.
     """
     first: list[str] = []
-    options: list[str] = []
+    last: list[str] = []
     for arg, after in zip(args, (*args[1:], ""), strict=True):
-        _check_option(arg, after)
+        _check_option(arg, after, options)
     for before, arg in zip(("", *args), args, strict=False):
-        (options if arg.startswith("-") or before == "--out" else first).append(arg)
-    return first + options
+        (last if arg.startswith("-") or before in WITH_VALUE else first).append(arg)
+    return first + last
 
 
-def _check_option(arg: str, after: str) -> None:
+def _check_option(arg: str, after: str, options: Sequence[str]) -> None:
     """Refuse `--steps 5` and `--steps=5`, which are `steps=5`."""
     option, equals, value = arg.partition("=")
-    if not option.startswith("--") or option in OPTIONS:
+    if not option.startswith("--") or option in options:
         return
     if not equals:
         value = "VALUE" if not after or after.startswith("--") or "=" in after else after
-    if near := difflib.get_close_matches(option, OPTIONS, n=1, cutoff=0.9):
+    if near := difflib.get_close_matches(option, options, n=1, cutoff=0.9):
         raise ConfigError(f"there is no option {option}. Did you mean {near[0]}?")
     key = option.lstrip("-").replace("-", "_")
     raise ConfigError(

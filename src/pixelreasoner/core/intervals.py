@@ -23,3 +23,22 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
     low = 0.0 if share == 0 else (middle - spread) / total
     high = 1.0 if share == 1 else (middle + spread) / total
     return low, high
+
+
+def paired_interval(n_gained: int, n_lost: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of (gained - lost) / n, the difference of two shares of the same `n` tasks.
+
+    The adjusted Wald interval of Bonett and Price (2012, J. Educ. Behav. Stat. 37, 479): one task is added to
+    each of the two discordant counts. It has a width where no task changed, and stays within [-1, 1].
+
+    Args:
+        n_gained: tasks right in the first run and wrong in the second.
+        n_lost: the reverse.
+        n: all tasks.
+    """
+    assert n_gained >= 0, n_gained
+    assert n_lost >= 0, n_lost
+    assert n >= max(1, n_gained + n_lost), n
+    gained, lost = (n_gained + 1) / (n + 2), (n_lost + 1) / (n + 2)
+    spread = Z_95 * math.sqrt((gained + lost - (gained - lost) ** 2) / (n + 2))
+    return max(-1.0, gained - lost - spread), min(1.0, gained - lost + spread)

@@ -87,6 +87,11 @@ class Observation:
     """For a crop: the 1-based index of the image it was asked from."""
     error_class: ErrorClass | None = None
     """Of a call that could not be carried out; None of a valid one, and where nobody recorded it."""
+    replaced: str = ""
+    """The control that showed this in the place of what the operation returned (`env.replacement`); empty for
+    the operation's own result. `box` and `frames` are then those of what was shown, where it has any."""
+    donor: str = ""
+    """For a swap: the id of the task whose picture this is."""
 
     def __repr__(self) -> str:
         if not self.valid:
@@ -96,6 +101,8 @@ class Observation:
             facts.append(f"cut from image {self.source} at {b.x1:.0f}, {b.y1:.0f} to {b.x2:.0f}, {b.y2:.0f}")
         if self.frames:
             facts.append(f"frames {', '.join(map(str, self.frames))}")
+        if self.replaced:
+            facts.append(f"shown instead: {quoted(self.replaced)}")
         return f"Observation({', '.join(facts)})"
 
 

@@ -20,6 +20,7 @@ its result. What follows holds whatever a model writes:
   the chat template's is closed there.
 * The random numbers of a rollout depend on its own seed and turn only, never on the rest of the batch or on
   the order in which messages and operations are completed.
+* A request may replace what operations return (`env.replacement`); the record then says so.
 * Events are emitted on the caller's thread.
 * Nothing is scored here.
 """

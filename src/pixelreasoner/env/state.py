@@ -14,6 +14,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Segment, StopReason, Trajectory, Turn
 from pixelreasoner.env.events import Finished, OnEvent, OperationReturned, OperationStarted
 from pixelreasoner.env.limits import Limits
+from pixelreasoner.env.replacement import Replacement
 from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.policy.base import Completion, CompletionRequest, Sampling
@@ -32,6 +33,8 @@ class RolloutRequest:
     """In place of the one that all share."""
     limits: Limits | None = None
     """In place of those that all share."""
+    replacement: Replacement | None = None
+    """What the model is shown in the place of what operations return; None shows what they return."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,9 @@ class RolloutState:
         return PendingCall(turn, parsed)
 
     def record_observation(self, turn: Turn, observation: Observation) -> None:
-        """Record what an operation returned, and open the next turn or end the rollout."""
+        """Record what an operation returned, or what is shown in its place, and open the next turn or end."""
+        if (replacement := self.request.replacement) is not None:
+            observation = replacement.apply(observation, len(self.turns), self.images)
         self.context.emit(OperationReturned(self.id, observation))
         turn = replace(turn, observation=observation)
         if len(self.images.images) + len(observation.images) > self.limits.max_images:

@@ -13,19 +13,21 @@ from pydantic import Field, model_validator
 from rich.console import Console
 
 from pixelreasoner.chat.renderer import Renderer
-from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed
+from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Options, Seed, differences
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media_refs import recover
 from pixelreasoner.core.progress_line import loading
+from pixelreasoner.core.recipe import load_recipe
 from pixelreasoner.core.records import read_trajectories, write_trajectories
-from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
-from pixelreasoner.core.run_status import locked, running
+from pixelreasoner.core.run_folder import CONFIG_FILE, RunFolder, keep_config, open_run, starting
+from pixelreasoner.core.run_status import locked, running, state_of
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.terminal import TerminalConsole, visible
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
 from pixelreasoner.evals.benchmark import Benchmark, TrajectoryScore, load_benchmark
+from pixelreasoner.evals.controls import ControlConfig, Prepare, requests_of
 from pixelreasoner.evals.judge import JudgeConfig, judge_score
 from pixelreasoner.evals.metrics import Summary, score, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress
@@ -72,7 +74,10 @@ class EvalConfig(Config):
     batch_size: Count = 32
     """Rollouts under way together."""
     seed: Seed = 0
-    """Of the draws, where sampling is not greedy."""
+    """Of the draws, where sampling is not greedy; of random crops."""
+    control: ControlConfig | None = None
+    """Makes this a control of another evaluation: the model is shown something else than it asked for.
+    `pixelreasoner evidence` makes all of them."""
 
     @model_validator(mode="after")
     def _samples_differ(self) -> EvalConfig:
@@ -169,6 +174,7 @@ def _evaluate(
     keep_config(folder, config)
     console = TerminalConsole(stderr=True)
     if len(scores) < n:
+        prepared = _prepared(config)
         with loading(config.model.checkpoint, console):
             evaluated = load(config)
         config.interaction.check_lengths(evaluated.renderer.max_tokens)
@@ -187,6 +193,7 @@ def _evaluate(
             seed=config.seed,
             samples=config.samples,
             skip=skip,
+            prepare=prepared,
         )
         made = timed(made, folder.path, first=start, batch_size=config.batch_size)
         missing = islice(made, len(scores) - start, None)
@@ -228,28 +235,32 @@ def rollouts(
     seed: int = 0,
     samples: int = 1,
     skip: int = 0,
+    prepare: Prepare = RolloutRequest,
 ) -> Iterator[Trajectory]:
     """`samples` scored rollouts per task, in order, a batch at a time.
 
     A rollout's draws depend on its task and the number of its sample only, its log-probabilities on its batch
     only. The first `skip` samples of the first task are left out. `scores` are given beside that of the
-    scorer, by name; None of one means that the rollout has none.
+    scorer, by name; None of one means that the rollout has none. `prepare` says what is rolled out for a task
+    with a seed; a trajectory that it gives is taken as it is.
     """
     renderer = evaluated.renderer
     toolbox = interaction.toolbox(renderer.vision.unit, renderer.chat_format)
-    requests = (
-        RolloutRequest(task, rollout_seed(seed, task, sample)) for task in tasks for sample in range(samples)
-    )
-    requests = islice(requests, skip, None)
-    while batch := list(islice(requests, batch_size)):
-        for trajectory in rollout(
-            batch,
-            policy=evaluated.policy,
-            renderer=renderer,
-            toolbox=toolbox,
-            sampling=interaction.sampling,
-            limits=interaction.limits,
-        ):
+    entries = (prepare(task, rollout_seed(seed, task, sample)) for task in tasks for sample in range(samples))
+    entries = islice(entries, skip, None)
+    while batch := list(islice(entries, batch_size)):
+        made = iter(
+            rollout(
+                [entry for entry in batch if isinstance(entry, RolloutRequest)],
+                policy=evaluated.policy,
+                renderer=renderer,
+                toolbox=toolbox,
+                sampling=interaction.sampling,
+                limits=interaction.limits,
+            )
+        )
+        for entry in batch:
+            trajectory = next(made) if isinstance(entry, RolloutRequest) else entry
             value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
             n_visual = float(visual_tokens(trajectory, renderer.vision))
             found = {name: judge(trajectory) for name, judge in (scores or {}).items()}
@@ -264,6 +275,29 @@ def rollout_seed(seed: int, task: Task, sample: int = 0) -> int:
     salt = sample.to_bytes(hashlib.blake2b.SALT_SIZE, "little")
     digest = hashlib.blake2b(f"{seed}/{task.id}".encode(), digest_size=8, salt=salt).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def _prepared(config: EvalConfig) -> Prepare:
+    """What becomes of each task: a plain rollout, or that of a control.
+
+    Raises:
+        ConfigError: there is no such control, or the evaluation it is a control of is another one.
+        RecordError: that evaluation cannot be read.
+    """
+    if (control := config.control) is None:
+        return RolloutRequest
+    if state_of(control.plain) != "finished" or not (control.plain / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f"control.plain = {control.plain} holds no finished evaluation; evaluate there first"
+        )
+    saved = load_recipe(EvalConfig, control.plain / CONFIG_FILE)
+    same = config.model_copy(update={"control": None})
+    if fixed := [str(found) for found in differences(saved, same) if not found.may_change]:
+        raise ConfigError(
+            f"the evaluation in {control.plain} differs from this control of it in {', '.join(fixed)}; "
+            f"evaluate it again with the same recipe"
+        )
+    return requests_of(control)
 
 
 def _resolved(config: EvalConfig) -> tuple[EvalConfig, Benchmark]:

@@ -111,6 +111,12 @@ def weight_versions(trajectory: Trajectory) -> str | None:
     return str(low) if low == high else f"{low}–{high}"
 
 
+def replaced_by(trajectory: Trajectory) -> list[str]:
+    """Return the controls that showed something else than results, in words; none in a plain run."""
+    names = [t.observation.replaced for t in trajectory.turns if t.observation is not None]
+    return [name.replace("_", " ") for name in dict.fromkeys(names) if name]
+
+
 def written_text(turn: Turn) -> str:
     """Return the text of a turn, without the markup of a parsed call."""
     return (_CALL_MARKUP.sub("", turn.text) if turn.call is not None else turn.text).strip()
@@ -255,6 +261,9 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
         f"weights {weights}" if (weights := weight_versions(trajectory)) not in (None, "0") else "",
         f"stopped by {trajectory.stop.replace('_', ' ')}" if trajectory.stop != "answer" else "",
         f"written by {trajectory.source.replace('_', ' ')}" if trajectory.source != "policy" else "",
+        f"control: shown {', '.join(controls)} in place of results"
+        if (controls := replaced_by(trajectory))
+        else "",
     )
     return tuple(f for f in facts if f)
 

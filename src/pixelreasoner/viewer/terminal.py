@@ -66,6 +66,8 @@ def print_observation(console: Console, observation: Observation) -> None:
     if observation.box is not None:
         b = observation.box
         parts.append(f"pixels {b.x1:.0f}, {b.y1:.0f} to {b.x2:.0f}, {b.y2:.0f}")
+    if observation.replaced:
+        parts.append(f"shown instead: {visible_line(observation.replaced)}")
     console.print(Text(f"  ✓ {' · '.join(p for p in parts if p)}", style="green"))
 
 
