@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Console
 
 from pixelreasoner.chat.renderer import Renderer
@@ -20,6 +20,7 @@ from pixelreasoner.core.files import write_text
 from pixelreasoner.core.media_refs import recover
 from pixelreasoner.core.progress_line import loading
 from pixelreasoner.core.records import read_trajectories, write_trajectories
+from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.task import Task
@@ -28,6 +29,9 @@ from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.rollout import RolloutRequest, rollout, unasked
 from pixelreasoner.evals.benchmark import load_benchmark
+from pixelreasoner.evals.endpoint.config import EndpointConfig
+from pixelreasoner.evals.endpoint.run import endpoint_rollouts, serve
+from pixelreasoner.evals.endpoint.waiting import clear
 from pixelreasoner.evals.metrics import Summary, score, summarize_scores, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress
 from pixelreasoner.evals.tables import summary_table
@@ -45,6 +49,11 @@ class EvalConfig(Config):
     """The folder of the results: `trajectories.jsonl` and its pictures, `summary.json`, this recipe."""
     model: ModelConfig = ModelConfig()
     """What is evaluated."""
+    endpoint: EndpointConfig | None = None
+    """Takes the place of `model`: a model behind an OpenAI-compatible chat endpoint."""
+    policy: str | None = None
+    """Takes the place of `model`: package.module:function, which is given this recipe and returns an
+    `evals.run.Evaluated`; for a policy of your own, or a scripted one."""
     interaction: Interaction = Interaction(sampling=Sampling(temperature=0.0))
     """Greedy, as in the paper."""
     tasks: TasksConfig = TasksConfig(split="test")
@@ -58,9 +67,20 @@ class EvalConfig(Config):
     n: Annotated[Count | None, MAY_CHANGE] = None
     """Tasks; None takes all of them."""
     batch_size: Count = 32
-    """Rollouts under way together."""
+    """Rollouts under way together; of an endpoint, `endpoint.concurrency` says it."""
     seed: Seed = 0
     """Of the draws, where sampling is not greedy."""
+
+    @model_validator(mode="after")
+    def _one_is_evaluated(self) -> Self:
+        if self.endpoint is not None and self.policy is not None:
+            raise ValueError("give endpoint or policy: one is evaluated")
+        return self
+
+    @property
+    def subject(self) -> str:
+        """The name of what is evaluated."""
+        return self.endpoint.model if self.endpoint is not None else self.policy or self.model.checkpoint
 
 
 @dataclass(frozen=True)
@@ -73,12 +93,27 @@ class Evaluated:
     """Drops what the policy keeps from one batch to the next, so that a batch does not depend on others."""
 
 
+class MakesRollouts(Protocol):
+    """Makes the rollouts of an evaluation that are missing, with a model in this process or a served one."""
+
+    def __call__(self, tasks: Callable[[int], Iterator[Task]], done: int) -> Iterator[Trajectory]:
+        """A scored rollout of each task from number `done` on, in order; `tasks(k)` are those from k on."""
+        ...
+
+
 def load(config: EvalConfig) -> Evaluated:
-    """The model of a recipe, in this process.
+    """The model of a recipe, in this process; or what its `policy` makes.
 
     Raises:
         CheckpointError: it cannot be loaded.
+        ConfigError: `policy` names nothing that can be evaluated.
     """
+    if config.policy is not None:
+        make: Callable[[EvalConfig], Evaluated] = Registry("policy", {}).find(config.policy)
+        check_call(f"policy '{config.policy}'", make, config)
+        if not isinstance(made := make(config), Evaluated):
+            raise ConfigError(f"policy '{config.policy}' returns no pixelreasoner.evals.run.Evaluated")
+        return made
     # torch takes seconds to import, and an evaluation of another policy needs none.
     from pixelreasoner.models.features import FeatureStore
     from pixelreasoner.models.loader import load_model
@@ -103,6 +138,7 @@ def run(
         ConfigError: the folder holds a run and `resume` is off, or one of another recipe, or more rollouts
             than `n`; or the tasks never end and `n` is not set.
         CheckpointError: the checkpoint cannot be loaded.
+        EndpointError: the server refuses requests, or some got no reply.
     """
     config, tasks, scorer = _resolved(config)
     n = _count(config, tasks)
@@ -134,29 +170,64 @@ def _evaluate(
     keep_config(folder, config)
     console = TerminalConsole(stderr=True)
     if len(scores) < n:
-        with loading(config.model.checkpoint, console):
-            evaluated = load(config)
-        config.interaction.check_lengths(evaluated.renderer.max_tokens)
+        if config.endpoint is not None:
+            make = _served(config.endpoint, config, folder, scorer, console)
+        else:
+            make = _in_process(config, scorer, console, load)
+        missing = make(lambda k: reported(tasks.take(k, n - k), scorer, console), len(scores))
+        with EvalProgress(console, total=n, scores=scores) as progress:
+            write_trajectories(folder.trajectories, progress.watch(missing), append=True)
+    clear(folder.waiting)
+    summary = summarize_scores(scores)
+    write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
+    console.print(summary_table({config.subject: summary}))
+    if (note := unanswered_note(scores)) is not None:
+        console.print(f"eval: {note}", markup=False, highlight=False, style="yellow")
+    return summary
+
+
+def _in_process(
+    config: EvalConfig, scorer: Scorer, console: Console, load: Callable[[EvalConfig], Evaluated]
+) -> MakesRollouts:
+    with loading(config.subject, console):
+        evaluated = load(config)
+    config.interaction.check_lengths(evaluated.renderer.max_tokens)
+
+    def make(tasks: Callable[[int], Iterator[Task]], done: int) -> Iterator[Trajectory]:
         # What else is in a batch changes log-probabilities by rounding: one that was cut is made again whole.
-        start = len(scores) // config.batch_size * config.batch_size
+        start = done // config.batch_size * config.batch_size
         made = rollouts(
             evaluated,
             config.interaction,
-            reported(tasks.take(start, n - start), scorer, console),
+            tasks(start),
             scorer,
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        missing = islice(made, len(scores) - start, None)
-        missing = asked(missing, evaluated.renderer, config.interaction, console)
-        with EvalProgress(console, total=n, scores=scores) as progress:
-            write_trajectories(folder.trajectories, progress.watch(missing), append=True)
-    summary = summarize_scores(scores)
-    write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
-    console.print(summary_table({config.model.checkpoint: summary}))
-    if (note := unanswered_note(scores)) is not None:
-        console.print(f"eval: {note}", markup=False, highlight=False, style="yellow")
-    return summary
+        return asked(islice(made, done - start, None), evaluated.renderer, config.interaction, console)
+
+    return make
+
+
+def _served(
+    endpoint: EndpointConfig, config: EvalConfig, folder: RunFolder, scorer: Scorer, console: Console
+) -> MakesRollouts:
+    served = serve(endpoint, config.interaction)
+
+    def make(tasks: Callable[[int], Iterator[Task]], done: int) -> Iterator[Trajectory]:
+        requests = (RolloutRequest(task, rollout_seed(config.seed, task)) for task in tasks(done))
+        made = endpoint_rollouts(
+            served, endpoint, requests, first=done, folder=folder.waiting, console=console
+        )
+        return (scored(trajectory, scorer) for trajectory in made)
+
+    return make
+
+
+def scored(trajectory: Trajectory, scorer: Scorer) -> Trajectory:
+    """The rollout with its score beside the metrics it has."""
+    value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
+    return replace(trajectory, metrics={**trajectory.metrics, SCORE_METRIC: value})
 
 
 def reported(tasks: Iterator[Task], scorer: Scorer, console: Console) -> Iterator[Task]:
@@ -204,8 +275,7 @@ def rollouts(
             sampling=interaction.sampling,
             limits=interaction.limits,
         ):
-            value = scorer(trajectory.answer, trajectory.task.answers, trajectory.task)
-            yield replace(trajectory, metrics={SCORE_METRIC: value})
+            yield scored(trajectory, scorer)
         evaluated.forget()
 
 
