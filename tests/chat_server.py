@@ -152,7 +152,8 @@ def turn_of(body: Body) -> int:
     return sum(m["role"] == "assistant" for m in body["messages"])
 
 
-CROP = '<tool_call>\n{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 400, 400], "target_image": 1}}\n</tool_call>'
+ARGUMENTS = '{"bbox_2d": [0, 0, 400, 400], "target_image": 1}'
+CROP = f'<tool_call>\n{{"name": "crop_image", "arguments": {ARGUMENTS}}}\n</tool_call>'
 
 
 def crops_once(body: Body) -> Answer:

@@ -68,7 +68,7 @@ class Family:
     counts_all_frames: bool = False
     """Whether the pixels in the file of the video processor are those of all frames together."""
     token_side: int = 32
-    """Side of one language-model token in pixels, of the released checkpoints: for one that is not at hand."""
+    """Side of one language-model token in pixels, where the checkpoint is not at hand."""
 
 
 QWEN2_5_VL = Family(

@@ -21,6 +21,7 @@ from pixelreasoner.cli.ask import ask
 from pixelreasoner.cli.convert import convert
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.doctor import doctor
+from pixelreasoner.cli.export import export
 from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, recipe_command
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "runs": runs,
     "plot": plot,
     "show": show,
+    "export": export,
     "render": render,
     "convert": convert,
     "tasks": tasks,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from chat_server import (
+    CROP,
     Answer,
     Body,
     ChatServer,
-    CROP,
     crops_once,
     pictures_in,
     serving,
@@ -98,7 +98,8 @@ def test_crops_once_and_the_pixels_are_right(tmp_path: Path):
         assert np.array_equal(sent[0], seen(picture, size))
         # 0 to 400 of 1000, from the original pixels.
         observation = trajectory.turns[0].observation
-        assert observation is not None and observation.box is not None
+        assert observation is not None
+        assert observation.box is not None
         right, bottom = (int(np.ceil(0.4 * side)) for side in picture.size)
         assert np.array_equal(observation.images[0].pixels, picture.pixels[:bottom, :right])
         crop = fit(Size(right, bottom), budget, factor=32)
@@ -112,7 +113,8 @@ def test_crops_once_and_the_pixels_are_right(tmp_path: Path):
             "completion_tokens": 20,
             "correct": trajectory.metrics["correct"],
         }
-        assert trajectory.prompt is None and trajectory.turns[0].sampled is None
+        assert trajectory.prompt is None
+        assert trajectory.turns[0].sampled is None
         assert trajectory.coordinates == "relative"
 
 
@@ -126,7 +128,8 @@ def test_what_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert request["top_k"] == 1
     assert "tools" not in request
     assert '"name": "crop_image"' in texts_in(request["messages"][0])
-    assert 0 <= request["seed"] < 2**31 and request["seed"] != server.requests[1]["seed"]
+    assert 0 <= request["seed"] < 2**31
+    assert request["seed"] != server.requests[1]["seed"]
     assert "secret" not in "".join(p.read_text() for p in tmp_path.glob("*") if p.is_file())
 
 
@@ -147,12 +150,13 @@ def test_native_calls(tmp_path: Path, role: str):
     assert [tool["function"]["name"] for tool in first["tools"]] == ["crop_image", "select_frames"]
     assert all("<tools>" not in texts_in(m) for m in first["messages"])
     (found,) = records(tmp_path)
-    assert found.turns[0].call is not None and found.turns[0].call.arguments["bbox_2d"] == [0, 0, 400, 400]
+    assert found.turns[0].call is not None
+    assert found.turns[0].call.arguments["bbox_2d"] == [0, 0, 400, 400]
     assert found.turns[0].text.startswith("<tool_call>")
     observation = found.turns[0].observation
-    assert (
-        observation is not None and observation.valid and "Only the first of your 2 calls" in observation.text
-    )
+    assert observation is not None
+    assert observation.valid
+    assert "Only the first of your 2 calls" in observation.text
     said, *results = second["messages"][-3 if role == "tool" else -4 :]
     assert [c["id"] for c in said["tool_calls"]] == ["c0", "c1"]
     assert [m["role"] for m in results] == (["tool", "tool"] if role == "tool" else ["tool", "tool", "user"])
@@ -168,8 +172,10 @@ def test_broken_native_arguments_are_an_observation(tmp_path: Path):
     with serving(script) as server:
         run(config(tmp_path, server, n=1, endpoint={"calls": "native"}))
     (found,) = records(tmp_path)
-    assert found.turns[0].call is None and found.answer == "3"
-    assert found.turns[0].observation is not None and not found.turns[0].observation.valid
+    assert found.turns[0].call is None
+    assert found.answer == "3"
+    assert found.turns[0].observation is not None
+    assert not found.turns[0].observation.valid
     assert "not valid JSON" in found.turns[0].observation.text
 
 
@@ -191,7 +197,8 @@ def test_thoughts_are_kept_and_sent_back(tmp_path: Path, name: str):
         run(config(tmp_path, server, n=1))
     (found,) = records(tmp_path)
     assert found.turns[0].text == f"<think>\nLook.\n</think>\n\n{CROP}"
-    assert found.answer == "7" and len(found.turns) == 2
+    assert found.answer == "7"
+    assert len(found.turns) == 2
     assert server.requests[1]["messages"][-2] == {"role": "assistant", "content": CROP, name: "Look."}
 
 
@@ -345,7 +352,8 @@ def test_a_task_of_a_video_sends_its_frames_with_their_times(tmp_path: Path):
     assert len(set(re.findall(r"<[\d.]+ seconds>", texts_in(user)))) == len(video.frames)
     (found,) = records(tmp_path)
     observation = found.turns[0].observation
-    assert observation is not None and observation.frames == (2, 1)
+    assert observation is not None
+    assert observation.frames == (2, 1)
     assert len(pictures_in(server.requests[1]["messages"][-1])) == 2
 
 
