@@ -3,8 +3,8 @@
 **lmms-eval** (EvolvingLMMs-Lab/lmms-eval, `loggers/evaluation_tracker.py` and `evaluator.py`) writes into a
 folder named after the model `DATE_results.json` and, for each task, `DATE_samples_TASK.jsonl`:
 
-* of `results.json`, these are theirs: `results` (TASK -> `alias`, `METRIC,FILTER`, `METRIC_stderr,FILTER`),
-  `configs`, `versions`, `n-shot`, `higher_is_better`, `n-samples` (`original`, `effective`), `group_subtasks`,
+* of `results.json`, these are theirs: `results` (`alias`, `METRIC,FILTER`, `METRIC_stderr,FILTER`), `configs`,
+  `versions`, `n-shot`, `higher_is_better`, `n-samples` (`original`, `effective`), `group_subtasks`,
   `task_hashes`, `model_name`, `model_name_sanitized`, `model_source`; and, null here, those about a chat
   template.
 * of a sample, these are theirs: `doc_id`, `input`, `target`, `resps`, `filtered_resps`, `doc_hash`,
@@ -15,9 +15,9 @@ folder named after the model `DATE_results.json` and, for each task, `DATE_sampl
 `MODEL_DATASET.tsv` (with PRED_FORMAT=tsv; its default, xlsx, holds the same columns) and
 `MODEL_DATASET_acc.csv`:
 
-* `index`, `question`, `A`, `B`, ..., `answer`, `category`, `prediction` are its columns; `extra_records` is that
-  of its agent mode; `hit` is that of its judged table. Its own scoring joins by `index` with its own data set:
-  exported predictions can be scored anew there only where `index` is that data set's.
+* `index`, `question`, `A`, `B`, ..., `answer`, `category`, `prediction` are its columns; `extra_records` is
+  that of its agent mode; `hit` is that of its judged table. Its own scoring joins by `index` with its own
+  data set: exported predictions can be scored anew there only where `index` is that data set's.
 * `split`, `Overall` and a column per category are those of the accuracy table.
 """
 
@@ -235,7 +235,7 @@ def _sample(number: int, rollouts: Sequence[Row]) -> dict[str, Any]:
 
 
 def _indices(rows: Iterable[Row]) -> Iterator[str]:
-    """The task of each row; a further rollout of one has its number behind it, since an index is there once."""
+    """The task of each row; a further rollout of one has its number behind it: each index is there once."""
     seen: Counter[str] = Counter()
     for row in rows:
         seen[row.task_id] += 1

@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 import pytest
 
-from chat_server import (
+from benchmarks.chat_server import (
     CROP,
     Answer,
     Body,
@@ -321,9 +321,9 @@ def test_after_many_failures_no_other_task_is_begun(tmp_path: Path):
 
 @pytest.mark.parametrize(("status", "said"), [(401, "no key"), (404, "the model 'm'")])
 def test_a_server_that_refuses_everything_ends_the_run_at_once(tmp_path: Path, status: int, said: str):
-    with serving(lambda body: Answer(status=status, error="no")) as server:
-        with pytest.raises(EndpointError, match=f"{said}.*status {status}"):
-            run(config(tmp_path, server, endpoint={"concurrency": 1}))
+    refusing = serving(lambda body: Answer(status=status, error="no"))
+    with refusing as server, pytest.raises(EndpointError, match=f"{said}.*status {status}"):
+        run(config(tmp_path, server, endpoint={"concurrency": 1}))
     assert len(server.requests) == 1
 
 

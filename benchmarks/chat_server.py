@@ -1,6 +1,7 @@
 """A chat endpoint on this machine, in threads: it speaks the protocol, and answers what a script says.
 
-Also a program of its own, for runs that are killed while it stays: `python tests/chat_server.py PORT_FILE`.
+Also a program of its own, for runs that are killed while it stays: `python -m benchmarks.chat_server` writes
+its address as a line, and serves until it is ended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
@@ -122,6 +122,7 @@ class ChatServer:
 
 @contextmanager
 def serving(script: Script) -> Iterator[ChatServer]:
+    """A server for the time of a `with` block."""
     server = ChatServer(script)
     thread = Thread(target=server.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -172,6 +173,7 @@ def slowly(body: Body) -> Answer:
 
 
 if __name__ == "__main__":
-    server = ChatServer(slowly)
-    Path(sys.argv[1]).write_text(server.url)
-    server.server.serve_forever()
+    stays = ChatServer(slowly)
+    sys.stdout.write(f"{stays.url}\n")
+    sys.stdout.flush()
+    stays.server.serve_forever()
