@@ -240,3 +240,19 @@ def test_a_scorer_that_needs_no_references_is_not_doubted(tmp_path: Path, capsys
     silent = config(tmp_path / "out", tasks={"source": str(file)}, n=None, scoring=judged)
     run(silent, load=lambda config: Evaluated(oracle(6), RENDERER))
     assert "count as wrong" not in capsys.readouterr().err
+
+
+def answers_a(config: EvalConfig) -> Evaluated:
+    return Evaluated(ScriptedPolicy(["\\boxed{A}"], RENDERER), RENDERER)
+
+
+def answers_nothing(config: EvalConfig) -> str:
+    return config.seed.__str__()
+
+
+def test_a_policy_of_ones_own_is_named_in_the_recipe(tmp_path: Path):
+    assert run(config(tmp_path, policy=f"{__name__}:answers_a"))["n"] == 6
+    assert {t.answer for t in read_trajectories(tmp_path / "trajectories.jsonl")} == {"A"}
+    with pytest.raises(ConfigError, match=r"returns no pixelreasoner\.evals\.run\.Evaluated"):
+        run(config(tmp_path / "other", policy=f"{__name__}:answers_nothing"))
+    assert not (tmp_path / "other" / "config.toml").exists()

@@ -25,6 +25,7 @@ from benchmarks.chat_server import (
     turn_of,
 )
 from pixelreasoner.chat.pixels import fit, resized
+from pixelreasoner.cli.main import main
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture
@@ -372,3 +373,14 @@ def test_a_random_mixture_of_faults_leaves_the_same_bytes(tmp_path: Path):
         run(config(tmp_path / "faulty", server, endpoint={"retries": 30}))
     whole, faulty = ((tmp_path / name / "trajectories.jsonl").read_bytes() for name in ("whole", "faulty"))
     assert whole == faulty
+
+
+def test_what_reads_records_takes_those_without_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with serving(crops_once) as server:
+        run(config(tmp_path, server, n=2))
+    page = tmp_path / "page.html"
+    assert main(["show", str(tmp_path), "--html", str(page)]) == 0
+    assert "I look closer." in page.read_text()
+    assert main(["show", str(tmp_path), "--table"]) == 0
+    assert TASKS[0].id in capsys.readouterr().out
+    assert main(["export", str(tmp_path), "--format", "lmms-eval", "--out", str(tmp_path / "out")]) == 0
