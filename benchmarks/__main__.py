@@ -199,7 +199,7 @@ def bench_kills(
         commands: Which ones.
         moments: Kills at random moments, for each command.
         every: A kill at every point at which the run touches its disk (1), or at every second one (2), ...
-        in_a_row: Kills at random moments of one run, before it goes on to its end.
+        in_a_row: Kills of one run at random, before it goes on to its end.
         seed: Of the moments.
         out: Where the results go, a JSON object per line.
     """

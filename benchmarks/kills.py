@@ -49,6 +49,8 @@ RECIPES = {
 COMMANDS = ("synth", "sft", "rl", "eval", "endpoint", "demo")
 """`endpoint` is `eval` of a server that stays while the command is killed (`benchmarks.chat_server`)."""
 POINTS = "\0points "
+Moment = tuple[int | None, float | None]
+"""The point of the disk, or the seconds after the start, at which a run is killed."""
 TIMES = ("time", "started", "ended", "wall_s")
 
 
@@ -81,7 +83,7 @@ def run(
         moments: kills at random moments, for each command.
         every: a kill at every point of the disk (1), or at every second, third, ... of them.
         seed: of the moments.
-        in_a_row: kills at random moments of one run, before it goes on to its end.
+        in_a_row: kills of one run at random, before it goes on to its end.
         out: a file that takes the records, too.
     """
     _import_everything()
@@ -115,11 +117,10 @@ class Trials:
         at_points = range(1, reference.points + 1, every)
         killed: list[int] = []
         for k in at_points:
-            killed.append(self._trial(f"point-{k}", k, (), wanted))
+            killed.append(self._trial(f"point-{k}", [(k, None)], wanted))
             sys.stderr.write(f"\r{self.command}: {k} of {reference.points} points ")
         for i in range(moments):
-            after = [self._rng.uniform(0, reference.seconds) for _ in range(in_a_row)]
-            killed.append(self._trial(f"moment-{i}", None, after, wanted))
+            killed.append(self._trial(f"moment-{i}", self._moments(reference, in_a_row), wanted))
             sys.stderr.write(f"\r{self.command}: {i + 1} of {moments} moments ")
         rooms = _rooms(whole / OUT)
         refused = [self._full(f"room-{room}", room, wanted) for room in rooms]
@@ -132,12 +133,20 @@ class Trials:
             "failures": self.failures, "seconds": round(time.monotonic() - began),
         }  # fmt: skip
 
-    def _trial(
-        self, name: str, kill_at: int | None, after_s: Sequence[float], wanted: dict[str, bytes]
-    ) -> int:
+    def _moments(self, reference: Ended, n: int) -> list[Moment]:
+        """Random moments at which one run is killed in a row.
+
+        A single one is any moment of its time. Several are points of the disk, as many before each as leave
+        some for the others: so each of them comes before the end.
+        """
+        if n == 1:
+            return [(None, self._rng.uniform(0, reference.seconds))]
+        return [(self._rng.randint(1, reference.points // n), None) for _ in range(n)]
+
+    def _trial(self, name: str, moments: Sequence[Moment], wanted: dict[str, bytes]) -> int:
         """Kill, go on until the end, compare; how many kills came before the end."""
         folder, killed = self._new_folder(name), 0
-        for after in after_s or [None]:
+        for kill_at, after in moments:
             ended = self._run(folder, kill_at, again=killed > 0, after_s=after)
             if ended.code != -signal.SIGKILL:
                 break

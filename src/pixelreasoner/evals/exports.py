@@ -5,8 +5,8 @@ folder named after the model `DATE_results.json` and, for each task, `DATE_sampl
 
 * of `results.json`, these are theirs: `results` (`alias`, `METRIC,FILTER`, `METRIC_stderr,FILTER`),
   `configs`, `versions`, `n-shot`, `higher_is_better`, `n-samples` (`original`, `effective`),
-  `group_subtasks`, `task_hashes`, `model_name`, `model_name_sanitized`, `model_source`; and, null here, those about
-  a chat template.
+  `group_subtasks`, `task_hashes`, `model_name`, `model_name_sanitized`, `model_source`; and, null here,
+  those about a chat template.
 * of a sample, these are theirs: `doc_id`, `input`, `target`, `resps`, `filtered_resps`, `doc_hash`,
   `prompt_hash`, `target_hash`, and a field for each metric. Several rollouts of a task are one sample, as
   their `repeats` are; its metrics are the means.

@@ -22,11 +22,8 @@ def call(arguments: Any) -> dict[str, Any]:
 
 
 def test_content_as_a_text_or_as_parts_or_none():
-    assert reply(content="It is K.").content == "It is K."
-    assert (
-        reply(content=[{"type": "text", "text": "It "}, {"type": "text", "text": "is K."}]).content
-        == "It is K."
-    )
+    parts = [{"type": "text", "text": text} for text in ("It ", "is K.")]
+    assert reply(content=parts).content == reply(content="It is K.").content == "It is K."
     assert reply(content=None).content == ""
 
 
@@ -64,10 +61,9 @@ def test_a_native_call_goes_over_an_answer_and_is_written_in_the_familys_syntax(
     assert text_of(both, HERMES).startswith("It is \\boxed{K}.\n<tool_call>")
 
 
-def test_a_number_of_a_native_call_in_xml_keeps_its_type():
-    parsed = parse(
-        reply(content="<tool_call><function=f><parameter=n>3</parameter></function></tool_call>"), TOOLS
-    )
+def test_a_number_in_a_call_of_tags_keeps_its_type():
+    written = "<tool_call><function=f><parameter=n>3</parameter></function></tool_call>"
+    parsed = parse(reply(content=written), TOOLS)
     assert parsed.call is not None
     assert parsed.call.arguments == {"n": 3}
 
@@ -93,9 +89,7 @@ def test_what_is_no_reply_is_refused(body: Any):
 
 
 def test_usage_may_be_missing():
-    counted = {
-        "choices": [{"message": {"content": "a"}}],
-        "usage": {"prompt_tokens": 5, "completion_tokens": None},
-    }
-    assert (read_reply(counted).prompt_tokens, read_reply(counted).completion_tokens) == (5, 0)
+    usage = {"prompt_tokens": 5, "completion_tokens": None}
+    counted = read_reply({"choices": [{"message": {"content": "a"}}], "usage": usage})
+    assert (counted.prompt_tokens, counted.completion_tokens) == (5, 0)
     assert reply(content="a").prompt_tokens == 0

@@ -375,7 +375,10 @@ def test_a_random_mixture_of_faults_leaves_the_same_bytes(tmp_path: Path):
     assert whole == faulty
 
 
-def test_what_reads_records_takes_those_without_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_what_reads_records_takes_those_without_tokens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
     with serving(crops_once) as server:
         run(config(tmp_path, server, n=2))
     page = tmp_path / "page.html"
