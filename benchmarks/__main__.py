@@ -188,6 +188,7 @@ def bench_kills(
     moments: int = 20,
     every: int = 1,
     in_a_row: int = 1,
+    skip_full_disks: bool = False,
     seed: int = 0,
     out: Out = None,
 ) -> None:
@@ -200,6 +201,7 @@ def bench_kills(
         moments: Kills at random moments, for each command.
         every: A kill at every point at which the run touches its disk (1), or at every second one (2), ...
         in_a_row: Kills of one run at random, before it goes on to its end.
+        skip_full_disks: Kill only; refuse no file for its size.
         seed: Of the moments.
         out: Where the results go, a JSON object per line.
     """
@@ -209,7 +211,15 @@ def bench_kills(
     if unknown := [name for name in commands if name not in kills.COMMANDS]:
         raise ConfigError(f"{', '.join(unknown)}: there are {', '.join(kills.COMMANDS)}")
     records = list(
-        kills.run(commands=commands, moments=moments, every=every, in_a_row=in_a_row, seed=seed, out=out)
+        kills.run(
+            commands=commands,
+            moments=moments,
+            every=every,
+            in_a_row=in_a_row,
+            skip_full_disks=skip_full_disks,
+            seed=seed,
+            out=out,
+        )
     )
     if failures := [line for record in records for line in record["failures"]]:
         raise PixelReasonerError("\n".join(failures))

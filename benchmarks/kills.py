@@ -74,6 +74,7 @@ def run(
     every: int,
     seed: int,
     in_a_row: int = 1,
+    skip_full_disks: bool = False,
     out: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A record per command, shown as it comes.
@@ -84,13 +85,16 @@ def run(
         every: a kill at every point of the disk (1), or at every second, third, ... of them.
         seed: of the moments.
         in_a_row: kills of one run at random, before it goes on to its end.
+        skip_full_disks: kill only.
         out: a file that takes the records, too.
     """
     _import_everything()
     with tempfile.TemporaryDirectory(prefix="pixelreasoner-kills-") as name, _server() as url:
         for command in commands:
             rng = random.Random(f"{seed}/{command}")
-            record = Trials(Path(name) / command, command, rng, url).run(moments, every, in_a_row)
+            record = Trials(Path(name) / command, command, rng, url).run(
+                moments, every, in_a_row, full_disks=not skip_full_disks
+            )
             line = json.dumps(record) + "\n"
             sys.stdout.write(line)
             sys.stdout.flush()
@@ -107,7 +111,7 @@ class Trials:
         self.folder, self.command, self._rng, self._url = folder, command, rng, url
         self.failures: list[str] = []
 
-    def run(self, moments: int, every: int, in_a_row: int) -> dict[str, Any]:
+    def run(self, moments: int, every: int, in_a_row: int, *, full_disks: bool) -> dict[str, Any]:
         """All kills; what is to be reported of them."""
         began = time.monotonic()
         whole = self._new_folder("whole")
@@ -122,7 +126,7 @@ class Trials:
         for i in range(moments):
             killed.append(self._trial(f"moment-{i}", self._moments(reference, in_a_row), wanted))
             sys.stderr.write(f"\r{self.command}: {i + 1} of {moments} moments ")
-        rooms = _rooms(whole / OUT)
+        rooms = _rooms(whole / OUT) if full_disks else []
         refused = [self._full(f"room-{room}", room, wanted) for room in rooms]
         return {
             "command": self.command, "points": reference.points,
