@@ -138,6 +138,23 @@ def bench_memory(
     _finish(records, out, "memory", quick=quick, **sizes)
 
 
+def bench_eval_scale(*, quick: bool = False, videos: int = 4000, images: int = 191, out: Out = None) -> None:
+    """An evaluation of full size with a scripted policy: memory, and rows per second.
+
+    Args:
+        quick: 40 rows of frames and 4 of images.
+        videos: Rows of 16 small frames, as of MVBench; 0 leaves the part out. 4,000 take 2 GB of disk.
+        images: Rows of an image of 4 megapixels, as of V*; 0 leaves the part out.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import eval_scale
+
+    if quick:
+        videos, images = min(videos, 40), min(images, 4)
+    records = eval_scale.measure_all(videos=videos, images=images)
+    _finish(records, out, "eval-scale", quick=quick, videos=videos, images=images)
+
+
 def bench_hostile_media(*, changed: int = 16, seed: int = 0, only: str = "", out: Out = None) -> None:
     """Load over a thousand damaged, disguised and far too large files, each in a process with budgets.
 
@@ -172,6 +189,8 @@ def bench_kills(
     *,
     moments: int = 20,
     every: int = 1,
+    in_a_row: int = 1,
+    skip_full_disks: bool = False,
     seed: int = 0,
     out: Out = None,
 ) -> None:
@@ -183,6 +202,8 @@ def bench_kills(
         commands: Which ones.
         moments: Kills at random moments, for each command.
         every: A kill at every point at which the run touches its disk (1), or at every second one (2), ...
+        in_a_row: Kills of one run at random, before it goes on to its end.
+        skip_full_disks: Kill only; refuse no file for its size.
         seed: Of the moments.
         out: Where the results go, a JSON object per line.
     """
@@ -191,7 +212,17 @@ def bench_kills(
 
     if unknown := [name for name in commands if name not in kills.COMMANDS]:
         raise ConfigError(f"{', '.join(unknown)}: there are {', '.join(kills.COMMANDS)}")
-    records = list(kills.run(commands=commands, moments=moments, every=every, seed=seed, out=out))
+    records = list(
+        kills.run(
+            commands=commands,
+            moments=moments,
+            every=every,
+            in_a_row=in_a_row,
+            skip_full_disks=skip_full_disks,
+            seed=seed,
+            out=out,
+        )
+    )
     if failures := [line for record in records for line in record["failures"]]:
         raise PixelReasonerError("\n".join(failures))
 
@@ -273,6 +304,7 @@ COMMANDS = {
     "step": bench_step,
     "gpu": bench_gpu,
     "memory": bench_memory,
+    "eval-scale": bench_eval_scale,
     "hostile-media": bench_hostile_media,
     "kills": bench_kills,
     "report": bench_report,

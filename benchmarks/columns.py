@@ -17,6 +17,7 @@ STEP_NAMES = {"group": "fast path (ours)", "local": "plain path (ours)"}
 TITLES = {
     "train": "Training", "rollout": "Rollout", "step": "Whole step", "gpu": "Accelerator",
     "host": "Host memory, 12-megapixel JPEGs", "growth": "Memory and state over steps",
+    "eval": "Evaluation of a policy that costs nothing",
 }  # fmt: skip
 
 
@@ -82,6 +83,13 @@ COLUMNS: dict[str, list[Column]] = {
         ("before MiB", _number("start_bytes", ".0f", 2**20)),
         ("filled MiB", _number("then_bytes", ".0f", 2**20)),
         *_PEAK, ("state MiB", _number("state_bytes", ".1f", 2**20)), ("seconds", _number("seconds", ".0f")),
+    ],
+    "eval": [
+        ("what", lambda r: str(r["what"])), ("pixels GiB", _number("pixel_bytes", ".1f", 2**30)),
+        ("before MiB", _number("start_bytes", ".0f", 2**20)), *_PEAK,
+        ("seconds", _number("seconds", ".0f")), ("rows/s", _number("rows_per_second", ".1f")),
+        ("processor's", _number("cpu_seconds", ".0f")),
+        ("rows/s of it", _number("rows_per_cpu_second", ".1f")),
     ],
     "growth": [
         ("what", lambda r: str(r["what"])),

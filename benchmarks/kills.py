@@ -17,11 +17,13 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +39,18 @@ RECIPES = {
     'keep_checkpoints = 1\n[model]\ncheckpoint = "nano"\ndevice = "cpu"\n'
     "train = { vision = false, embeddings = false }\n"
     "[interaction]\nsampling = { temperature = 1.0, max_tokens = 8 }\nlimits = { max_operations = 1 }\n",
+    "endpoint": 'out = "run"\nn = 16\n[tasks]\noptions = { kinds = ["attribute", "count"] }\n'
+    '[endpoint]\nurl = "{url}"\nmodel = "m"\nfamily = "qwen3_vl"\nconcurrency = 3\n'
+    "[interaction.wording]\nimage = { min_pixels = 1024, max_pixels = 65536 }\n",
     "eval": 'out = "run"\nn = 5\nbatch_size = 2\n[model]\ncheckpoint = "nano"\ndevice = "cpu"\n'
     "[interaction]\nsampling = { temperature = 0.0, max_tokens = 12 }\n",
 }
 """The shipped recipes, as small as they may be; `demo` takes those in `nano/` below the folder it runs in."""
-COMMANDS = ("synth", "sft", "rl", "eval", "demo")
+COMMANDS = ("synth", "sft", "rl", "eval", "endpoint", "demo")
+"""`endpoint` is `eval` of a server that stays while the command is killed (`benchmarks.chat_server`)."""
 POINTS = "\0points "
+Moment = tuple[int | None, float | None]
+"""The point of the disk, or the seconds after the start, at which a run is killed."""
 TIMES = ("time", "started", "ended", "wall_s")
 
 
@@ -60,7 +68,14 @@ class Ended:
 
 
 def run(
-    *, commands: Sequence[str], moments: int, every: int, seed: int, out: Path | None = None
+    *,
+    commands: Sequence[str],
+    moments: int,
+    every: int,
+    seed: int,
+    in_a_row: int = 1,
+    skip_full_disks: bool = False,
+    out: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A record per command, shown as it comes.
 
@@ -69,13 +84,17 @@ def run(
         moments: kills at random moments, for each command.
         every: a kill at every point of the disk (1), or at every second, third, ... of them.
         seed: of the moments.
+        in_a_row: kills of one run at random, before it goes on to its end.
+        skip_full_disks: kill only.
         out: a file that takes the records, too.
     """
     _import_everything()
-    with tempfile.TemporaryDirectory(prefix="pixelreasoner-kills-") as name:
+    with tempfile.TemporaryDirectory(prefix="pixelreasoner-kills-") as name, _server() as url:
         for command in commands:
             rng = random.Random(f"{seed}/{command}")
-            record = Trials(Path(name) / command, command, rng).run(moments, every)
+            record = Trials(Path(name) / command, command, rng, url).run(
+                moments, every, in_a_row, full_disks=not skip_full_disks
+            )
             line = json.dumps(record) + "\n"
             sys.stdout.write(line)
             sys.stdout.flush()
@@ -88,11 +107,11 @@ def run(
 class Trials:
     """The runs of one command."""
 
-    def __init__(self, folder: Path, command: str, rng: random.Random) -> None:
-        self.folder, self.command, self._rng = folder, command, rng
+    def __init__(self, folder: Path, command: str, rng: random.Random, url: str) -> None:
+        self.folder, self.command, self._rng, self._url = folder, command, rng, url
         self.failures: list[str] = []
 
-    def run(self, moments: int, every: int) -> dict[str, Any]:
+    def run(self, moments: int, every: int, in_a_row: int, *, full_disks: bool) -> dict[str, Any]:
         """All kills; what is to be reported of them."""
         began = time.monotonic()
         whole = self._new_folder("whole")
@@ -100,15 +119,14 @@ class Trials:
         assert reference.code == 0, f"{self.command} fails without a kill: {reference.said}"
         wanted = comparable(whole / OUT)
         at_points = range(1, reference.points + 1, every)
-        killed: list[bool] = []
+        killed: list[int] = []
         for k in at_points:
-            killed.append(self._trial(f"point-{k}", k, None, wanted))
+            killed.append(self._trial(f"point-{k}", [(k, None)], wanted))
             sys.stderr.write(f"\r{self.command}: {k} of {reference.points} points ")
         for i in range(moments):
-            after = self._rng.uniform(0, reference.seconds)
-            killed.append(self._trial(f"moment-{i}", None, after, wanted))
+            killed.append(self._trial(f"moment-{i}", self._moments(reference, in_a_row), wanted))
             sys.stderr.write(f"\r{self.command}: {i + 1} of {moments} moments ")
-        rooms = _rooms(whole / OUT)
+        rooms = _rooms(whole / OUT) if full_disks else []
         refused = [self._full(f"room-{room}", room, wanted) for room in rooms]
         return {
             "command": self.command, "points": reference.points,
@@ -119,14 +137,28 @@ class Trials:
             "failures": self.failures, "seconds": round(time.monotonic() - began),
         }  # fmt: skip
 
-    def _trial(self, name: str, kill_at: int | None, after_s: float | None, wanted: dict[str, bytes]) -> bool:
-        """Kill once, go on until the end, compare; whether the kill came before the end."""
-        folder = self._new_folder(name)
-        first = ended = self._run(folder, kill_at, again=False, after_s=after_s)
-        if first.code == -signal.SIGKILL:
+    def _moments(self, reference: Ended, n: int) -> list[Moment]:
+        """Random moments at which one run is killed in a row.
+
+        A single one is any moment of its time. Several are points of the disk, as many before each as leave
+        some for the others: so each of them comes before the end.
+        """
+        if n == 1:
+            return [(None, self._rng.uniform(0, reference.seconds))]
+        return [(self._rng.randint(1, reference.points // n), None) for _ in range(n)]
+
+    def _trial(self, name: str, moments: Sequence[Moment], wanted: dict[str, bytes]) -> int:
+        """Kill, go on until the end, compare; how many kills came before the end."""
+        folder, killed = self._new_folder(name), 0
+        for kill_at, after in moments:
+            ended = self._run(folder, kill_at, again=killed > 0, after_s=after)
+            if ended.code != -signal.SIGKILL:
+                break
+            killed += 1
+        else:
             ended = self._run(folder, None, again=True)
         self._compare(name, folder, ended, wanted)
-        return first.code == -signal.SIGKILL
+        return killed
 
     def _full(self, name: str, room: int, wanted: dict[str, bytes]) -> bool:
         """Refuse files beyond `room` bytes, then go on without a limit; whether something was refused."""
@@ -158,7 +190,7 @@ class Trials:
         folder = self.folder / name
         (folder / "nano").mkdir(parents=True)
         for recipe, text in RECIPES.items():
-            (folder / f"{recipe}.toml").write_text(text)
+            (folder / f"{recipe}.toml").write_text(text.replace("{url}", self._url))
             (folder / "nano" / recipe).write_text(text)
         if self.command == "sft":
             data = self.folder / "synth"
@@ -180,7 +212,8 @@ class Trials:
         if self.command == "demo":
             args = ["demo", "--out", OUT]
         else:
-            args = [self.command, f"{self.command}.toml", *(["--resume"] if again else [])]
+            name = "eval" if self.command == "endpoint" else self.command
+            args = [name, f"{self.command}.toml", *(["--resume"] if again else [])]
         return _forked(folder, args, kill_at=kill_at, after_s=after_s, room=room)
 
 
@@ -255,6 +288,19 @@ def _child(folder: Path, args: list[str], kill_at: int | None, room: int | None,
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """The address of a chat endpoint, in a process of its own: what is forked here may have no threads."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.chat_server"], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
 
 
 def _import_everything() -> None:

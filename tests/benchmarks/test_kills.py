@@ -47,3 +47,27 @@ def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path: Path, command: str
     assert record["same"] == record["trials"]
     assert record["killed_at_points"] == len(range(1, record["points"] + 1, every))
     assert record["refused_by_a_full_disk"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "every"), [("eval", 1000), ("endpoint", 100)])
+def test_an_evaluation_that_is_killed_five_times_at_random_gives_the_same_bytes(
+    tmp_path: Path, command: str, every: int
+):
+    """Of `every` 1000, only the first point of the disk is tried."""
+    if command == "endpoint":
+        pytest.importorskip("openai")
+    out = tmp_path / "kills.jsonl"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "benchmarks", "kills", "--commands", command, "--moments", "2",
+            "--in-a-row", "5", "--skip-full-disks", "--every", str(every), "--out", str(out),
+        ],
+        capture_output=True, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+             "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads(out.read_text())
+    assert record["same"] == record["trials"]
+    assert record["killed_at_moments"] == 2 * 5

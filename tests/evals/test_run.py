@@ -23,7 +23,8 @@ from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.rollout import turn_seed
 from pixelreasoner.evals.metrics import Summary, summarize
-from pixelreasoner.evals.run import EvalConfig, Evaluated, rollout_seed, rollouts, run
+from pixelreasoner.evals.rollouts import rollout_seed, rollouts
+from pixelreasoner.evals.run import EvalConfig, Evaluated, run
 from pixelreasoner.evals.tables import summary_table
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken, Policy, Sampling
 from pixelreasoner.policy.scripted import ScriptedPolicy, per_prompt, turn_of
@@ -385,3 +386,19 @@ def test_easy_questions_are_those_that_were_right_without_operations(tmp_path: P
     assert summary["rapr"]["hard"] == 2 / 5
     with pytest.raises(ConfigError, match="operations were used there"):
         run(config(tmp_path / "c", without_operations=used), load=plain)
+
+
+def answers_a(config: EvalConfig) -> Evaluated:
+    return Evaluated(ScriptedPolicy(["\\boxed{A}"], RENDERER), RENDERER)
+
+
+def answers_nothing(config: EvalConfig) -> str:
+    return config.seed.__str__()
+
+
+def test_a_policy_of_ones_own_is_named_in_the_recipe(tmp_path: Path):
+    assert run(config(tmp_path, policy=f"{__name__}:answers_a"))["n"] == 6
+    assert {t.answer for t in read_trajectories(tmp_path / "trajectories.jsonl")} == {"A"}
+    with pytest.raises(ConfigError, match=r"returns no pixelreasoner\.evals\.rollouts\.Evaluated"):
+        run(config(tmp_path / "other", policy=f"{__name__}:answers_nothing"))
+    assert not (tmp_path / "other" / "config.toml").exists()

@@ -67,6 +67,8 @@ class Family:
     """Control tokens beside those of images and videos that stand for media, in the family's vocabulary."""
     counts_all_frames: bool = False
     """Whether the pixels in the file of the video processor are those of all frames together."""
+    token_side: int = 32
+    """Side of one language-model token in pixels, where the checkpoint is not at hand."""
 
 
 QWEN2_5_VL = Family(
@@ -78,6 +80,7 @@ QWEN2_5_VL = Family(
     video_frame=PixelBudget(min_pixels=128 * 28 * 28, max_pixels=768 * 28 * 28),
     video=ONE_BLOCK,
     processors=("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor"),
+    token_side=28,
 )
 QWEN3_VL = Family(
     model_type="qwen3_vl",

@@ -49,7 +49,7 @@ class PlainRenderer:
     def __init__(self, chat_format: ChatFormat | None = None) -> None:
         self.chat_format = chat_format or ChatFormat()
         self.vision = with_format(_AS_IT_IS, self.chat_format)
-        self.max_tokens = None
+        self.max_tokens: int | None = None
         self.stop_ids = frozenset({STOP})
         self.forbidden_ids = frozenset({IMAGE, VIDEO, SYSTEM, USER, ASSISTANT})
 

@@ -19,7 +19,7 @@ GROUPS = {
     "Try it": ("demo", "ask", "doctor"),
     "The stages, each with a recipe": ("synth", "sft", "rl", "eval", "pretrain"),
     "Recipes and data": ("recipes", "tasks", "convert", "render"),
-    "What runs left": ("runs", "plot", "show", "compare"),
+    "What runs left": ("runs", "plot", "show", "compare", "export"),
     "Experiments": ("evidence", "ablations"),
 }
 OPTIONS = """\

@@ -23,6 +23,7 @@ from pixelreasoner.cli.convert import convert
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.doctor import doctor
 from pixelreasoner.cli.evidence import evidence
+from pixelreasoner.cli.export import export
 from pixelreasoner.cli.help import command_help, help_text, parse
 from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import (
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plot": plot,
     "show": show,
     "compare": compare,
+    "export": export,
     "render": render,
     "convert": convert,
     "tasks": tasks,

@@ -10,6 +10,7 @@ Every stage (synthesis, training, evaluation) writes into a folder of its own::
     state.pt             everything an exact resume needs (training)
     shards-<number>/     tensors of that state, of a run of several processes
     summary.json         what an evaluation found
+    waiting/             rollouts of a served model that are done before an earlier one; empty at the end
     checkpoints/         numbered checkpoints of steps on the way (SFT, RL)
     model/               the trained checkpoint
 """
@@ -38,6 +39,7 @@ STATE_FILE = "state.pt"
 SUMMARY_FILE = "summary.json"
 MODEL_FOLDER = "model"
 ROLLOUTS_FOLDER = "rollouts"
+WAITING_FOLDER = "waiting"
 CHECKPOINTS_FOLDER = "checkpoints"
 
 
@@ -72,9 +74,21 @@ class RunFolder:
         return self.path / ROLLOUTS_FOLDER
 
     @property
+    def waiting(self) -> Path:
+        return self.path / WAITING_FOLDER
+
+    @property
     def has_results(self) -> bool:
         """Whether anything is there that a run has made; files without a byte do not count."""
-        results = (self.metrics, self.trajectories, self.state, self.summary, self.model, self.rollouts)
+        results = (
+            self.metrics,
+            self.trajectories,
+            self.state,
+            self.summary,
+            self.model,
+            self.rollouts,
+            self.waiting,
+        )
         return any(path.is_dir() or (path.exists() and path.stat().st_size) for path in results)
 
     def checkpoint(self, step: int) -> Path:

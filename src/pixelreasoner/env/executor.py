@@ -1,4 +1,4 @@
-"""The tool executor: operations run on threads of their own, so that generation goes on meanwhile."""
+"""Work on threads of its own, so that the caller goes on meanwhile: operations beside generation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Semaphore, Thread
+from typing import Generic, TypeVar
 
 from pixelreasoner.core.trajectory import Observation
 
-Operation = Callable[[], Observation]
+R = TypeVar("R")
 
 
-class ToolExecutor:
+class DaemonPool(Generic[R]):
     """A pool of threads that are started when they are needed.
 
     They are daemons, unlike those of `concurrent.futures`: an operation that never returns does not keep the
@@ -23,13 +24,13 @@ class ToolExecutor:
     def __init__(self, max_workers: int) -> None:
         """At most `max_workers` operations run at the same time; the others wait in order."""
         self._max_workers = max_workers
-        self._jobs: SimpleQueue[tuple[Future[Observation], Operation] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Future[R], Callable[[], R]] | None] = SimpleQueue()
         self._idle = Semaphore(0)
         self._threads: list[Thread] = []
 
-    def submit(self, operation: Operation) -> Future[Observation]:
+    def submit(self, operation: Callable[[], R]) -> Future[R]:
         """Queue an operation. What it raises, the future raises where its result is taken."""
-        future: Future[Observation] = Future()
+        future: Future[R] = Future()
         self._jobs.put((future, operation))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._max_workers:
             thread = Thread(target=self._work, name=f"operations-{len(self._threads)}", daemon=True)
@@ -62,3 +63,7 @@ class ToolExecutor:
                 else:
                     future.set_result(observation)
             self._idle.release()
+
+
+class ToolExecutor(DaemonPool[Observation]):
+    """The pool on which the visual operations of rollouts run."""

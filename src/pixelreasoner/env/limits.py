@@ -20,6 +20,10 @@ class Limits(Config):
     """Tokens of the whole conversation as the model reads it: prompt, messages and results, each image or
     video with all the tokens it takes. None: as many as the model has positions for."""
 
+    def allows_operation(self, n_messages: int, n_operations: int) -> bool:
+        """Whether the last of so many messages may have its operation carried out, after so many others."""
+        return n_messages < self.max_turns and n_operations < self.max_operations
+
     def conversation_tokens(self, positions: int | None) -> int | None:
         """The most tokens of a conversation with a model of so many positions (None: not known).
 

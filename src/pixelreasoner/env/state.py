@@ -139,8 +139,7 @@ class RolloutState:
         turn = replace(turn, call=parsed.call)
         if parsed.call is None and parsed.call_error is None:
             return self._end(turn, StopReason.ANSWER, parsed.answer)
-        is_last = len(self.turns) + 1 >= self.limits.max_turns
-        if is_last or self.n_operations >= self.limits.max_operations:
+        if not self.limits.allows_operation(len(self.turns) + 1, self.n_operations):
             return self._end(turn, StopReason.TURN_LIMIT)
         if parsed.call is not None:
             self.context.emit(OperationStarted(self.id, parsed.call))

@@ -30,13 +30,14 @@ from pixelreasoner.core.run_folder import CONFIG_FILE, TRAJECTORIES_FILE
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.benchmark import load_benchmark
+from pixelreasoner.evals.config import EvalConfig
 from pixelreasoner.evals.controls import ControlConfig
 from pixelreasoner.evals.evidence import REPLACED, SWAP, Evidence, Runs, evidence, same_answer
 from pixelreasoner.evals.evidence_table import EVIDENCE_FILE
 from pixelreasoner.evals.evidence_words import sentences, verdict
 from pixelreasoner.evals.gain_shares import BLANK, PLAIN, WITHOUT
 from pixelreasoner.evals.outcomes import Outcome, outcome
-from pixelreasoner.evals.run import EvalConfig, Evaluated, load
+from pixelreasoner.evals.rollouts import Evaluated, load
 from pixelreasoner.evals.run import run as evaluate
 from pixelreasoner.evals.swaps import answer_of_donor
 from pixelreasoner.rewards.scorers import Scorer, build_scorer

@@ -141,7 +141,7 @@ def endpoint(config: JudgeConfig) -> Ask:
     try:
         openai: Any = importlib.import_module("openai")
     except ImportError as e:
-        raise MissingExtraError("openai", "judge", "A judge") from e
+        raise MissingExtraError("openai", "endpoint", "A judge") from e
     if not config.url.startswith(("http://", "https://")):
         raise ConfigError(f"judge.url: '{config.url}' is no address; it begins with http:// or https://")
     client = openai.OpenAI(

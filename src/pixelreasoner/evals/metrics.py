@@ -99,7 +99,7 @@ def summarize_scores(
         **counts(scores, samples),
         "tasks": _each(values, len),
         "stderr": _each(values, _unless_empty(standard_error)),
-        "interval95": _each(values, _unless_empty(lambda x: list(wilson_interval(_share(x), len(x))))),
+        "interval95": _each(values, _unless_empty(_wilson)),
         "bootstrap95": _each(values, _unless_empty(lambda x: list(bootstrap_interval(x)))),
     }
 

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from pixelreasoner import __version__
+from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.renderer import Renderer
+from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.provenance import PACKAGES, commit, package_version
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.evals.benchmark import Benchmark
+from pixelreasoner.evals.endpoint.config import Spoken
 from pixelreasoner.evals.scores import Score
+from pixelreasoner.ops.toolbox import Toolbox
 
 Protocol = dict[str, Any]
 """Ready for JSON."""
@@ -39,11 +43,27 @@ def model_protocol(renderer: Renderer, interaction: Interaction, facts: Mapping[
      "operations": [the schemas that the model is shown],
      "packages": {NAME: VERSION}}
     """
-    vision, toolbox = renderer.vision, interaction.toolbox(renderer.vision.unit, renderer.chat_format)
+    vision = renderer.vision
+    toolbox = interaction.toolbox(vision.unit, renderer.chat_format)
     return {
         **facts,
         "records": {"fingerprint": renderer.fingerprint, "coordinates": vision.coordinates},
-        "wording": renderer.chat_format.model_dump(mode="json"),
+        **_spoken(renderer.chat_format, vision, toolbox),
+    }
+
+
+def endpoint_protocol(model: str, spoken: Spoken, toolbox: Toolbox | None) -> Protocol:
+    """As `model_protocol`, of a served model: its name in the place of checkpoint and compute."""
+    return {
+        "served": {"model": model},
+        "records": {"fingerprint": "", "coordinates": spoken.vision.coordinates},
+        **_spoken(spoken.chat_format, spoken.vision, toolbox),
+    }
+
+
+def _spoken(chat_format: ChatFormat, vision: VisionSpec, toolbox: Toolbox | None) -> Protocol:
+    return {
+        "wording": chat_format.model_dump(mode="json"),
         "vision": {f.name: _plain(getattr(vision, f.name)) for f in fields(vision)},
         "operations": [] if toolbox is None else list(toolbox.schemas),
         "packages": _packages(),

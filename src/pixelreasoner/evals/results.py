@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -13,6 +13,7 @@ from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.files import write_text
 from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.evals.benchmark import Benchmark
+from pixelreasoner.evals.config import EvalConfig
 from pixelreasoner.evals.metrics import Summary, right_without_operations, summarize_scores
 from pixelreasoner.evals.protocol import (
     PROTOCOL_FILE,
@@ -25,9 +26,6 @@ from pixelreasoner.evals.protocol import (
 from pixelreasoner.evals.reading import Evaluation, read_evaluation
 from pixelreasoner.evals.scores import Score
 from pixelreasoner.evals.seconds import host
-
-if TYPE_CHECKING:
-    from pixelreasoner.evals.run import EvalConfig
 
 
 def keep_protocol(folder: RunFolder, protocol: Protocol, console: Console, *, begins: bool) -> None:

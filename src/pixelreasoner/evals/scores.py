@@ -15,6 +15,10 @@ from pixelreasoner.core.trajectory import SCORE_METRIC, StopReason, Trajectory, 
 
 VISUAL_TOKENS_METRIC = "visual_tokens"
 """The metric of a trajectory that `visual_tokens` gave when it was made."""
+PROMPT_TOKENS, COMPLETION_TOKENS = "prompt_tokens", "completion_tokens"
+"""Metrics of a served model's trajectory: the tokens that the server counted, over all requests."""
+NO_SCORES = (SCORE_METRIC, VISUAL_TOKENS_METRIC, PROMPT_TOKENS, COMPLETION_TOKENS)
+"""Metrics that are no further score."""
 UNCLASSIFIED = "unclassified"
 """The error class of an invalid operation in a record that does not say one."""
 FULL_MARKS = 1.0
@@ -87,11 +91,7 @@ def score(trajectory: Trajectory) -> Score:
         n_unread=trajectory.n_unread_operations,
         n_invalid=trajectory.n_invalid_operations,
         localisation=localise(trajectory),
-        other_scores=tuple(
-            (name, value)
-            for name, value in sorted(metrics.items())
-            if name not in (SCORE_METRIC, VISUAL_TOKENS_METRIC)
-        ),
+        other_scores=tuple((name, value) for name, value in sorted(metrics.items()) if name not in NO_SCORES),
         operations=_counts(
             turn.call.name
             for turn, seen in zip(trajectory.turns, trajectory.read_observations, strict=True)
@@ -100,7 +100,7 @@ def score(trajectory: Trajectory) -> Score:
         errors=_counts(_error_class(turn) for turn in trajectory.turns if _failed(turn)),
         stop=trajectory.stop,
         n_turns=len(trajectory.turns),
-        n_sampled_tokens=trajectory.n_sampled_tokens,
+        n_sampled_tokens=int(metrics.get(COMPLETION_TOKENS, trajectory.n_sampled_tokens)),
         n_visual_tokens=None if n_visual is None else int(n_visual),
         is_boxed=answer is not None,
         is_empty=not last.strip() or (answer is not None and not answer.strip()),
