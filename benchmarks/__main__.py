@@ -104,6 +104,26 @@ def bench_gpu(
     _finish(gpu.run(plan), out, "gpu", model=model, minutes=minutes, frozen=frozen)
 
 
+def bench_overlap(*, quick: bool = False, out: Out = None) -> None:
+    """The check for overlap: copies of pictures that are found, others that are taken for copies, its time.
+
+    Args:
+        quick: 60 pictures instead of 600.
+        out: Where the measurements go, a JSON object per line.
+    """
+    import json
+
+    from benchmarks import overlap
+
+    lines: list[str] = []
+    for record in overlap.run(60 if quick else 600):
+        lines.append(f"{json.dumps(record)}\n")
+        sys.stdout.write(lines[-1])
+        sys.stdout.flush()
+    if out is not None:
+        out.write_text("".join(lines), encoding="utf-8")
+
+
 def bench_memory(
     *,
     quick: bool = False,
@@ -273,6 +293,7 @@ COMMANDS = {
     "memory": bench_memory,
     "hostile-media": bench_hostile_media,
     "kills": bench_kills,
+    "overlap": bench_overlap,
     "report": bench_report,
 }
 

@@ -1,7 +1,7 @@
 """The command `pixelreasoner`: reads the command line, then imports what the command needs.
 
-Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback), 130 interrupted,
-143 terminated (SIGTERM).
+Exit codes: 0 done, 1 an overlap found (`overlap --strict`), 2 a mistake of the user's (one line on stderr, no
+traceback), 130 interrupted, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pixelreasoner.cli.convert import convert
 from pixelreasoner.cli.demo import demo
 from pixelreasoner.cli.doctor import doctor
 from pixelreasoner.cli.help import command_help, help_text, parse
+from pixelreasoner.cli.overlap import overlap
 from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import RECIPE_COMMANDS, overrides_first, recipe_command
 from pixelreasoner.cli.recipes import recipes
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "render": render,
     "convert": convert,
     "tasks": tasks,
+    "overlap": overlap,
     "doctor": doctor,
     **{name: recipe_command(name, command) for name, command in RECIPE_COMMANDS.items()},
 }
