@@ -1,7 +1,7 @@
-"""How well copies of pictures are found, and others are not taken for copies: precision and recall of the check.
+"""How many copies of pictures the check for overlap finds, and how many others it takes for copies.
 
-Pictures of PixelWorld are the hard case: a few photographs lie behind all of them, so that two tasks may differ
-in a sign of a few pixels only.
+Pictures of PixelWorld are the hard case: a few photographs lie behind all of them, so that two tasks may
+differ in a sign of a few pixels only.
 """
 
 from __future__ import annotations

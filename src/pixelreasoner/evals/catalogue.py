@@ -45,7 +45,7 @@ class _Seen(NamedTuple):
 
 
 class Catalogue:
-    """The tasks of one side, in order, and their pictures. Its thumbnails are removed when its context ends."""
+    """The tasks of one side, in order, and their pictures. Its thumbnails go when its context ends."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []

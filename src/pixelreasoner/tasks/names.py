@@ -22,7 +22,7 @@ _FILE = re.compile(
 )
 _ID_FIELD = re.compile(r"(.*_)?(id|qid|vid|uid|image|video)", re.IGNORECASE)
 _PLAIN = re.compile(
-    r"[0-9]{1,6}|[0-9a-f]{32}|(\D{0,2}|image|images|img|frame|frames|video|clip|photo|picture|pic|page|figure|fig|"
+    r"[0-9]{1,6}|[0-9a-f]{32}|([a-z]?|image|images|img|frame|frames|video|clip|photo|picture|pic|page|figure|fig|"
     r"q|question|task|sample|example|item|row|test|train|val|data)[ _-]*[0-9]{0,6}"
 )
 """Numbers of few digits, words for any picture with a number, digests."""
