@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,53 +24,37 @@ from pixelreasoner.evals.overlap import find_overlap
 from pixelreasoner.tasks.pixelworld.source import pixelworld
 
 Measured = dict[str, Any]
+Way = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def run(n: int, *, seed: int = 0) -> Iterator[Measured]:
     """Recall for each way of making a copy, false copies among different pictures, and the time at full size.
 
     Args:
-        n: pictures.
+        n: pictures that are copied in each way; four times as many different ones are compared.
         seed: of what is cut off.
     """
+    tasks = list(_still_tasks(0, n))
     with Catalogue() as originals:
-        tasks = list(_still_tasks(n))
         originals.add_all((task, frozenset()) for task in tasks)
-        rng = np.random.default_rng(seed)
-        copies: dict[str, list[Task]] = {}
-        for task in tasks:
-            (picture,) = task.media
-            assert isinstance(picture, Picture)
-            for name, image in _copies(Image.fromarray(picture.pixels), rng):
-                made = Task(task.id, task.question, (Picture(np.asarray(image)),), task.answers)
-                copies.setdefault(name, []).append(made)
-        for name, made in copies.items():
-            yield _recall(originals, name, made)
-        yield _false_copies(tasks)
+        for name, copied in WAYS.items():
+            rng = np.random.default_rng(seed)
+            yield _recall(originals, name, (_copy(task, copied, rng) for task in tasks))
+    yield _false_copies(2 * n)
     yield _full_size()
 
 
-def _still_tasks(n: int) -> Iterator[Task]:
+def _still_tasks(start: int, n: int) -> Iterator[Task]:
     """Tasks with one picture each: of a video, its middle frame."""
-    for task in islice(pixelworld(split="test", seed=1).take(0, n), n):
+    for task in pixelworld(split="test", seed=1).take(start, n):
         pictures = list(pictures_of(task.media))
         yield Task(task.id, task.question, (pictures[len(pictures) // 2],), task.answers, task.kind)
 
 
-def _copies(image: Image.Image, rng: np.random.Generator) -> Iterator[tuple[str, Image.Image]]:
-    width, height = image.size
-    yield "JPEG, quality 75", _jpeg(image, 75)
-    yield "JPEG, quality 30", _jpeg(image, 30)
-    yield "half the size", image.resize((width // 2, height // 2), Image.Resampling.BICUBIC)
-    quarter = image.resize((width // 4, height // 4), Image.Resampling.LANCZOS)
-    yield "a quarter of the size, JPEG 60", _jpeg(quarter, 60)
-    yield "1.5 times the size", image.resize((width * 3 // 2, height * 3 // 2), Image.Resampling.BILINEAR)
-    for most in (0.02, 0.04, 0.06, 0.08):
-        cut = _cut(image, rng.uniform(0, most, 4))
-        yield f"up to {100 * most:.0f} % cut off each side, JPEG 80", _jpeg(cut, 80)
-    cut = _cut(image, rng.uniform(0, 0.04, 4))
-    small = cut.resize((cut.width // 2, cut.height // 2), Image.Resampling.BICUBIC)
-    yield "up to 4 % cut off each side, half the size, JPEG 80", _jpeg(small, 80)
+def _copy(task: Task, copied: Way, rng: np.random.Generator) -> Task:
+    (picture,) = pictures_of(task.media)
+    copy = Picture(np.asarray(copied(Image.fromarray(picture.pixels), rng)))
+    return Task(task.id, task.question, (copy,), task.answers, task.kind)
 
 
 def _cut(image: Image.Image, shares: Sequence[float]) -> Image.Image:
@@ -88,7 +71,33 @@ def _jpeg(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def _recall(originals: Catalogue, name: str, made: Sequence[Task]) -> Measured:
+def _scaled(image: Image.Image, by: float) -> Image.Image:
+    size = round(image.width * by), round(image.height * by)
+    return image.resize(size, Image.Resampling.LANCZOS if by < 1 else Image.Resampling.BILINEAR)
+
+
+def _cut_off(most: float) -> Way:
+    return lambda image, rng: _jpeg(_cut(image, rng.uniform(0, most, 4).tolist()), 80)
+
+
+WAYS: dict[str, Way] = {
+    "JPEG, quality 75": lambda image, rng: _jpeg(image, 75),
+    "JPEG, quality 30": lambda image, rng: _jpeg(image, 30),
+    "half the size": lambda image, rng: _scaled(image, 0.5),
+    "a quarter of the size, JPEG 60": lambda image, rng: _jpeg(_scaled(image, 0.25), 60),
+    "1.5 times the size": lambda image, rng: _scaled(image, 1.5),
+    "up to 2 % cut off each side, JPEG 80": _cut_off(0.02),
+    "up to 4 % cut off each side, JPEG 80": _cut_off(0.04),
+    "up to 6 % cut off each side, JPEG 80": _cut_off(0.06),
+    "up to 8 % cut off each side, JPEG 80": _cut_off(0.08),
+    "up to 4 % cut off each side, half the size, JPEG 80": lambda image, rng: _jpeg(
+        _scaled(_cut(image, rng.uniform(0, 0.04, 4).tolist()), 0.5), 80
+    ),
+}
+"""What is done to a picture -> how."""
+
+
+def _recall(originals: Catalogue, name: str, made: Iterator[Task]) -> Measured:
     """The share of copies that are found as copies of their originals, and what else they are found as."""
     with Catalogue() as copies:
         copies.add_all((task, frozenset()) for task in made)
@@ -109,12 +118,11 @@ def _recall(originals: Catalogue, name: str, made: Sequence[Task]) -> Measured:
     }
 
 
-def _false_copies(tasks: Sequence[Task]) -> Measured:
-    """Different pictures of PixelWorld that are taken for copies: the first half beside the second."""
-    half = len(tasks) // 2
+def _false_copies(n: int) -> Measured:
+    """Different pictures of PixelWorld that are taken for copies: `n` tasks beside the next `n`."""
     with Catalogue() as a, Catalogue() as b:
-        a.add_all((task, frozenset()) for task in tasks[:half])
-        b.add_all((task, frozenset()) for task in tasks[half:])
+        a.add_all((task, frozenset()) for task in _still_tasks(0, n))
+        b.add_all((task, frozenset()) for task in _still_tasks(n, n))
         candidates = 0
 
         def watch(done: int, total: int) -> None:

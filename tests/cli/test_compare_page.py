@@ -54,6 +54,14 @@ def test_the_protocol_of_the_summary_goes_before_the_recipe(tmp_path: Path):
     assert evaluated_run("run", folder).protocol == {"seed": 2}
 
 
+def test_what_was_compared_goes_before_what_the_folder_holds(tmp_path: Path):
+    folder = evaluation(tmp_path / "run", 1.0)
+    run = evaluated_run("run", folder, {"summary": {"n": 7}, "protocol": {"seed": 3}})
+    assert (run.summary, run.protocol) == ({"n": 7}, {"seed": 3})
+    assert [t.task.id for t in run.trajectories] == ["t0"]
+    assert evaluated_run("run", folder, {"summary": {"n": 7}, "protocol": None}).protocol["n"] == 2
+
+
 def test_a_folder_without_a_finished_evaluation_is_refused(tmp_path: Path):
     with pytest.raises(RecordError, match="no finished evaluation"):
         evaluated_run("run", tmp_path)

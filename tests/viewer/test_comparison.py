@@ -21,7 +21,9 @@ from pixelreasoner.viewer.comparison_tables import (
 
 OLD = {
     "n": 4,
-    "accuracy": {"all": 0.5, "needs_operation": 0.25, "by_kind": {"clip": {"all": 0.5, "needs_operation": None}}},
+    "accuracy": {
+        "all": 0.5, "needs_operation": 0.25, "by_kind": {"clip": {"all": 0.5, "needs_operation": None}}
+    },
     "rapr": {"all": 0.75, "needs_operation": 1.0}, "op_error_rate": 0.0,
     "interval95": {
         "accuracy": {
@@ -68,7 +70,9 @@ def test_the_page_holds_the_figures_and_the_list_comes_wrong_first(
     n = write_comparison(
         path,
         runs=runs(zoomed, clip, two=budget),
-        comparison={"pairs": [{"a": "one", "b": "two", "n": 2, "difference": 0.5, "interval95": [0.1, 0.9]}]},
+        comparison={
+            "pairs": [{"a": "one", "b": "two", "n": 2, "difference": 0.5, "bootstrap95": [0.1, 0.9]}]
+        },
         evidence={"two": EVIDENCE},
         overlap={"a": {"name": "mine"}, "b": {"name": "test", "tasks": 9}, "found": {"any": 2, "near": 2}},
         meta={"folder": "runs/<one>"},
@@ -112,26 +116,26 @@ def test_runs_need_names_of_their_own(zoomed: Trajectory, clip: Trajectory, tmp_
 
 
 def test_paired_cells_are_marked_where_the_interval_leaves_out_zero():
-    table = paired_table(
+    pairs = [
         {
-            "pairs": [
-                {
-                    "a": "x", "b": "y", "n": 40, "difference": {"mean": 0.125, "interval95": [0.02, 0.23]},
-                    "mcnemar": {"only_a": 1, "only_b": 6, "p": 0.0001},
-                },
-                {"a": "x", "b": "z", "difference": -0.05, "interval95": [-0.2, 0.1]},
-            ]
-        }
-    )  # fmt: skip
+            "a": "x", "b": "y", "n": 40, "difference": 0.125, "bootstrap95": [0.02, 0.23],
+            "only_a": 1, "only_b": 6, "test": "mcnemar", "p": 0.0001, "p_holm": 0.0002,
+        },
+        {"a": "x", "b": "z", "difference": -0.05, "bootstrap95": [-0.2, 0.1], "test": "mcnemar", "p": 0.25},
+    ]  # fmt: skip
+    table = paired_table({"pairs": pairs})
     assert table is not None
     assert [name for name, _ in table.rows] == ["y − x", "z − x"]
+    assert table.columns[-2:] == ("p, mcnemar", "p after Holm")
     cells = [[(cell.text, cell.interval, cell.best) for cell in cells] for _, cells in table.rows]
-    assert cells[0] == [
-        ("40", "", False), ("+12.5", "+2.0 to +23.0", True), ("6", "", False), ("1", "", False),
-        ("< 0.001", "", False),
-    ]  # fmt: skip
+    assert cells[0][:2] == [("40", "", False), ("+12.5", "+2.0 to +23.0", True)]
+    assert [text for text, _, _ in cells[0][2:]] == ["6", "1", "< 0.001", "< 0.001"]
     assert cells[1][1] == ("−5.0", "−20.0 to +10.0", False)
-    assert cells[1][4][0] == "–"
+    assert [text for text, _, _ in cells[1][2:]] == ["–", "–", "0.250", "–"]
+    only = paired_table({"pairs": pairs[:1]})
+    assert only is not None
+    assert only.columns[-1] == "p, mcnemar"
+    assert len(only.rows[0][1]) == len(only.columns)
     assert paired_table({}) is None
 
 

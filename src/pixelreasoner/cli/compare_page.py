@@ -24,20 +24,23 @@ def write_compare_page(folders: Sequence[Path], path: Path, comparison: Mapping[
     shown where they are.
 
     Args:
-        folders: of finished evaluations.
+        folders: of finished evaluations, or their files of trajectories.
         path: the HTML file.
-        comparison: the paired tests, ready for JSON.
+        comparison: what `compare` writes: its pairs, and under `runs` the summary and the protocol of each
+            run over the tasks compared, which go before those of the folders.
 
     Raises:
         RecordError: a folder holds no finished evaluation, or two have no task in common.
         MissingExtraError: matplotlib is not installed.
     """
-    from pixelreasoner.cli.show import distinct_names
+    from pixelreasoner.cli.show import names_of
     from pixelreasoner.core.provenance import provenance
     from pixelreasoner.viewer.comparison import write_comparison
 
-    names = distinct_names(folders)
-    runs = [evaluated_run(name, folder) for name, folder in zip(names, folders, strict=True)]
+    names = names_of(folders)
+    folders = [folder.parent if folder.is_file() else folder for folder in folders]
+    compared = (comparison or {}).get("runs") or {}
+    runs = [evaluated_run(n, folder, compared.get(n)) for n, folder in zip(names, folders, strict=True)]
     evidence = {
         name: held for name, folder in zip(names, folders, strict=True) if (held := _evidence(folder))
     }
@@ -53,8 +56,10 @@ def write_compare_page(folders: Sequence[Path], path: Path, comparison: Mapping[
     )
 
 
-def evaluated_run(name: str, folder: Path) -> EvaluatedRun:
+def evaluated_run(name: str, folder: Path, compared: Mapping[str, Any] | None = None) -> EvaluatedRun:
     """Return what the folder of an evaluation holds; its trajectories are read when they are taken.
+
+    The summary and the protocol of `compared` go before those of the folder.
 
     Raises:
         RecordError: it holds no finished evaluation.
@@ -62,14 +67,14 @@ def evaluated_run(name: str, folder: Path) -> EvaluatedRun:
     from pixelreasoner.core.records import read_trajectories
     from pixelreasoner.viewer.comparison import EvaluatedRun
 
-    summary = _json(folder / SUMMARY_FILE)
+    compared = compared or {}
+    summary = compared.get("summary") or _json(folder / SUMMARY_FILE)
     if summary is None or not (folder / TRAJECTORIES_FILE).is_file():
         raise RecordError(
             f"{folder} holds no finished evaluation; give the folder that `pixelreasoner eval` wrote to"
         )
-    return EvaluatedRun(
-        name, summary, read_trajectories(folder / TRAJECTORIES_FILE), _protocol(folder, summary)
-    )
+    protocol = compared.get("protocol") or _protocol(folder, summary)
+    return EvaluatedRun(name, summary, read_trajectories(folder / TRAJECTORIES_FILE), protocol)
 
 
 def _protocol(folder: Path, summary: Mapping[str, Any]) -> Mapping[str, Any]:

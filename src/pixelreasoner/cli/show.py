@@ -107,7 +107,7 @@ def _write_page(console: Console, html: Path, sources: Sequence[Path], query: Re
     from pixelreasoner.viewer.gallery import Attempts, write_gallery
     from pixelreasoner.viewer.html import save_html
 
-    names = distinct_names(sources)
+    names = names_of(sources)
     found = [_found(source, query) for source in sources]
     start = list(islice(found[0], 2))
     if len(sources) == 1 and len(start) == 1:
@@ -125,7 +125,7 @@ def _write_page(console: Console, html: Path, sources: Sequence[Path], query: Re
     )
 
 
-def distinct_names(sources: Sequence[Path]) -> list[str]:
+def names_of(sources: Sequence[Path]) -> list[str]:
     """What tells the sources apart: their last names, longer where two are the same."""
     paths = [
         source.absolute().with_suffix("") if source.is_file() else source.absolute() for source in sources

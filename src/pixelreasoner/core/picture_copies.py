@@ -73,7 +73,8 @@ def _neighbours(region: Region, step: float) -> list[Region]:
 def _cells(picture: _Field, region: Region) -> _Field:
     """[CELLS, CELLS]: the means of a picture [GRID, GRID] over the cells of a region."""
     left, right, top, bottom = region
-    return _overlaps(top, bottom) @ picture @ _overlaps(left, right).T
+    rows = _overlaps(top, bottom) @ picture
+    return (rows @ _overlaps(left, right).T).astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=1024)

@@ -50,29 +50,35 @@ def overview(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
 def paired_table(comparison: Mapping[str, Any]) -> Table | None:
     """Return the paired tests, a row per pair; None where there are none.
 
-    Keys read of each of `pairs`, all but the names optional: `a`, `b`, `n`; `difference` (of accuracy, `b`
-    less `a`), a number with `interval95` beside it, or {"mean", "interval95"}; `mcnemar` {"only_a", "only_b",
-    "p"}.
+    Keys read of each of `pairs`, all but the names optional: `a`, `b`, `n`; `difference` (of the score, `b`
+    less `a`) and `bootstrap95`; `only_a`, `only_b`: tasks that one alone gets right; `test`, `p`, `p_holm`.
     """
-    pairs = comparison.get("pairs") or []
-    rows = [(f"{pair['b']} − {pair['a']}", _paired_cells(pair)) for pair in pairs]
-    columns = ("tasks", "difference, points", "only the first right", "only the second right", "McNemar p")
-    return Table("The same tasks, in pairs", columns, tuple(rows)) if rows else None
+    pairs: Sequence[Mapping[str, Any]] = comparison.get("pairs") or []
+    if not pairs:
+        return None
+    tests = {str(pair.get("test", "")).replace("_", " ") for pair in pairs}
+    columns = ["tasks", "difference, points", "only the first right", "only the second right"]
+    columns += [f"p, {tests.pop()}" if len(tests) == 1 and "" not in tests else "p"]
+    columns += ["p after Holm"] if len(pairs) > 1 else []
+    rows = [(f"{pair['b']} − {pair['a']}", _paired_cells(pair)[: len(columns)]) for pair in pairs]
+    return Table("The same tasks, in pairs", tuple(columns), tuple(rows))
 
 
 def _paired_cells(pair: Mapping[str, Any]) -> tuple[Cell, ...]:
-    difference, interval = pair.get("difference"), pair.get("interval95") or pair.get("interval")
-    if isinstance(difference, Mapping):
-        difference, interval = difference.get("mean"), difference.get("interval95")
-    p = found(pair, "mcnemar", "p")
+    difference, interval = pair.get("difference"), pair.get("bootstrap95")
     sure = interval is not None and (interval[0] > 0 or interval[1] < 0)
     return (
         _number(pair.get("n")),
         NONE if difference is None else Cell(_points(difference), sure, _range(interval)),
-        _number(found(pair, "mcnemar", "only_b")),
-        _number(found(pair, "mcnemar", "only_a")),
-        NONE if p is None else Cell(f"{p:.3g}" if p >= 0.001 else "< 0.001"),
+        _number(pair.get("only_b")),
+        _number(pair.get("only_a")),
+        _p_value(pair.get("p")),
+        _p_value(pair.get("p_holm")),
     )
+
+
+def _p_value(p: float | None) -> Cell:
+    return NONE if p is None else Cell("< 0.001" if p < 0.001 else f"{p:.3f}")
 
 
 # --------------------------------------------------------------------------------------------- evidence
