@@ -109,13 +109,8 @@ def _recall(originals: Catalogue, name: str, made: Iterator[Task]) -> Measured:
             b = {copies.ids[at] for at in copies.owners[match.b]}
             hits |= a & b
             others += not a & b
-    return {
-        "copy": name,
-        "n": len(made),
-        "found": len(hits),
-        "recall": len(hits) / len(made),
-        "other": others,
-    }
+        n = len(copies.ids)
+    return {"copy": name, "n": n, "found": len(hits), "recall": len(hits) / n, "other": others}
 
 
 def _false_copies(n: int) -> Measured:

@@ -126,7 +126,7 @@ def test_paired_cells_are_marked_where_the_interval_leaves_out_zero():
     table = paired_table({"pairs": pairs})
     assert table is not None
     assert [name for name, _ in table.rows] == ["y − x", "z − x"]
-    assert table.columns[-2:] == ("p, mcnemar", "p after Holm")
+    assert table.columns[-2:] == ("p, McNemar", "p after Holm")
     cells = [[(cell.text, cell.interval, cell.best) for cell in cells] for _, cells in table.rows]
     assert cells[0][:2] == [("40", "", False), ("+12.5", "+2.0 to +23.0", True)]
     assert [text for text, _, _ in cells[0][2:]] == ["6", "1", "< 0.001", "< 0.001"]
@@ -134,7 +134,7 @@ def test_paired_cells_are_marked_where_the_interval_leaves_out_zero():
     assert [text for text, _, _ in cells[1][2:]] == ["–", "–", "0.250", "–"]
     only = paired_table({"pairs": pairs[:1]})
     assert only is not None
-    assert only.columns[-1] == "p, mcnemar"
+    assert only.columns[-1] == "p, McNemar"
     assert len(only.rows[0][1]) == len(only.columns)
     assert paired_table({}) is None
 

@@ -111,7 +111,7 @@ def _draw_scatter(
         axes.set_xlim(-4, 104)
     else:
         axes.margins(x=0.15)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:.3g}")
         axes.locator_params(axis="x", nbins=4)
     axes.set_ylim(0, 100)
     axes.set_xlabel(x_label, color=INK)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from pixelreasoner.viewer.tables import Cell, Table, share_cells
 
 NONE = Cell("–")
+TESTS = {"mcnemar": "McNemar", "sign_flip": "sign flips"}
 
 
 def found(table: Any, *keys: str) -> Any:
@@ -56,7 +57,7 @@ def paired_table(comparison: Mapping[str, Any]) -> Table | None:
     pairs: Sequence[Mapping[str, Any]] = comparison.get("pairs") or []
     if not pairs:
         return None
-    tests = {str(pair.get("test", "")).replace("_", " ") for pair in pairs}
+    tests = {TESTS.get(str(pair.get("test")), "") for pair in pairs}
     columns = ["tasks", "difference, points", "only the first right", "only the second right"]
     columns += [f"p, {tests.pop()}" if len(tests) == 1 and "" not in tests else "p"]
     columns += ["p after Holm"] if len(pairs) > 1 else []
