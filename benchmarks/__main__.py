@@ -106,6 +106,26 @@ def bench_gpu(
     _finish(gpu.run(plan), out, "gpu", model=model, minutes=minutes, frozen=frozen)
 
 
+def bench_overlap(*, quick: bool = False, out: Out = None) -> None:
+    """The check for overlap: copies of pictures that are found, others that are taken for copies, its time.
+
+    Args:
+        quick: 20 pictures instead of 200.
+        out: Where the measurements go, a JSON object per line.
+    """
+    import json
+
+    from benchmarks import overlap
+
+    lines: list[str] = []
+    for record in overlap.run(20 if quick else 200):
+        lines.append(f"{json.dumps(record)}\n")
+        sys.stdout.write(lines[-1])
+        sys.stdout.flush()
+    if out is not None:
+        out.write_text("".join(lines), encoding="utf-8")
+
+
 def bench_memory(
     *,
     quick: bool = False,
@@ -307,6 +327,7 @@ COMMANDS = {
     "eval-scale": bench_eval_scale,
     "hostile-media": bench_hostile_media,
     "kills": bench_kills,
+    "overlap": bench_overlap,
     "report": bench_report,
 }
 

@@ -117,4 +117,4 @@ def test_resized_pictures_are_dropped_when_memory_is_spent(picture, monkeypatch)
     assert resized(first, size) is kept
     resized(third, size)  # the second leaves
     assert resized(first, size) is kept
-    assert len(pixels._cache._kept) == 2
+    assert len(pixels.RESIZED._kept) == 2

@@ -59,7 +59,8 @@ def fit_frames(size: Size, n_frames: int, budget: PixelBudget, *, factor: int, t
     return Size(max(w, factor), max(h, factor))
 
 
-_cache: ByteCache[tuple[str, Size]] = ByteCache(CACHED_BYTES)
+RESIZED: ByteCache[tuple[str, Size]] = ByteCache(CACHED_BYTES)
+"""Pictures at the sizes that models see, by digest and size."""
 
 
 def resized(picture: Picture, size: Size) -> Pixels:
@@ -67,10 +68,10 @@ def resized(picture: Picture, size: Size) -> Pixels:
     if picture.size == size:
         return picture.pixels
     key = (picture.digest, size)
-    pixels = _cache.get(key)
+    pixels = RESIZED.get(key)
     if pixels is None:
         pixels = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC))
-        _cache.put(key, pixels)
+        RESIZED.put(key, pixels)
     return pixels
 
 

@@ -17,6 +17,7 @@ def compare(
     score: Annotated[str, option("NAME")] = "correct",
     without_operations: Annotated[Path | None, option("RUN")] = None,
     json: Annotated[Path | None, option("FILE")] = None,
+    html: Annotated[Path | None, option("FILE")] = None,
 ) -> None:
     """Compare evaluations of the same tasks, with paired tests.
 
@@ -31,7 +32,10 @@ def compare(
         without_operations: An evaluation without operations: what it gets right are the easy questions of
             RaPR, for all.
         json: Write the comparison to a file.
+        html: Write a report with figures and all answers side by side to a page, with its pictures in a
+            folder beside it.
     """
+    from pixelreasoner.cli.compare_page import write_compare_page
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.cli.show import names_of
     from pixelreasoner.core.errors import RecordError
@@ -47,8 +51,9 @@ def compare(
         raise RecordError("an evaluation is named twice; name each once")
     if len(runs) < 2:
         raise RecordError("a comparison needs two evaluations of the same tasks; name two folders")
-    if json is not None:
-        check_writable(json)
+    for path in (json, html):
+        if path is not None:
+            check_writable(path)
     evaluations = {name: read_evaluation(path) for name, path in zip(names_of(runs), runs, strict=True)}
     comparison = compare_evaluations(
         evaluations,
@@ -61,6 +66,12 @@ def compare(
         console.print(f"compare: {visible(warning)}", markup=False, highlight=False, style="yellow")
     for table in comparison_tables(comparison):
         console.print(table)
+    written: dict[str, Path] = {}
     if json is not None:
         write_text(json, comparison_text(comparison))
-        say_done({"Comparison": json})
+        written["Comparison"] = json
+    if html is not None:
+        write_compare_page(runs, html, comparison)
+        written["Report"] = html
+    if written:
+        say_done(written)

@@ -18,7 +18,7 @@ DESCRIPTION = "Vision-language models that reason in pixel space: crop, look aga
 GROUPS = {
     "Try it": ("demo", "ask", "doctor"),
     "The stages, each with a recipe": ("synth", "sft", "rl", "eval", "pretrain"),
-    "Recipes and data": ("recipes", "tasks", "convert", "render"),
+    "Recipes and data": ("recipes", "tasks", "overlap", "convert", "render"),
     "What runs left": ("runs", "plot", "show", "compare", "export"),
     "Experiments": ("evidence", "ablations"),
 }

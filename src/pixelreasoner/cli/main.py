@@ -1,7 +1,7 @@
 """The command `pixelreasoner`: reads the command line, then imports what the command needs.
 
-Exit codes: 0 done, 2 a mistake of the user's (one line on stderr, no traceback), 130 interrupted,
-143 terminated (SIGTERM).
+Exit codes: 0 done, 1 an overlap found (`overlap --strict`), 2 a mistake of the user's (one line on stderr, no
+traceback), 130 interrupted, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pixelreasoner.cli.doctor import doctor
 from pixelreasoner.cli.evidence import evidence
 from pixelreasoner.cli.export import export
 from pixelreasoner.cli.help import command_help, help_text, parse
+from pixelreasoner.cli.overlap import overlap
 from pixelreasoner.cli.plot import plot
 from pixelreasoner.cli.recipe_commands import (
     EVIDENCE_OPTIONS,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "render": render,
     "convert": convert,
     "tasks": tasks,
+    "overlap": overlap,
     "doctor": doctor,
     "evidence": evidence,
     **{name: recipe_command(name, command) for name, command in RECIPE_COMMANDS.items()},

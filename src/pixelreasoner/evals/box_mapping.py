@@ -27,7 +27,7 @@ from pixelreasoner.core.localisation import HIT
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.evals.resampling import mean_interval
+from pixelreasoner.evals.statistics import bootstrap_interval
 
 DECLARED = "declared"
 READINGS: Mapping[str, Unit] = {
@@ -91,7 +91,7 @@ def box_mapping(readings: Sequence[BoxReading]) -> dict[str, Any] | None:
     hits = {name: float(np.mean([r.hit[name] for r in readings])) for name in names}
     better: list[str] = []
     for name in READINGS:
-        low, _ = mean_interval(iou[name] - iou[DECLARED])
+        low, _ = bootstrap_interval(iou[name] - iou[DECLARED])
         if len(readings) >= MIN_BOXES and low > 0 and hits[name] > hits[DECLARED]:
             better.append(name)
     return {
@@ -103,7 +103,7 @@ def box_mapping(readings: Sequence[BoxReading]) -> dict[str, Any] | None:
 
 
 def _mean(values: Any) -> dict[str, Any]:
-    return {"mean": float(values.mean()), "interval95": list(mean_interval(values))}
+    return {"mean": float(values.mean()), "interval95": list(bootstrap_interval(values))}
 
 
 def _numbers(call: ToolCall, number: int, *, alone: bool) -> tuple[float, ...] | None:

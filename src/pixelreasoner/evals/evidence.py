@@ -20,7 +20,8 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.evals.box_mapping import box_mapping
 from pixelreasoner.evals.gain_shares import BLANK, PLAIN, WITHOUT, gain_shares
 from pixelreasoner.evals.outcomes import Outcome, aligned
-from pixelreasoner.evals.resampling import mean_interval, percentile_interval, resampled_means
+from pixelreasoner.evals.resampling import percentile_interval, resampled_means
+from pixelreasoner.evals.statistics import bootstrap_interval
 from pixelreasoner.evals.swaps import RIGHT, answer_of_donor
 from pixelreasoner.rewards.scorers import Scorer
 
@@ -245,7 +246,7 @@ def mean_figure(values: Sequence[float]) -> dict[str, Any] | None:
     if set(values) <= {0.0, 1.0}:
         return _wilson(int(sum(values)), len(values))
     mean = sum(values) / len(values)
-    return {"n": len(values), "mean": mean, "interval95": list(mean_interval(values))}
+    return {"n": len(values), "mean": mean, "interval95": list(bootstrap_interval(values))}
 
 
 def _pick(

@@ -6,8 +6,6 @@ The draws are seeded, so that the same records give the same intervals.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -45,8 +43,3 @@ def percentile_interval(draws: Floats) -> tuple[float, float]:
     """The 95 % percentile interval of resampled values [n_resamples]."""
     low, high = np.percentile(draws, (2.5, 97.5))
     return float(low), float(high)
-
-
-def mean_interval(values: Any) -> tuple[float, float]:
-    """The 95 % interval of the mean of values [tasks]."""
-    return percentile_interval(resampled_means(np.asarray(values, dtype=float)[:, None])[:, 0])

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
+from pixelreasoner.chat.pixels import RESIZED
 from pixelreasoner.core.config import Config
+from pixelreasoner.core.media import DECODED
 from pixelreasoner.core.recipe import find_recipe, load_recipe
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import MODEL_FOLDER, TRAJECTORIES_FILE
@@ -106,7 +108,9 @@ def _finished(folder: Path) -> bool:
 
 
 def _release_memory() -> None:
-    """Return freed memory to the system; glibc would keep gigabytes of it."""
+    """Drop decoded pictures, and return freed memory to the system; glibc would keep gigabytes of it."""
+    DECODED.clear()
+    RESIZED.clear()
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -68,6 +68,27 @@ class TaskLabel(NamedTuple):
 _NEEDS = (None, False, True)
 
 
+class Scannable(Protocol):
+    """A file of rows."""
+
+    def scan(self) -> Iterator[tuple[int, object]]:
+        """Every row: its number, and its values without its media."""
+        ...
+
+
+@runtime_checkable
+class ReadsRows(Protocol):
+    """What makes tasks from the rows of a file."""
+
+    @property
+    def rows(self) -> Scannable: ...
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Of the rows that are tasks, in order."""
+        ...
+
+
 class IndexedTasks:
     """A finite source: a label for each task, and a function that makes the tasks at given positions.
 
@@ -112,6 +133,18 @@ class IndexedTasks:
     def needs(self, kind: str) -> frozenset[bool | None]:
         codes = {self._need[at] for at in self._positions if self._names[self._kind[at]] == kind}
         return frozenset(_NEEDS[code] for code in codes)
+
+    def rows(self) -> Iterator[tuple[int, object]]:
+        """The values of the file behind the tasks, without media: a position in this source, and its row.
+
+        In the order of the file, which is read once. Nothing where the tasks come from no file of rows.
+        """
+        if not isinstance(self._read, ReadsRows):
+            return
+        places = {self._read.numbers[at]: place for place, at in enumerate(self._positions)}
+        for number, values in self._read.rows.scan():
+            if number in places:
+                yield places[number], values
 
     def reordered(self, order: Iterable[int]) -> Self:
         """The tasks at some positions of this source, in that order."""

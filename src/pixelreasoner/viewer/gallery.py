@@ -20,7 +20,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,18 @@ class Attempts:
     """Taken one at a time; never all in memory."""
 
 
-def write_gallery(path: Path, models: Iterable[Attempts], *, title: str) -> int:
+@dataclass(frozen=True)
+class Frame:
+    """What else is on the page, and in which order the tasks come."""
+
+    template: str = "gallery.html"
+    values: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Of the template, beside those of every gallery."""
+    wrong_first: bool = False
+    """Tasks come as recorded otherwise. Several models are then shown all side by side."""
+
+
+def write_gallery(path: Path, models: Iterable[Attempts], *, title: str, frame: Frame | None = None) -> int:
     """Write `path` and the folder beside it, which takes its name; returns how many tasks are on the page.
 
     Attempts of several models at the same task are shown together. A page written there before is replaced.
@@ -62,26 +73,28 @@ def write_gallery(path: Path, models: Iterable[Attempts], *, title: str) -> int:
         path: the HTML file; its folder is made.
         models: the first two are shown side by side when the page opens.
         title: the page's heading.
+        frame: the page around the list; the list alone when None.
 
     Raises:
         RecordError: there is nothing to show, two models have no task in common, or the place cannot be
             written to.
         MediaError: a picture is missing or damaged.
     """
+    frame = frame or Frame()
     folder = path.with_name(f"{path.stem}_files")
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         remove_left(folder)
         with PictureFiles(folder) as pictures:
-            writer = _Writer(folder, pictures)
+            writer = _Writer(folder, pictures, frame.wrong_first)
             for model in models:
                 writer.add(model)
         if not writer.tasks:
             raise RecordError(f"{path}: there are no trajectories to show")
         names = writer.finish()
         page = render(
-            "gallery.html", title=title, folder=folder.name, summary=writer.summary(),
-            first=writer.first, uri=pictures.uri,
+            frame.template, title=title, folder=folder.name, summary=writer.summary(),
+            first=writer.first, uri=pictures.uri, **frame.values,
         )  # fmt: skip
         write_page(path, page)
         _remove_old(folder, names | pictures.names)
@@ -91,8 +104,8 @@ def write_gallery(path: Path, models: Iterable[Attempts], *, title: str) -> int:
 class _Writer:
     """Collects the index and writes the other files as attempts come."""
 
-    def __init__(self, folder: Path, pictures: PictureFiles) -> None:
-        self.folder, self.pictures = folder, pictures
+    def __init__(self, folder: Path, pictures: PictureFiles, wrong_first: bool) -> None:
+        self.folder, self.pictures, self._wrong_first = folder, pictures, wrong_first
         self.tasks: dict[TaskKey, int] = {}
         """The row of each task."""
         self.first: list[TrajectoryView] = []
@@ -116,7 +129,7 @@ class _Writer:
         for trajectory in model.trajectories:
             row = self._row(trajectory.task, seen)
             v = view(trajectory)
-            if place == 0 and len(self.first) < IN_PAGE:
+            if place == 0 and len(self.first) < IN_PAGE and not (self._wrong_first and v.correct):
                 self.first.append(v)
             rows.append([row, *_facts(trajectory)])
             numbers.append(_numbers(trajectory))
@@ -140,9 +153,10 @@ class _Writer:
 
     def finish(self) -> set[str]:
         """Write the index, the script and the styles; returns the names of all files but the pictures."""
-        self._write(
-            "index.js", "index", {"chunk": IN_CHUNK, "tasks": self._task_rows, "models": self._models}
-        )
+        index: dict[str, Any] = {"chunk": IN_CHUNK, "tasks": self._task_rows, "models": self._models}
+        if self._wrong_first:
+            index |= {"sort": "wrong|up", "all": True}
+        self._write("index.js", "index", index)
         for name in ASSETS:
             write_text(self.folder / name, asset(name))
         return self._names

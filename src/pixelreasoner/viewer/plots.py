@@ -21,7 +21,7 @@ FILE_SUFFIXES = (".png", ".svg", ".pdf")
 PANEL_INCHES = (4.6, 3.1)
 PANELS_IN_ROW = 3
 
-_INK = "#0a0b0c"
+INK = "#0a0b0c"
 """Placeholder of the page's text colour while matplotlib draws."""
 
 
@@ -56,7 +56,7 @@ def curve_svg(
     chosen = colours or run_colours(list(runs))
     ends = {name: [x for x in smoothed(v, 5) if not math.isnan(x)][-1:] for name, v in runs.items()}
     words = [f"{name} ends at {end[0]:.2f}" for name, end in ends.items() if end]
-    return _svg(
+    return panel_svg(
         lambda axes: _draw_panel(axes, curves, title, chosen, half_life),
         title,
         f"{title}: {', '.join(words)}",
@@ -72,7 +72,7 @@ def interval_svg(shares: Mapping[str, Share], *, title: str, colours: Mapping[st
     words = [
         f"{name} {100 * s.value:.0f} ({100 * s.low:.0f} to {100 * s.high:.0f})" for name, s in shares.items()
     ]
-    return _svg(
+    return panel_svg(
         lambda axes: _draw_intervals(axes, shares, title, colours), title, f"{title}, %: {', '.join(words)}"
     )
 
@@ -96,24 +96,36 @@ def share_curve_svg(
         MissingExtraError: matplotlib is not installed.
     """
     words = [f"{name} ends at {100 * points[-1][1].value:.0f}" for name, points in runs.items() if points]
-    return _svg(
+    return panel_svg(
         lambda axes: _draw_bands(axes, runs, title, colours, start), title, f"{title}, %: {', '.join(words)}"
     )
 
 
-def _svg(draw: Callable[[Any], None], title: str, words: str) -> str:
-    """Return one panel as SVG in the page's ink; `words` are for who does not see it."""
+def panel_svg(
+    draw: Callable[[Any], None], title: str, words: str, *, inches: tuple[float, float] = PANEL_INCHES
+) -> str:
+    """Return one panel as SVG in the page's ink.
+
+    Args:
+        draw: draws on matplotlib's axes, with `INK` for the page's text colour.
+        title: tells the panels of a page apart.
+        words: what it shows, for who does not see it.
+        inches: width and height.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     rc_context, figure_class = _matplotlib()
     # Text stays text, in the page's own font; a salt makes the ids of two figures in one page differ.
     with rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif", "font.size": 11}
     ):
-        figure = figure_class(figsize=PANEL_INCHES, layout="constrained")
+        figure = figure_class(figsize=inches, layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
 
 
@@ -191,25 +203,25 @@ def _draw_panel(
             axes.plot(curve.steps, curve.values, color=colours[name], alpha=0.25, linewidth=0.9)
         strong = smooth_curve(curve, half_life)
         axes.plot(strong.steps, strong.values, style, color=colours[name], linewidth=2.0)
-    axes.set_xlabel("step", color=_INK)
+    axes.set_xlabel("step", color=INK)
     axes.margins(x=0.01)
-    _style(axes, title)
+    style_axes(axes, title)
 
 
 def _draw_intervals(axes: Any, shares: Mapping[str, Share], title: str, colours: Mapping[str, str]) -> None:
     for place, (name, share) in enumerate(shares.items()):
-        colour = colours.get(name, _INK)
+        colour = colours.get(name, INK)
         axes.plot([100 * share.low, 100 * share.high], [place, place], color=colour, linewidth=3, alpha=0.4)
         axes.plot([100 * share.value], [place], "o", color=colour, markersize=7)
         axes.annotate(
             f"{100 * share.value:.0f}", (100 * share.value, place), (0, 7), textcoords="offset points",
-            ha="center", color=_INK, fontsize=10,
+            ha="center", color=INK, fontsize=10,
         )  # fmt: skip
     axes.set_yticks(range(len(shares)), list(shares))
     axes.set_ylim(len(shares) - 0.5, -0.6)
     axes.set_xlim(-2, 102)
-    axes.set_xlabel("%, 95 % interval", color=_INK)
-    _style(axes, title)
+    axes.set_xlabel("%, 95 % interval", color=INK)
+    style_axes(axes, title)
 
 
 def _draw_bands(
@@ -226,21 +238,22 @@ def _draw_bands(
         axes.plot(steps, [100 * s.value for _, s in points], ".-", color=colours[name], linewidth=2.0)
     if start is not None:
         name, value = start
-        axes.axhline(100 * value, color=_INK, linewidth=1, linestyle="--", alpha=0.6)
+        axes.axhline(100 * value, color=INK, linewidth=1, linestyle="--", alpha=0.6)
         axes.annotate(
             name, (0, 100 * value), (3, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-            color=_INK, fontsize=9,
+            color=INK, fontsize=9,
         )  # fmt: skip
     axes.set_ylim(0, 100)
-    axes.set_xlabel("step (%, 95 % band)", color=_INK)
+    axes.set_xlabel("step (%, 95 % band)", color=INK)
     axes.margins(x=0.03)
-    _style(axes, title)
+    style_axes(axes, title)
 
 
-def _style(axes: Any, title: str) -> None:
-    axes.set_title(title, loc="left", color=_INK, fontsize=12, fontweight="bold")
-    axes.tick_params(colors=_INK, length=0)
-    axes.grid(color=_INK, alpha=0.12, linewidth=0.8)
+def style_axes(axes: Any, title: str) -> None:
+    """Give a panel its title and the quiet look of all of them."""
+    axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
+    axes.tick_params(colors=INK, length=0)
+    axes.grid(color=INK, alpha=0.12, linewidth=0.8)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)

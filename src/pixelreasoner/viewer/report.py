@@ -20,6 +20,7 @@ from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.viewer.html import render, write_page
 from pixelreasoner.viewer.plots import Share, curve_svg, interval_svg, run_colours, share_curve_svg
 from pixelreasoner.viewer.steps import view
+from pixelreasoner.viewer.tables import Cell, Key, Table, percent, share_cells
 
 MODEL_NAMES = {
     "base": "Base",
@@ -31,30 +32,6 @@ CURVE_NAMES = {"rapr": "RaPR", "reward": "Reward", "accuracy": "Accuracy"}
 """Of the rollouts of training."""
 NEEDS = "needs_operation"
 CURVE_ORDER = ("rl_curiosity", "rl_no_curiosity")
-
-
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    best: bool = False
-    interval: str = ""
-    """Of a share, in the unit of the text; empty where there is none."""
-
-
-@dataclass(frozen=True)
-class Table:
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    """(name, cells), a cell per column."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """An entry of the curves' legend."""
-
-    name: str
-    colour: str
 
 
 @dataclass(frozen=True)
@@ -133,8 +110,8 @@ def write_report(
 def headline(models: Mapping[str, Any]) -> str:
     """Return the finding in figures, whatever its direction."""
     parts = [
-        f"{label} {_percent(models[name]['accuracy'][NEEDS])} right"
-        f" (RaPR {_percent(models[name]['rapr'][NEEDS])})"
+        f"{label} {percent(models[name]['accuracy'][NEEDS])} right"
+        f" (RaPR {percent(models[name]['rapr'][NEEDS])})"
         for name, label in (
             ("rl_curiosity", "RL with curiosity gets"),
             ("rl_no_curiosity", "RL without it"),
@@ -182,9 +159,9 @@ def overview_table(models: Mapping[str, Any]) -> Table:
         for part, words in (("all", "all"), (NEEDS, "needs operation")):
             shares = [m[key][part] for m in models.values()]
             intervals = [m["interval95"][key][part] for m in models.values()]
-            columns.append((f"{name}, {words}", _cells(shares, intervals, largest=True)))
+            columns.append((f"{name}, {words}", share_cells(shares, intervals, largest=True)))
     errors = [m["op_error_rate"] for m in models.values()]
-    columns.append(("failed operations", _cells(errors, [None] * len(errors), largest=False)))
+    columns.append(("failed operations", share_cells(errors, [None] * len(errors), largest=False)))
     return Table(
         caption=f"All held-out tasks (n = {_counts(models)})",
         columns=tuple(name for name, _ in columns),
@@ -203,7 +180,7 @@ def kind_tables(models: Mapping[str, Any]) -> list[Table]:
             intervals = [
                 m["interval95"]["accuracy"]["by_kind"].get(kind, {}).get(part) for m in models.values()
             ]
-            rows.append((kind, tuple(_cells(shares, intervals, largest=True))))
+            rows.append((kind, tuple(share_cells(shares, intervals, largest=True))))
         tables.append(Table(caption, tuple(model_name(m) for m in models), tuple(rows)))
     return tables
 
@@ -221,29 +198,6 @@ def _in_order(runs: Iterable[str]) -> list[str]:
 
 def _counts(models: Mapping[str, Any]) -> str:
     return " / ".join(map(str, sorted({m["n"] for m in models.values()})))
-
-
-def _cells(
-    shares: Sequence[float | None],
-    intervals: Sequence[Sequence[float] | None],
-    *,
-    largest: bool,
-) -> list[Cell]:
-    """Return cells with the best share marked; all of several equals, none when all are equal."""
-    known = [v for v in shares if v is not None and not math.isnan(v)]
-    best = (max if largest else min)(known) if len(set(known)) > 1 else None
-    return [
-        Cell(
-            _percent(share),
-            best is not None and share == best,
-            "" if interval is None else f"{100 * interval[0]:.0f}–{100 * interval[1]:.0f}",
-        )
-        for share, interval in zip(shares, intervals, strict=True)
-    ]
-
-
-def _percent(value: float | None) -> str:
-    return f"{100 * value:.1f}\u2009%" if value is not None and not math.isnan(value) else "–"
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,8 @@ var pixelreasoner = (() => {
   const ROWS = 100, KEPT = 40;
   const folder = new URL(".", document.currentScript.src).href;
   const $ = (id) => document.getElementById(id);
-  const ANY = { left: "0", right: "", verdict: "", kind: "", need: "", operation: "", stop: "", sort: "", q: "" };
+  const ANY = { left: "0", right: "", verdict: "", marks: "", kind: "", need: "", operation: "", stop: "", sort: "", q: "" };
+  const ALL = "all";
   const state = { ...ANY };
   const chunks = new Map(), messages = new Map(), loading = new Map();
   let data, entries = [], found = [], page = 0, current = -1, opened = 0, asked = 0;
@@ -42,7 +43,8 @@ var pixelreasoner = (() => {
     data = values;
     entries = data.tasks.map(() => data.models.map(() => -1));
     data.models.forEach((model, m) => model.attempts.forEach((a, i) => { entries[a[0]][m] = i; }));
-    ANY.right = data.models.length > 1 ? "1" : "";
+    ANY.right = data.models.length > 2 && data.all ? ALL : data.models.length > 1 ? "1" : "";
+    ANY.sort = data.sort || "";
     fillFields();
     readAddress();
     $("static").remove();
@@ -52,7 +54,8 @@ var pixelreasoner = (() => {
   }
 
   const attemptOf = (entry, model) => model === "" ? undefined : data.models[model].attempts[entries[entry][model]];
-  const shownModels = () => state.right === "" || state.right === state.left ? [state.left] : [state.left, state.right];
+  const others = () => data.models.map((_, m) => String(m)).filter((m) => m !== state.left);
+  const shownModels = () => [state.left, ...state.right === ALL ? others() : [state.right].filter((m) => m && m !== state.left)];
   const isRight = (attempt) => attempt && attempt[1] !== null ? attempt[1] > 0.5 : null;
 
   // ---------------------------------------------------------------------------------------- choosing
@@ -61,11 +64,17 @@ var pixelreasoner = (() => {
     wrong: ([a]) => a === false, right: ([a]) => a === true,
     gained: ([a, b]) => a === true && b === false, lost: ([a, b]) => a === false && b === true,
     both: ([a, b]) => a === false && b === false,
+    none: (all) => all.every((a) => a === false), every: (all) => all.every((a) => a === true),
+    differ: (all) => all.includes(true) && all.includes(false),
   };
+
+  // A letter per model: r for right, w for wrong, - for either.
+  const fits = (entry) => [...state.marks].every((letter, m) => letter === "-" || isRight(attemptOf(entry, m)) === (letter === "r"));
 
   function matches(entry, words) {
     const [id, question, kind, need, reference] = data.tasks[entry];
     if (state.kind && kind !== state.kind || state.need && String(need) !== state.need) return false;
+    if (state.marks && !fits(entry)) return false;
     const tries = shownModels().map((m) => attemptOf(entry, m));
     if (state.verdict && !VERDICTS[state.verdict](tries.map(isRight))) return false;
     if (state.stop && !tries.some((a) => a && a[2] === state.stop)) return false;
@@ -81,7 +90,8 @@ var pixelreasoner = (() => {
     const [name, direction] = state.sort.split("|");
     if (!name) return list;
     const place = data.models[state.left].numbers.indexOf(name), sign = direction === "down" ? -1 : 1;
-    const value = (entry) => attemptOf(entry, state.left)?.[5][place] ?? null;
+    const value = name === "wrong" ? (entry) => -shownModels().filter((m) => isRight(attemptOf(entry, m)) === false).length
+      : (entry) => attemptOf(entry, state.left)?.[5][place] ?? null;
     const keyed = list.map((entry) => [value(entry), entry]);
     keyed.sort(([a, i], [b, j]) => a === b ? i - j : a === null ? 1 : b === null ? -1 : sign * (a - b));
     return keyed.map(([, entry]) => entry);
@@ -123,7 +133,8 @@ var pixelreasoner = (() => {
     const attempts = data.models.flatMap((m) => m.attempts);
     const models = data.models.map((m, i) => [String(i), m.name]);
     options("left", models);
-    options("right", [["", "nothing"], ...models]);
+    options("right", [["", "nothing"], ...models, ...models.length > 2 ? [[ALL, "all others"]] : []]);
+    fillMarks();
     $("right").closest("label").hidden = models.length < 2;
     options("kind", [["", "all"], ...counted(data.tasks.map((t) => t[2]).filter(Boolean))]);
     options("need", [["", "all"], ["1", "needs an operation"], ["0", "the full image is enough"]]
@@ -136,7 +147,24 @@ var pixelreasoner = (() => {
     let typing;
     $("search").oninput = () => { clearTimeout(typing); typing = setTimeout(() => change({ q: $("search").value }), 150); };
     $("controls").onsubmit = (event) => event.preventDefault();
-    $("clear").onclick = () => { $("search").value = ""; change({ verdict: "", kind: "", need: "", operation: "", stop: "", sort: "", q: "" }); };
+    $("clear").onclick = () => { $("search").value = ""; change({ verdict: "", marks: "", kind: "", need: "", operation: "", stop: "", sort: ANY.sort, q: "" }); };
+  }
+
+  // Right or wrong of each model, where there are more than the two that "Answer" speaks of.
+  function fillMarks() {
+    if (data.models.length < 3) return;
+    $("clear").before(...data.models.map((model, m) => {
+      const label = element("label", "", `${model.name} `), select = element("select");
+      select.replaceChildren(...[["-", "right or wrong"], ["r", "right"], ["w", "wrong"]].map(([value, text]) => new Option(text, value)));
+      select.dataset.model = m;
+      select.onchange = () => {
+        const letters = [...state.marks.padEnd(data.models.length, "-")];
+        letters[m] = select.value;
+        change({ marks: letters.every((letter) => letter === "-") ? "" : letters.join("") });
+      };
+      label.append(select);
+      return label;
+    }));
   }
 
   function fillChanging() {
@@ -145,16 +173,19 @@ var pixelreasoner = (() => {
     if (names.length > 1) {
       pairs[1][1] = `${names[0]}: wrong`;
       pairs[2][1] = `${names[0]}: right`;
-      pairs.push(["gained", `right, ${names[1]} wrong`], ["lost", `wrong, ${names[1]} right`], ["both", "both wrong"]);
+      if (names.length === 2) pairs.push(["gained", `right, ${names[1]} wrong`], ["lost", `wrong, ${names[1]} right`], ["both", "both wrong"]);
+      else pairs.push(["none", "all wrong"], ["every", "all right"]);
+      pairs.push(["differ", "one right, another wrong"]);
     }
     if (!pairs.some(([v]) => v === state.verdict)) state.verdict = "";
     options("verdict", data.models.some((m) => m.attempts.some((a) => a[1] !== null)) ? pairs : []);
     const numbers = data.models[state.left].numbers;
-    if (!numbers.includes(state.sort.split("|")[0])) state.sort = "";
-    options("sort", [["", "as recorded"], ...numbers.flatMap((n) => [[`${n}|up`, `${n}, lowest first`], [`${n}|down`, `${n}, highest first`]])]);
-    for (const id of Object.keys(ANY)) if (id !== "q") $(id).value = state[id];
+    if (!["wrong", ...numbers].includes(state.sort.split("|")[0])) state.sort = "";
+    options("sort", [["", "as recorded"], ["wrong|up", "wrong answers first"], ...numbers.flatMap((n) => [[`${n}|up`, `${n}, lowest first`], [`${n}|down`, `${n}, highest first`]])]);
+    for (const id of Object.keys(ANY)) if (id !== "q" && id !== "marks") $(id).value = state[id];
+    for (const select of document.querySelectorAll("select[data-model]")) select.value = state.marks[select.dataset.model] || "-";
     if (document.activeElement !== $("search")) $("search").value = state.q;
-    const active = ["verdict", "kind", "need", "operation", "stop", "sort"].filter((id) => state[id]).length;
+    const active = ["verdict", "marks", "kind", "need", "operation", "stop", "sort"].filter((id) => state[id] !== ANY[id]).length;
     $("active").textContent = active ? `(${active} set)` : "";
   }
 
@@ -169,7 +200,8 @@ var pixelreasoner = (() => {
     const given = new URLSearchParams(location.hash.slice(1));
     for (const id of Object.keys(ANY)) state[id] = given.get(id) ?? ANY[id];
     if (!data.models[state.left]) state.left = "0";
-    if (!data.models[state.right]) state.right = "";
+    if (!data.models[state.right] && !(state.right === ALL && data.models.length > 2)) state.right = "";
+    if (state.marks.length !== data.models.length || /[^rw-]/.test(state.marks)) state.marks = "";
     if (!VERDICTS[state.verdict]) state.verdict = "";
     const task = given.get("task");
     current = task === null ? -1 : data.tasks.findIndex((t) => t[0] === task);
@@ -262,6 +294,7 @@ var pixelreasoner = (() => {
     }
     if (mine !== opened) return;
     $("columns").className = models.length > 1 ? "two" : "";
+    $("answers").replaceChildren(...answers(models));
     $("columns").replaceChildren(...models.map((m, i) => {
       const column = element("article", "card");
       column.append(element("h3", "", data.models[m].name));
@@ -270,6 +303,16 @@ var pixelreasoner = (() => {
       column.append(body);
       return column;
     }));
+  }
+
+  // What each model answered at the task in view, where more than two are shown.
+  function answers(models) {
+    if (models.length < 3) return [];
+    return models.map((m) => {
+      const attempt = attemptOf(current, m), line = element("li");
+      line.append(mark(attempt), element("b", "", data.models[m].name), element("span", "", attempt ? attempt[4] ?? "no answer" : "not tried"));
+      return line;
+    });
   }
 
   function open(entry, byHand) {
