@@ -15,6 +15,7 @@ EXTRAS = {
     "heif": ("pillow_heif", "photos of phones (.heic)"),
     "data": ("pyarrow", "task files in Parquet"),
     "math": ("math_verify", "the scorer that compares formulas"),
+    "endpoint": ("openai", "evaluation of a served model, a judge of open answers"),
     "lora": ("peft", "LoRA adapters"),
     "optim8bit": ("torchao", "optim.kind = adamw_8bit"),
     "world": ("skimage", "PixelWorld's photographs and digits"),

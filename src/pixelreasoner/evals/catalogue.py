@@ -1,6 +1,6 @@
 """The pictures of many tasks as their hashes, each picture once: what a check for overlap keeps in memory.
 
-A task with a picture takes some 900 bytes; the thumbnail lies in a temporary file. The pictures themselves are dropped.
+A task with a picture takes some 900 bytes; the thumbnail lies in a temporary file. The pictures are dropped.
 """
 
 from __future__ import annotations

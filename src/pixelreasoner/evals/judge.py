@@ -2,8 +2,8 @@
 
 Rules go first. No answer is wrong, an answer that the standard scorer finds right is right, and the model is
 asked about the rest: does this answer say the same as the reference? It must say yes or no. What is neither,
-and a request that fails, is no verdict: the rollout has no score "judge", and the summary counts it as
-missing (`scores.judge.missing`), apart from wrong answers. Nothing is drawn at random: the temperature is 0,
+and a request that fails, is no verdict: the rollout has no score "judge", and is in no mean of it; the
+summary says how many have one (`tasks.scores.judge`). Nothing is drawn at random: the temperature is 0,
 and the order of requests is that of the tasks.
 
 A response is kept on disk under the hash of its request, so that no request is made twice: an evaluation that

@@ -80,7 +80,7 @@ def test_crops_once_and_the_pixels_are_right(tmp_path: Path):
     assert [t.task.id for t in found] == [t.id for t in TASKS]
     assert (summary["n"], summary["rapr"]["all"]) == (6, 1.0)
     assert summary == json.loads((tmp_path / "summary.json").read_text())
-    assert summary == summarize(found)
+    assert summarize(found).items() <= summary.items()
     assert not (tmp_path / "waiting").exists()
     budget = config(tmp_path, server).interaction.wording.image
     assert budget is not None
@@ -297,9 +297,21 @@ def test_a_task_without_a_reply_is_not_a_wrong_answer_and_resume_makes_it(
     # Twice that failed, one that still fails, and the two messages of the task: no other is asked again.
     assert len(server.requests) == n_asked + 3
     for path in (tmp_path / "whole").rglob("*"):
-        if path.is_file() and path.name not in (".lock", "run.json", "config.toml"):
-            assert (out / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes(), path
+        if path.is_file() and path.name not in (".lock", "run.json", "config.toml", "seconds.json"):
+            assert repeated(out / path.relative_to(tmp_path / "whole")) == repeated(path), path
     assert {p.name for p in out.iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
+
+
+def repeated(path: Path) -> object:
+    """What a run that is made again repeats of a file: of a summary, all but machine, times and address."""
+    if path.name not in ("summary.json", "protocol.json"):
+        return path.read_bytes()
+    found = json.loads(path.read_text())
+    found.pop("host", None)
+    protocol = found.get("protocol", found)
+    for key in ("url", "retries", "retry_wait_s"):
+        protocol["recipe"]["endpoint"].pop(key)
+    return found
 
 
 def test_a_first_task_that_fails_keeps_the_others_and_the_recipe(tmp_path: Path):
