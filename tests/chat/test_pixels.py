@@ -110,7 +110,7 @@ def test_resizing_is_pillows_bicubic_and_shared(picture):
 
 def test_resized_pictures_are_dropped_when_memory_is_spent(picture, monkeypatch):
     size = Size(8, 8)  # 192 bytes
-    monkeypatch.setattr(pixels, "_cache", ByteCache(400))
+    monkeypatch.setattr(pixels, "RESIZED", ByteCache(400))
     first, second, third = (picture(10, 10, seed) for seed in range(3))
     kept = resized(first, size)
     resized(second, size)
