@@ -62,7 +62,7 @@ def test_the_verdict_is_about_what_was_seen():
 
 def test_each_question_has_its_sentence():
     lines = sentences(FOUND)
-    assert lines[0] == "It called an operation in 80 % (68 to 88) of 60 tasks."
+    assert lines[0] == "Calls: it called an operation in 80 % (68 to 88) of 60 tasks."
     assert "16 are right only with operations, and 4 only without: +25.0 points (+7.0 to +41.0)." in lines[1]
     assert lines[1].endswith("It then gives no answer in 50 % (40 to 60) of all tasks (as it is: 0 %).")
     assert "no answer" not in lines[3]
@@ -73,11 +73,12 @@ def test_each_question_has_its_sentence():
     )
     assert lines[4].endswith("Where an operation is needed, it follows in 75 % (47 to 91) of 12.")
     assert "The tool's share of the gain is 75 % (50 to 100), that of the pixels 50 % (30 to 70)." in lines[5]
-    assert "its accuracy without operations changed by +10.0 points (+0.0 to +20.0)" in lines[5]
+    assert "Its accuracy without operations changed by +10.0 points (+0.0 to +20.0)" in lines[5]
     assert "with a mean IoU of 0.31 (0.25 to 0.37)" in lines[6]
-    assert lines[7].startswith("5 % (1 to 14) of 50 crops are of the whole image")
+    assert lines[7].startswith("Whole images: 5 % (1 to 14) of 50 crops are of the whole image")
     assert (
-        lines[8] == "The boxes were read in the right unit: mean IoU of 40 boxes, declared 0.31, pixels 0.00."
+        lines[8]
+        == "Unit of the boxes: read as it should be; mean IoU of 40 boxes, declared 0.31, pixels 0.00."
     )
 
 
@@ -109,5 +110,5 @@ def test_what_was_not_measured_is_not_spoken_of():
         "localisation": {"cue_coverage": None, "cue_iou": None, "whole_image_crops": None},
         "box_mapping": None,
     }  # fmt: skip
-    assert sentences(bare) == ["It called an operation in 20 % (10 to 30) of 5 tasks."]
+    assert sentences(bare) == ["Calls: it called an operation in 20 % (10 to 30) of 5 tasks."]
     assert verdict(bare) == "The model called an operation in 20 % (10 to 30) of the tasks."

@@ -18,7 +18,7 @@ EVIDENCE = {
     "checkpoint": "models/<mine>",
     "base": "nano",
     "verdict": "What the operations showed was worth +30.0 points.",
-    "sentences": ["It called an operation in 80 % of 9 tasks.", "Swap audit: 70 %."],
+    "sentences": ["Calls: it called an operation in 80 % of 9 tasks.", "Swap audit: 70 %."],
     "all": {"accuracy": {"plain": FIGURE, "swap": FIGURE}},
     "needs_operation": None,
 }

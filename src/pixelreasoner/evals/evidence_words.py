@@ -12,7 +12,7 @@ from pixelreasoner.evals.evidence import RANDOM, SWAP, Evidence
 from pixelreasoner.evals.gain_shares import BLANK, PLAIN, WITHOUT
 
 Part = Mapping[str, Any]
-SHOWN = {BLANK: "a grey picture", RANDOM: "a random region", SWAP: "another question's crop"}
+SHOWN = {BLANK: "Grey pictures", RANDOM: "Random regions", SWAP: "Crops of other questions"}
 """What a control shows, in words."""
 
 
@@ -36,9 +36,9 @@ def verdict(found: Evidence) -> str:
 
 
 def sentences(found: Evidence) -> list[str]:
-    """The evidence, a sentence for each question that a reader may ask."""
+    """The evidence, "topic: sentences" for each question that a reader may ask."""
     part: Part = found["all"]
-    lines = [f"It called an operation in {_percent(part['called'])} of {found['n']} tasks."]
+    lines = [f"Calls: it called an operation in {_percent(part['called'])} of {found['n']} tasks."]
     lines += _calling(part)
     lines += _pixels(part)
     lines += _swap(part, found["needs_operation"])
@@ -52,13 +52,15 @@ def _calling(part: Part) -> list[str]:
     lines: list[str] = []
     if (call := part["call"]) is not None:
         lines.append(
-            f"Of the {call['n']} tasks where it called, {call['gain']} are right only with operations, and "
-            f"{call['harm']} only without: {_net(call)}.{_silence(part, WITHOUT)}"
+            f"With and without operations: of the {call['n']} tasks where it called, {call['gain']} are "
+            f"right only with operations, and {call['harm']} only without: {_net(call)}."
+            f"{_silence(part, WITHOUT)}"
         )
     if (schema := part["schema"]) is not None:
         lines.append(
-            f"Of the {schema['n']} tasks where it did not call, {schema['gain']} are right only with "
-            f"operations on offer, and {schema['harm']} only without: {_net(schema)}, from the prompt alone."
+            f"The offer alone: of the {schema['n']} tasks where it did not call, {schema['gain']} are right "
+            f"only with operations on offer, and {schema['harm']} only without: {_net(schema)}, from the "
+            f"prompt alone."
         )
     return lines
 
@@ -71,7 +73,7 @@ def _pixels(part: Part) -> list[str]:
         changed = part["answers"][control]["changed"]
         moved = "" if changed is None else f" The answer changed in {_percent(changed)}."
         lines.append(
-            f"Shown {SHOWN.get(control, control)} in the place of each result, it is right in "
+            f"{SHOWN.get(control, control)}: shown in the place of each result, it is right in "
             f"{counts['both'] + counts['harm']} of the {counts['n']} tasks where it looked, and with the "
             f"results in {counts['both'] + counts['gain']}: the results are worth "
             f"{_net(counts)}.{moved}{_silence(part, control)}"
@@ -111,18 +113,18 @@ def _swap(part: Part, needing: Part | None) -> list[str]:
 def _over_base(gain: Mapping[str, Any] | None) -> list[str]:
     if gain is None:
         return []
-    total = f"Over the base it gained {_change(gain['gain'])}"
+    total = f"Over the base: it gained {_change(gain['gain'])}"
     parts = (
         f"its accuracy without operations changed by {_change(gain['intrinsic'])}, what operations add to "
         f"that by {_change(gain['tool_induced'])}, and {_change(gain['pixels'])} are lost when their results "
         "cannot be seen"
     )
     if gain["tool_share"] is None:
-        return [f"{total}, which is not above 0 beyond chance: there is no gain to share out ({parts})."]
+        return [f"{total}, which is not above 0 beyond chance, so there is no gain to share out ({parts})."]
     more = " (more than 100 % where the rest took away)" if gain["tool_share"]["mean"] > 1 else ""
     return [
-        f"{total}: {parts}. The tool's share of the gain is {_percent(gain['tool_share'])}, that of the "
-        f"pixels {_percent(gain['pixel_share'])}{more}."
+        f"{total}. {parts[0].upper()}{parts[1:]}. The tool's share of the gain is "
+        f"{_percent(gain['tool_share'])}, that of the pixels {_percent(gain['pixel_share'])}{more}."
     ]
 
 
@@ -131,11 +133,11 @@ def _where(found: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     if coverage is not None:
         close = "" if iou is None else f", with a mean IoU of {iou['mean']:.2f} ({_range(iou, 1, 2)})"
-        lines.append(f"{_percent(coverage)} of {coverage['n']} operations show the cue{close}.")
+        lines.append(f"On the cue: {_percent(coverage)} of {coverage['n']} operations show the cue{close}.")
     if whole is not None:
         lines.append(
-            f"{_percent(whole)} of {whole['n']} crops are of the whole image, which shows every cue and is "
-            f"no evidence."
+            f"Whole images: {_percent(whole)} of {whole['n']} crops are of the whole image, which shows every "
+            f"cue and is no evidence."
         )
     return lines
 
@@ -150,7 +152,7 @@ def _mapping(found: Mapping[str, Any] | None) -> list[str]:
             f"as the run read them (mean IoU of {found['n']} boxes: {ious}). Check the unit of the model's "
             f"family."
         ]
-    return [f"The boxes were read in the right unit: mean IoU of {found['n']} boxes, {ious}."]
+    return [f"Unit of the boxes: read as it should be; mean IoU of {found['n']} boxes, {ious}."]
 
 
 def _net(counts: Mapping[str, Any]) -> str:

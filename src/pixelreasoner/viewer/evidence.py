@@ -21,7 +21,7 @@ RUN_NAMES = {
     "random_crop": "random regions",
     "swap": "another's crop",
 }
-PARTS = {"all": "All tasks", "needs_operation": "Tasks that need an operation"}
+PARTS = {"all": "All tasks", "needs_operation": "Where needed"}
 
 
 def write_evidence(
