@@ -136,8 +136,8 @@ def _where(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"On the cue: {_percent(coverage)} of {coverage['n']} operations show the cue{close}.")
     if whole is not None:
         lines.append(
-            f"Whole images: {_percent(whole)} of {whole['n']} crops are of the whole image, which shows every "
-            f"cue and is no evidence."
+            f"Whole images: {_percent(whole)} of {whole['n']} crops are of the whole image, which shows "
+            f"every cue and is no evidence."
         )
     return lines
 
