@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,14 @@ def test_a_box_that_is_padded_on_purpose_is_not_warned_of():
     assert found["iou"]["pixels"]["mean"] > found["iou"]["declared"]["mean"]
     assert found["better"] is None
     assert box_mapping([]) is None
+
+
+def test_the_runs_own_unit_is_no_other_reading():
+    """Some boxes in thousandths were refused; read in thousandths they would show the cue."""
+    asked = [200, 200, 300, 400]
+    both = [boxed(asked, FAILED), boxed(asked, cut(400, 100, 600, 200))] * 10
+    found = {
+        unit: box_mapping([r for t in both for r in box_readings(replace(t, coordinates=unit))])
+        for unit in ("relative", "pixel of something")
+    }
+    assert [mapping and mapping["better"] for mapping in found.values()] == [None, "thousandths"]

@@ -47,6 +47,8 @@ class BoxReading:
     """Intersection over union, 0 to 1."""
     hit: Mapping[str, bool]
     """Whether at least `localisation.HIT` of the cue is in view."""
+    coordinates: str = ""
+    """What the run took the numbers for (`Trajectory.coordinates`)."""
 
 
 def box_readings(trajectory: Trajectory) -> Iterator[BoxReading]:
@@ -75,6 +77,7 @@ def box_readings(trajectory: Trajectory) -> Iterator[BoxReading]:
         yield BoxReading(
             iou={name: 0.0 if box is None else box.iou(cue.box) for name, box in boxes.items()},
             hit={name: box is not None and box.coverage_of(cue.box) >= HIT for name, box in boxes.items()},
+            coordinates=trajectory.coordinates,
         )
 
 
@@ -82,7 +85,8 @@ def box_mapping(readings: Sequence[BoxReading]) -> dict[str, Any] | None:
     """Mean IoU and the share of boxes on the cue under each reading; None without boxes.
 
     `better` names another reading that fits better, None where the declared one does (or there are fewer than
-    `MIN_BOXES`).
+    `MIN_BOXES`). The unit that the run used is no other reading: boxes that were refused, read in it, would
+    show something.
     """
     if not readings:
         return None
@@ -90,7 +94,9 @@ def box_mapping(readings: Sequence[BoxReading]) -> dict[str, Any] | None:
     iou = {name: np.array([r.iou[name] for r in readings]) for name in names}
     hits = {name: float(np.mean([r.hit[name] for r in readings])) for name in names}
     better: list[str] = []
-    for name in READINGS:
+    for name, unit in READINGS.items():
+        if all(r.coordinates == unit for r in readings):
+            continue
         low, _ = bootstrap_interval(iou[name] - iou[DECLARED])
         if len(readings) >= MIN_BOXES and low > 0 and hits[name] > hits[DECLARED]:
             better.append(name)
