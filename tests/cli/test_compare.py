@@ -49,7 +49,7 @@ def test_mistakes_are_told_in_one_line(runs: dict[str, str], tmp_path: Path, cap
         ([runs["base"]], "needs two evaluations"),
         ([runs["base"], runs["base"]], "named twice"),
         ([runs["base"], runs["longer"]], "1 tasks of longer are not in base (the first is 'q4')"),
-        ([runs["base"], str(tmp_path / "none")], "holds no evaluation"),
+        ([runs["base"], str(tmp_path / "none")], "does not exist"),
         ([runs["base"], runs["trained"], "--score", "judge"], "no score 'judge'; it has correct"),
     ):
         assert main(["compare", *args]) == 2, args

@@ -69,3 +69,14 @@ def test_a_folder_without_a_finished_evaluation_is_refused(tmp_path: Path):
     (folder / "summary.json").write_text("[")
     with pytest.raises(RecordError, match="cannot be read"):
         evaluated_run("run", folder)
+
+
+def test_files_of_trajectories_in_one_folder_are_each_read_themselves(tmp_path: Path):
+    folder = evaluation(tmp_path / "run", 0.0)
+    (folder / "trajectories.jsonl").rename(folder / "first.jsonl")
+    other = evaluation(tmp_path / "other", 1.0)
+    (other / "trajectories.jsonl").rename(folder / "second.jsonl")
+    made = {name: evaluated_run(name, folder / f"{name}.jsonl") for name in ("first", "second")}
+    scores = {name: [t.metrics["correct"] for t in run.trajectories] for name, run in made.items()}
+    assert scores == {"first": [0.0], "second": [1.0]}
+    assert made["first"].protocol == {}

@@ -14,6 +14,7 @@ from disk import full_disk
 from pixelreasoner.core.errors import CheckpointError, ConfigError, RecordError
 from pixelreasoner.core.files import (
     LineFile,
+    check_outputs,
     check_writable,
     left_name,
     remove_folder,
@@ -179,3 +180,14 @@ def test_a_place_is_tried_without_leaving_anything(tmp_path: Path):
         check_writable(tmp_path / "new")
     with pytest.raises(ConfigError, match="cannot be written"):
         write_text(tmp_path / "plain" / "a", "", ConfigError)
+
+
+def test_two_outputs_are_not_the_same_file(tmp_path: Path):
+    check_outputs({"--json": tmp_path / "a.json", "--html": tmp_path / "a.html", "--text": None})
+    with pytest.raises(
+        RecordError, match=r"--json and --html are both .*a.json; give each a file of its own"
+    ):
+        check_outputs({"--json": tmp_path / "a.json", "--html": tmp_path / "x" / ".." / "a.json"})
+    with pytest.raises(RecordError, match="cannot be written"):
+        check_outputs({"--json": tmp_path})
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from pixelreasoner.evals.comparison import compare, comparison_text, warnings_of
 from pixelreasoner.evals.comparison_table import comparison_tables
 from pixelreasoner.evals.protocol import Protocol
 from pixelreasoner.evals.reading import Evaluation, read_evaluation
-from pixelreasoner.evals.results import check_same_checkpoint
+from pixelreasoner.evals.results import check_same_checkpoint, easy_questions
 from pixelreasoner.evals.scores import score
 
 PICTURE = Picture(np.zeros((4, 4, 3), np.uint8))
@@ -195,3 +195,12 @@ def test_what_is_easy_for_one_checkpoint_says_nothing_of_another():
     check_same_checkpoint(mine, evaluation([1]))  # nothing is known of it
     with pytest.raises(ConfigError, match=r"x is of other weights \(cd\) than this evaluation \(ab\)"):
         check_same_checkpoint(mine, evaluation([1], {"checkpoint": {"weights": "cd"}}))
+
+
+def test_easy_questions_are_of_the_same_tasks(tmp_path: Path):
+    right = Evaluation(
+        tmp_path, {"q1": (score(rollout("q1", 1.0)),), "q2": (score(rollout("q2", 0.0)),)}, None
+    )
+    assert easy_questions(right, {"q1", "other"}) == {"q1": True, "q2": False}
+    with pytest.raises(ConfigError, match="is of other tasks; give an evaluation of the same tasks"):
+        easy_questions(right, {"other"})

@@ -14,12 +14,16 @@ from colour_tasks import colour_recipe, colour_task, load_scripted
 from pixelreasoner.core.errors import ConfigError, PixelReasonerError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.records import read_trajectories
+from pixelreasoner.evals import rollouts as eval_rollouts
 from pixelreasoner.evals import run as eval_run
+from pixelreasoner.evals.benchmark import Benchmark
 from pixelreasoner.evals.controls import ControlConfig
 from pixelreasoner.evals.evidence import Evidence
-from pixelreasoner.evals.evidence_run import evaluations, evidence_of, examples, run
+from pixelreasoner.evals.evidence_run import evaluations, evidence_of, examples, run, scorer_of
 from pixelreasoner.evals.run import EvalConfig, Evaluated
 from pixelreasoner.models.config import ModelConfig
+from pixelreasoner.rewards.scorers import exact
+from pixelreasoner.tasks.config import build_tasks
 
 N = 12
 
@@ -152,7 +156,7 @@ class Killed(Exception):
 def test_one_that_is_stopped_anywhere_gives_the_same_files(tmp_path, made, monkeypatch):
     whole_out, whole = made("reader")
     cut = recipe(tmp_path / "cut", "reader")
-    real = eval_run.rollouts
+    real = eval_rollouts.rollouts
 
     def dying(*args, **options):
         for number, trajectory in enumerate(real(*args, **options)):
@@ -162,7 +166,7 @@ def test_one_that_is_stopped_anywhere_gives_the_same_files(tmp_path, made, monke
 
     # Every run dies after seven tasks, and the next one after seven more.
     for _ in range(2 * 7):
-        monkeypatch.setattr(eval_run, "rollouts", dying)
+        monkeypatch.setattr(eval_rollouts, "rollouts", dying)
         try:
             run(cut, base="base", load=load_scripted)
         except Killed:
@@ -210,3 +214,28 @@ def test_examples_are_of_both_kinds(made):
     followed, kept = (examples(made(policy)[0]) for policy in ("reader", "ignorer"))
     assert [label.split(" the ")[0] for label, _ in followed] == ["follows"] * 2
     assert [label.split(" the ")[0] for label, _ in kept] == ["does not follow"] * 2
+
+
+def test_what_cannot_be_weighed_is_refused_before_anything_is_evaluated(tmp_path: Path):
+    config = recipe(tmp_path, "reader")
+    sampling = config.interaction.sampling.model_copy(update={"temperature": 1.0})
+    interaction = config.interaction.model_copy(update={"sampling": sampling})
+    several = config.model_copy(update={"samples": 2, "interaction": interaction})
+    with pytest.raises(ConfigError, match=r"samples = 2.*set samples = 1"):
+        run(several, load=load_scripted)
+    with pytest.raises(ConfigError, match=r"--base base names a checkpoint.*'my:policy', which is none"):
+        run(config.model_copy(update={"policy": "my:policy"}), base="base", load=load_scripted)
+    assert not config.out.exists()
+
+
+def test_the_evidence_of_an_incomplete_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[bool] = []
+    config = recipe(tmp_path, "reader").model_copy(update={"benchmark": "mine", "incomplete": True})
+
+    def load_benchmark(name: str, options: object, *, incomplete: bool = False) -> Benchmark:
+        asked.append(incomplete)
+        return Benchmark(name, build_tasks(config.tasks), scorer=exact)
+
+    monkeypatch.setattr("pixelreasoner.evals.evidence_run.load_benchmark", load_benchmark)
+    assert scorer_of(config) is exact
+    assert asked == [True]

@@ -145,3 +145,10 @@ def test_what_is_no_finished_evaluation_is_refused(
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(RecordError, match="no trajectories to export"):
         export(tmp_path / "empty.jsonl", tmp_path, form="vlmevalkit", task="t", model="m")
+
+
+def test_a_file_whose_last_line_was_cut_is_not_exported_in_part(tmp_path: Path):
+    path = tmp_path / "trajectories.jsonl"
+    path.write_text('{"schema": "pixelreasoner.traj')
+    with pytest.raises(RecordError):
+        list(read_rows(path))

@@ -39,7 +39,7 @@ def compare(
     from pixelreasoner.cli.ending import say_done
     from pixelreasoner.cli.show import names_of
     from pixelreasoner.core.errors import RecordError
-    from pixelreasoner.core.files import check_writable, write_text
+    from pixelreasoner.core.files import check_outputs, write_text
     from pixelreasoner.core.terminal import TerminalConsole, visible
     from pixelreasoner.evals.comparison import compare as compare_evaluations
     from pixelreasoner.evals.comparison import comparison_text, warnings_of
@@ -51,9 +51,7 @@ def compare(
         raise RecordError("an evaluation is named twice; name each once")
     if len(runs) < 2:
         raise RecordError("a comparison needs two evaluations of the same tasks; name two folders")
-    for path in (json, html):
-        if path is not None:
-            check_writable(path)
+    check_outputs({"--json": json, "--html": html})
     evaluations = {name: read_evaluation(path) for name, path in zip(names_of(runs), runs, strict=True)}
     comparison = compare_evaluations(
         evaluations,

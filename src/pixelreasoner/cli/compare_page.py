@@ -38,9 +38,9 @@ def write_compare_page(folders: Sequence[Path], path: Path, comparison: Mapping[
     from pixelreasoner.viewer.comparison import write_comparison
 
     names = names_of(folders)
-    folders = [folder.parent if folder.is_file() else folder for folder in folders]
     compared = (comparison or {}).get("runs") or {}
     runs = [evaluated_run(n, folder, compared.get(n)) for n, folder in zip(names, folders, strict=True)]
+    folders = [folder.parent if folder.is_file() else folder for folder in folders]
     evidence = {
         name: held for name, folder in zip(names, folders, strict=True) if (held := _evidence(folder))
     }
@@ -59,6 +59,8 @@ def write_compare_page(folders: Sequence[Path], path: Path, comparison: Mapping[
 def evaluated_run(name: str, folder: Path, compared: Mapping[str, Any] | None = None) -> EvaluatedRun:
     """Return what the folder of an evaluation holds; its trajectories are read when they are taken.
 
+    `folder` may be a file of trajectories; one of another name than a run's has no protocol there.
+
     The summary and the protocol of `compared` go before those of the folder.
 
     Raises:
@@ -68,13 +70,17 @@ def evaluated_run(name: str, folder: Path, compared: Mapping[str, Any] | None = 
     from pixelreasoner.viewer.comparison import EvaluatedRun
 
     compared = compared or {}
+    file = folder if folder.is_file() else folder / TRAJECTORIES_FILE
+    folder = file.parent
     summary = compared.get("summary") or _json(folder / SUMMARY_FILE)
-    if summary is None or not (folder / TRAJECTORIES_FILE).is_file():
+    if summary is None or not file.is_file():
         raise RecordError(
             f"{folder} holds no finished evaluation; give the folder that `pixelreasoner eval` wrote to"
         )
-    protocol = compared.get("protocol") or _protocol(folder, summary)
-    return EvaluatedRun(name, summary, read_trajectories(folder / TRAJECTORIES_FILE), protocol)
+    protocol = compared.get("protocol") or (
+        _protocol(folder, summary) if file.name == TRAJECTORIES_FILE else {}
+    )
+    return EvaluatedRun(name, summary, read_trajectories(file, tolerate_truncation=True), protocol)
 
 
 def _protocol(folder: Path, summary: Mapping[str, Any]) -> Mapping[str, Any]:

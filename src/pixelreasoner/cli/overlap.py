@@ -67,7 +67,7 @@ def overlap(
         strict: Exit code 1 when a task of B overlaps.
     """
     from pixelreasoner.cli.ending import say_done
-    from pixelreasoner.core.files import write_text
+    from pixelreasoner.core.files import check_outputs, write_text
     from pixelreasoner.core.media import DECODED
     from pixelreasoner.core.progress_line import ProgressLine
     from pixelreasoner.core.terminal import TerminalConsole
@@ -76,6 +76,7 @@ def overlap(
     from pixelreasoner.evals.overlap_sources import open_side
     from pixelreasoner.viewer.overlap_page import write_overlap_page
 
+    check_outputs({"--json": out, "--html": html})
     DECODED.resize(PICTURE_BYTES)
     sides = (
         open_side(a, split=a_split, path=a_path, limit=limit),

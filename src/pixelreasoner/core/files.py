@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +114,23 @@ def check_writable(path: Path) -> None:
             trial.touch()
         finally:
             trial.unlink(missing_ok=True)
+
+
+def check_outputs(files: Mapping[str, Path | None]) -> None:
+    """Try whether each of some files could be written, as `check_writable`; None is one that nobody wants.
+
+    Args:
+        files: by the option that names them.
+
+    Raises:
+        RecordError: one could not, or two are the same file, which would hold the last one alone.
+    """
+    wanted = {option: path for option, path in files.items() if path is not None}
+    places: dict[Path, str] = {}
+    for option, path in wanted.items():
+        if (other := places.setdefault(path.resolve(), option)) != option:
+            raise RecordError(f"{other} and {option} are both {path}; give each a file of its own")
+        check_writable(path)
 
 
 @dataclass

@@ -44,9 +44,10 @@ class Registry:
         place = self.parts.get(name, name)
         module_name, colon, attribute = place.partition(":")
         if not colon or not module_name or not attribute:
+            names = ", ".join(sorted(self.parts))
+            registered = f"the registered ones are {names}" if names else "none is registered"
             raise ConfigError(
-                f"there is no {self.kind} '{name}'; the registered ones are {', '.join(sorted(self.parts))}. "
-                f"Your own is named package.module:object"
+                f"there is no {self.kind} '{name}'; {registered}. Your own is named package.module:object"
             )
         module = self._module(module_name, name)
         found: Any = module

@@ -79,14 +79,18 @@ class Benchmark:
             for pattern in self.expected_rows
         }
 
+    def wrong_rows(self) -> dict[str, tuple[int, int]]:
+        """The keys of `expected_rows` of which there are others: how many there are, and should be."""
+        found = self.found_rows()
+        return {key: (found[key], n) for key, n in self.expected_rows.items() if found[key] != n}
+
     def facts(self, scores: Sequence[Score]) -> dict[str, Any]:
         """What a summary says of the benchmark; ready for JSON.
 
         Args:
             scores: of the tasks that were evaluated (`evals.scores.Score`).
         """
-        found = self.found_rows()
-        missing = {k: [found[k], n] for k, n in self.expected_rows.items() if found[k] != n}
+        missing = {key: list(rows) for key, rows in self.wrong_rows().items()}
         figures: dict[str, Any] = {}
         if self.aggregate is not None and scores:
             names = dict.fromkeys(name for s in scores for name in (SCORE_METRIC, *dict(s.other_scores)))
@@ -124,11 +128,10 @@ def load_benchmark(name: str, options: Mapping[str, Any], *, incomplete: bool = 
     if not isinstance(benchmark, Benchmark):
         raise ConfigError(f"benchmark '{name}' is no pixelreasoner.evals.benchmark.Benchmark")
     if not incomplete:
-        for kind, size in benchmark.found_rows().items():
-            if size != benchmark.expected_rows[kind]:
-                raise RecordError(
-                    f"benchmark {benchmark.name}: {size} rows of kind '{kind}' instead of "
-                    f"{benchmark.expected_rows[kind]}; check that the data are complete and of the right "
-                    f"version, or evaluate what is there, and say so: incomplete=true"
-                )
+        for kind, (size, expected) in benchmark.wrong_rows().items():
+            raise RecordError(
+                f"benchmark {benchmark.name}: {size} rows of kind '{kind}' instead of {expected}; check that "
+                f"the data are complete and of the right version, or evaluate what is there, and say so: "
+                f"incomplete=true"
+            )
     return benchmark

@@ -13,9 +13,10 @@ from typing import Any
 
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.trajectory import SCORE_METRIC
-from pixelreasoner.evals.metrics import right_without_operations, summarize_scores, task_values
+from pixelreasoner.evals.metrics import summarize_scores, task_values
 from pixelreasoner.evals.protocol import Protocol, leaves
 from pixelreasoner.evals.reading import Evaluation
+from pixelreasoner.evals.results import easy_questions
 from pixelreasoner.evals.scores import Score
 from pixelreasoner.evals.statistics import (
     bootstrap_interval,
@@ -58,6 +59,7 @@ def compare(
         without_operations: says which questions are easy, for RaPR; the same ones for all.
 
     Raises:
+        ConfigError: `without_operations` is of other tasks.
         RecordError: they are not of the same tasks and `common` is off, or share none; or have no such score.
     """
     if len(evaluations) < 2:
@@ -66,7 +68,7 @@ def compare(
     shared = _shared(by_task, common)
     samples = min(found.samples for found in evaluations.values())
     runs = {name: [tasks[key][:samples] for key in shared] for name, tasks in by_task.items()}
-    easy = None if without_operations is None else right_without_operations(without_operations.scores)
+    easy = None if without_operations is None else easy_questions(without_operations, set(shared))
     pairs = [_pair(a, b, runs[a], runs[b]) for a, b in combinations(runs, 2)]
     for pair, adjusted in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = adjusted

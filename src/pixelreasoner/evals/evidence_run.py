@@ -61,8 +61,8 @@ def run(
         load: what is evaluated; called once per checkpoint.
 
     Raises:
-        ConfigError: the recipe offers no operations, is a control itself, or its folder holds a run of
-            another recipe.
+        ConfigError: the recipe offers no operations, is a control itself, or makes several rollouts per task;
+            its folder holds a run of another recipe; or `base` is a checkpoint and the recipe evaluates none.
         CheckpointError: a checkpoint cannot be loaded.
     """
     _check(config)
@@ -72,6 +72,11 @@ def run(
     made_before = base is not None and (Path(base) / PLAIN / CONFIG_FILE).is_file()
     if base is not None and made_before:
         _check_base(config, Path(base))
+    elif base is not None and config.subject != config.model.checkpoint:
+        raise ConfigError(
+            f"--base {base} names a checkpoint, and the recipe evaluates '{config.subject}', which is "
+            f"none; make the base's evidence with a recipe of its own, and name its folder with --base"
+        )
     for name, one in evaluations(config):
         _evaluate(name, one, once, console, shared=shared)
     if base is not None and not made_before:
@@ -113,9 +118,9 @@ def evidence_of(folder: Path, *, base: Path | None = None) -> Evidence:
     config = load_recipe(EvalConfig, recipe)
     bases = folder / BASE if base is None else base
     base_recipe = bases / PLAIN / CONFIG_FILE
-    before = load_recipe(EvalConfig, base_recipe).model.checkpoint if base_recipe.is_file() else ""
+    before = load_recipe(EvalConfig, base_recipe).subject if base_recipe.is_file() else ""
     found = evidence(read_runs(folder), scorer=scorer_of(config), base=read_runs(bases) if before else None)
-    named = {"checkpoint": config.model.checkpoint, "base": before}
+    named = {"checkpoint": config.subject, "base": before}
     return {**named, "verdict": verdict(found), "sentences": sentences(found), **found}
 
 
@@ -156,7 +161,7 @@ def scorer_of(config: EvalConfig) -> Scorer:
     """What judges the answers of an evaluation."""
     if config.benchmark is None:
         return build_scorer(config.scoring)
-    return load_benchmark(config.benchmark, config.benchmark_options).scorer
+    return load_benchmark(config.benchmark, config.benchmark_options, incomplete=config.incomplete).scorer
 
 
 @dataclass
@@ -178,6 +183,11 @@ class _Loaded:
 def _check(config: EvalConfig) -> None:
     if config.control is not None:
         raise ConfigError("the recipe is a control itself (control.use); leave `control` out")
+    if config.samples > 1:
+        raise ConfigError(
+            f"samples = {config.samples}: the evidence pairs one rollout of each task with another; "
+            f"set samples = 1"
+        )
     if not config.interaction.operations:
         raise ConfigError("the recipe offers no operations, so there is nothing to weigh; leave them in")
     if (config.out / CONFIG_FILE).exists():

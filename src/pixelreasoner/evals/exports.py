@@ -73,7 +73,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         RecordError: the file cannot be read, or holds a trajectory that was not scored.
     """
-    for trajectory in read_trajectories(path, tolerate_truncation=True):
+    for trajectory in read_trajectories(path):
         if SCORE_METRIC not in trajectory.metrics:
             raise RecordError(
                 f"{path}: the trajectory of task {trajectory.task.id!r} has no score; "

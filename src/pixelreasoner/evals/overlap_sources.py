@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from pixelreasoner.evals.benchmark import BENCHMARKS, load_benchmark
 from pixelreasoner.tasks.names import names_in, names_of
 from pixelreasoner.tasks.preview import is_recipe, open_parts
 from pixelreasoner.tasks.source import IndexedTasks, TaskSource
+
+log = logging.getLogger(__name__)
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif")
 ENDLESS = 1000
@@ -141,16 +144,25 @@ def _benchmark(name: str, path: str | None) -> TaskSource | None:
     """The tasks of a registered benchmark, or of the one that a recipe names."""
     options: dict[str, object] = {} if path is None else {"path": path}
     if name in BENCHMARKS.parts:
-        return load_benchmark(name, options).tasks
+        return _whatever_is_there(name, options)
     if not is_recipe(name):
         return None
     table = tomllib.loads(find_recipe(Path(name)).read_text(encoding="utf-8-sig"))
     if not table.get("benchmark"):
         return None
     given = table.get("benchmark_options", {})
-    return load_benchmark(
+    return _whatever_is_there(
         table["benchmark"], {**(given if isinstance(given, Mapping) else {}), **options}
-    ).tasks
+    )
+
+
+def _whatever_is_there(name: str, options: Mapping[str, object]) -> TaskSource:
+    """The tasks of a benchmark; what one that is not complete lacks is said."""
+    benchmark = load_benchmark(name, options, incomplete=True)
+    if wrong := benchmark.wrong_rows():
+        found = ", ".join(f"{n:,} rows of kind '{kind}' instead of {m:,}" for kind, (n, m) in wrong.items())
+        log.warning("benchmark %s is not complete: %s; the rest is not looked at", benchmark.name, found)
+    return benchmark.tasks
 
 
 def _pictures(folder: Path) -> list[Path]:

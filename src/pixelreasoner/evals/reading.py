@@ -42,7 +42,8 @@ def read_evaluation(path: Path) -> Evaluation:
     """
     file = path / TRAJECTORIES_FILE if path.is_dir() else path
     if not file.is_file():
-        raise RecordError(f"{path} holds no evaluation (no {file.name}); name the folder of an evaluation")
+        what = f"holds no evaluation (no {file.name})" if path.is_dir() else "does not exist"
+        raise RecordError(f"{path} {what}; name the folder of an evaluation")
     by_task: dict[str, list[Score]] = {}
     for trajectory in read_trajectories(file, tolerate_truncation=True):
         if SCORE_METRIC not in trajectory.metrics:
@@ -57,12 +58,12 @@ def read_evaluation(path: Path) -> Evaluation:
         if rollouts[0] is not made:
             rollouts.append(made)
     if not by_task:
-        raise RecordError(f"{file} holds no trajectories")
+        raise RecordError(f"{file} holds no trajectories; go on with the evaluation (--resume) first")
     most = max(map(len, by_task.values()))
     if fewer := [task_id for task_id, rollouts in by_task.items() if len(rollouts) < most]:
         raise RecordError(
             f"{file} is not complete: of task {fewer[0]} there are {len(by_task[fewer[0]])} rollouts, of "
-            f"others {most}; go on with it (--resume) first"
+            f"others {most}; go on with it (--resume) first, or take out lines that are there twice"
         )
     folder = file.parent if file.name == TRAJECTORIES_FILE else None
     protocol = None if folder is None else read_protocol(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,14 @@ def write_summary(
     All but `host` is the same, byte for byte, when the evaluation is made again.
 
     Raises:
-        ConfigError: `without_operations` is known to be of another checkpoint.
+        ConfigError: `without_operations` is known to be of another checkpoint, or is of other tasks.
     """
     of_recipe = recipe_protocol(config, benchmark, scores[:: config.samples])
     protocol = {**(read_protocol(folder.path) or {}), **of_recipe}
     easy = None
     if without_operations is not None:
         check_same_checkpoint(protocol, without_operations)
-        easy = right_without_operations(without_operations.scores)
+        easy = easy_questions(without_operations, {s.task_id for s in scores})
     text = protocol_text(protocol)
     write_text(folder.path / PROTOCOL_FILE, text)
     summary = summarize_scores(scores, samples=config.samples, easy=easy)
@@ -93,6 +93,20 @@ def read_without_operations(path: Path | None) -> Evaluation | None:
             f"evaluation with interaction.operations = []"
         )
     return found
+
+
+def easy_questions(other: Evaluation, tasks: Container[str]) -> dict[str, bool]:
+    """Which questions an evaluation without operations got right, by the id of the task.
+
+    Raises:
+        ConfigError: none of its tasks is among `tasks`.
+    """
+    if not any(task_id in tasks for task_id in other.by_task):
+        raise ConfigError(
+            f"{other.path} is to say what is right without operations, and is of other tasks; give an "
+            f"evaluation of the same tasks, or leave without_operations out"
+        )
+    return right_without_operations(other.scores)
 
 
 def check_same_checkpoint(protocol: Mapping[str, Any], other: Evaluation) -> None:

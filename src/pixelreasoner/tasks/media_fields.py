@@ -103,7 +103,8 @@ def _content(value: Any) -> bytes | str:
         if (content := table.get("bytes")) is not None:
             return _content(content)
         if (text := table.get("base64")) is not None:
-            return _decoded(str(text))
+            uri = _DATA_URI.match(str(text))
+            return _decoded(str(text)[uri.end() if uri else 0 :])
         value = table.get("path")
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
@@ -128,4 +129,6 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except binascii.Error as e:
-        raise MediaError(f"the base64 text cannot be decoded: {e}") from e
+        raise MediaError(
+            f"the base64 text cannot be decoded ({e}); fetch the file again, or take the row out"
+        ) from e

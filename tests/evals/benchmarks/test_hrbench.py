@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from evals.benchmarks.conftest import base64_png, check_scores, check_wrong_letters, write_tsv
+from evals.benchmarks.conftest import base64_png, check_scores, check_wrong_letters, tasks_of, write_tsv
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.evals.aggregates import mean_of_cycles
 from pixelreasoner.evals.benchmark import load_benchmark
@@ -87,3 +89,23 @@ def test_a_picture_of_8k_is_shown_whole(tmp_path: Path):
     write_tsv(tmp_path / "HRBench8K.tsv", [row])
     (task,) = hrbench(path=str(tmp_path), size="8k").tasks.take(0, 1)
     assert task.media[0].size == (7680, 4320)
+
+
+def hr_row(**fields: Any) -> dict[str, Any]:
+    options = {"A": "cat", "B": "dog", "C": "cow"}
+    names = {
+        "index": 1,
+        "question": "What is it?",
+        "answer": "B",
+        "category": "single",
+        "cycle_category": "0",
+    }
+    return {**names, **options, "image": base64_png(), **fields}
+
+
+def test_nan_is_an_empty_field_and_a_data_uri_a_picture(tmp_path: Path):
+    row = hr_row(D=float("nan"), image=f"data:image/png;base64,{base64_png()}")
+    (tmp_path / "hr_bench_4k.jsonl").write_text(json.dumps(row) + "\n")
+    (task,) = tasks_of(hrbench(path=str(tmp_path)))
+    assert task.options == ("cat", "dog", "cow")
+    assert task.media[0].size == (30, 20)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from evals.benchmarks.conftest import base64_png, check_scores, write_tsv
+from evals.benchmarks.conftest import base64_png, check_scores, tasks_of, write_tsv
 from pixelreasoner.core.errors import RecordError
 from pixelreasoner.evals.benchmark import load_benchmark
 from pixelreasoner.evals.benchmarks.tallyqa import tallyqa
@@ -96,3 +97,18 @@ def test_the_rows_are_counted(tmp_path: Path):
     original(tmp_path)
     with pytest.raises(RecordError, match="2 rows of kind 'complex' instead of 15598"):
         load_benchmark("tallyqa", {"path": str(tmp_path)})
+
+
+def test_questions_of_another_form_leave_their_picture_out(tmp_path: Path):
+    good = {"question": "How many dogs?", "answer": "2", "is_simple": False}
+    rows = [{"image": base64_png(), "qa": qa} for qa in ([None], [good])]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (task,) = tasks_of(tallyqa(path=str(tmp_path)))
+    assert task.answers == ("2",)
+
+
+def test_a_set_without_a_row_of_the_subset_says_so(tmp_path: Path):
+    row = {"image": base64_png(), "question": "How many dogs?", "answer": "2", "is_simple": True}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(RecordError, match="no row of what is asked for; check its files and options"):
+        tallyqa(path=str(tmp_path))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.benchmarks.conftest import base64_png, check_scores, check_wrong_letters, write_tsv
+from evals.benchmarks.conftest import base64_png, check_scores, check_wrong_letters, tasks_of, write_tsv
 from pixelreasoner.core.errors import MissingExtraError, RecordError
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.evals.benchmark import load_benchmark
@@ -146,3 +146,20 @@ def test_pr_compat_may_be_left_out(hub: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(MissingExtraError, match=r"pixelreasoner\[math\].*benchmark_options.pr_compat=false"):
         vstar(path=str(hub))
     assert vstar(path=str(hub), pr_compat=False).scores == {}
+
+
+@pytest.mark.parametrize("box", [[["a", 1, 2, 3]], 5, [None], [[1, 2, 0, 4]]])
+def test_a_box_of_another_form_leaves_its_row_out(tmp_path: Path, box: object):
+    annotate(tmp_path)
+    (tmp_path / "test_questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (annotation,) = (tmp_path / "direct_attributes").glob("*.json")
+    annotation.write_text(json.dumps({**json.loads(annotation.read_text()), "bbox": box}))
+    assert [t.kind for t in tasks_of(vstar(path=str(tmp_path)))] == ["relative_position"]
+
+
+@pytest.mark.parametrize("options", [None, 5, list("abcdefghijklmnopqrstuvwxyz0")])
+def test_options_of_another_form_leave_their_row_out(tmp_path: Path, options: object):
+    annotate(tmp_path)
+    (annotation,) = (tmp_path / "direct_attributes").glob("*.json")
+    annotation.write_text(json.dumps({**json.loads(annotation.read_text()), "options": options}))
+    assert [t.kind for t in tasks_of(vstar(path=str(tmp_path)))] == ["relative_position"]

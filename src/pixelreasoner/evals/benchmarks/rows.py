@@ -97,7 +97,7 @@ def boxes_cue(boxes: Sequence[Any]) -> dict[str, Any] | None:
     """The cue of a row with reference boxes [left, top, right, bottom] in pixels; None where it has none.
 
     Raises:
-        UnusableError: a box is no four numbers.
+        UnusableError: a box is no four numbers, or has no area.
     """
     if not boxes:
         return None
@@ -107,6 +107,8 @@ def boxes_cue(boxes: Sequence[Any]) -> dict[str, Any] | None:
             left, top, right, bottom = (float(side) for side in box)
         except (TypeError, ValueError) as e:
             raise UnusableError("a box is no four numbers", str(box)[:60]) from e
+        if not (left < right and top < bottom):
+            raise UnusableError("a box has no area", str(box)[:60])
         sides.append([left, top, right, bottom])
     return {"box": sides[0]} if len(sides) == 1 else {"boxes": sides}
 

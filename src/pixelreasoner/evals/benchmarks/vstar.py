@@ -32,8 +32,10 @@ from pixelreasoner.evals.benchmarks.rows import (
     compat,
     inline_options,
     lettered,
+    listed,
     picture,
 )
+from pixelreasoner.rewards.choices import LETTERS
 from pixelreasoner.rewards.scorers import choice
 from pixelreasoner.tasks.datasets.data_files import FILE_COLUMN
 from pixelreasoner.tasks.datasets.reader import DatasetReader, NormalRow
@@ -62,15 +64,17 @@ def read(row: Row, *, seed: int) -> NormalRow:
 
 def _original(row: Row, seed: int) -> NormalRow:
     file = Path(row[FILE_COLUMN])
-    options = [str(option) for option in row["options"]]
+    options = [str(option) for option in listed(row["options"])]
     if not options:
         raise UnusableError("no options")
+    if len(options) > len(LETTERS):
+        raise UnusableError(f"more than {len(LETTERS)} options")
     order = random.Random(f"{seed}/{file.parent.name}/{file.stem}").sample(range(len(options)), len(options))
     pictures = [p for suffix in (".jpg", ".jpeg", ".png") if (p := file.with_suffix(suffix)).exists()]
     return choice_row(
         row.get("question"),
         [options[i] for i in order],
-        "ABCDEFGH"[order.index(0)],
+        LETTERS[order.index(0)],
         id=f"vstar-{file.parent.name}-{file.stem}",
         kind=file.parent.name,
         images=[f"{file.parent.name}/{pictures[0].name if pictures else f'{file.stem}.jpg'}"],
@@ -84,14 +88,21 @@ def _cue_beside(row: Row) -> dict[str, Any] | None:
         return None
     annotation = Path(row[FILE_COLUMN]).parent / Path(name).with_suffix(".json")
     try:
-        return _cue(json.loads(annotation.read_text(encoding="utf-8")))
+        found = json.loads(annotation.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return _cue(found) if isinstance(found, dict) else None
 
 
 def _cue(row: Row) -> dict[str, Any] | None:
     """The boxes of a row, which are left, top, width and height there."""
-    boxes = [(x, y, x + w, y + h) for x, y, w, h in row.get("bbox") or ()]
+    boxes: list[tuple[float, ...]] = []
+    for box in listed(row.get("bbox")):
+        try:
+            x, y, w, h = map(float, box)
+        except (TypeError, ValueError) as e:
+            raise UnusableError("a box is no four numbers", str(box)[:60]) from e
+        boxes.append((x, y, x + w, y + h))
     return boxes_cue(boxes)
 
 

@@ -51,7 +51,9 @@ def dataset_folder(path: str, hub_files: Sequence[str], noun: str) -> Path:
         RecordError: there is nothing there, and nothing of that name on the hub.
     """
     if not path:
-        raise ConfigError(f"{noun} is not fetched by itself; give its folder: tasks.options.path")
+        raise ConfigError(
+            f"{noun} is not fetched by itself; give its folder: tasks.options.path, or benchmark_options.path"
+        )
     if Path(path).exists():
         return Path(path)
     if HUB_ID.fullmatch(path):
@@ -137,7 +139,10 @@ class FilesRows:
             row = {**row, FILE_COLUMN: str(self._paths[at])}
         if self._form.expand is None:
             return [row]
-        parts = self._form.expand(row)
+        try:
+            parts = self._form.expand(row)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as e:
+            return [RecordError(f"a field has another form than this data set's ({type(e).__name__}: {e})")]
         if len(parts) >= MAX_PARTS:
             return [RecordError(f"the row stands for {len(parts)} tasks; {MAX_PARTS - 1} are the most")]
         return parts

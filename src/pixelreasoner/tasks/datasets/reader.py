@@ -9,6 +9,7 @@ read when a task is taken. In memory a row costs some thirty bytes.
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
 log = logging.getLogger(__name__)
 
 NO_MEDIA = "no image or video"
+_OF_ANOTHER_FORM = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+"""What reading a field raises that is a text where a list is, a number where an object is."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,10 @@ class DatasetTasks(IndexedTasks):
             self.report.use(row.form)
             numbers.append(number)
         if not numbers:
-            raise RecordError("\n".join([f"{noun} has no usable row", *self.report.lines()]))
+            reasons = list(self.report.lines()) or [
+                "it has no row of what is asked for; check its files and options"
+            ]
+            raise RecordError("\n".join([f"{noun} has no usable row", *reasons]))
         super().__init__(labels, _Maker(reader, rows, media, split, n_frames, numbers))
 
 
@@ -209,7 +215,17 @@ def _normal(reader: DatasetReader, values: object) -> NormalRow:
         raise UnusableError("the row cannot be read", str(values))
     if not isinstance(values, Mapping):
         raise UnusableError("the row is no object with named fields")
-    return reader.read(cast(Row, values))
+    try:
+        return reader.read(_without_nan(cast(Row, values)))
+    except _OF_ANOTHER_FORM as e:
+        raise UnusableError(
+            "a field has another form than this data set's", f"{type(e).__name__}: {e}"
+        ) from e
+
+
+def _without_nan(values: Row) -> Row:
+    """A row with None for NaN, by which pandas writes a field that holds nothing."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
 
 def _label(row: NormalRow) -> TaskLabel:
