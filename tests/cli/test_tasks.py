@@ -164,6 +164,16 @@ class TestDataSets:
         assert main(["tasks", "qwen2_5_vl_7b/sft"]) == 2
         assert "has no section [tasks]" in capsys.readouterr().err
 
+    def test_a_recipe_that_relies_on_the_defaults_of_its_command(self, capsys):
+        assert main(["tasks", "nano/eval", "--limit", "5", "--show", "1"]) == 0
+        assert "attribute" in capsys.readouterr().out
+
+    def test_a_recipe_with_a_benchmark(self, tmp_path: Path, capsys):
+        recipe = tmp_path / "mine.toml"
+        recipe.write_text('benchmark = "pixelworld-test"\nbenchmark_options = { seed = 1 }\n')
+        assert main(["tasks", str(recipe), "--limit", "5", "--show", "1"]) == 0
+        assert "attribute" in capsys.readouterr().out
+
     def test_a_folder_of_something_else(self, tmp_path: Path, capsys):
         (tmp_path / "a.txt").write_text("")
         assert main(["tasks", str(tmp_path)]) == 2

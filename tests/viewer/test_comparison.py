@@ -129,7 +129,7 @@ def test_paired_cells_are_marked_where_the_interval_leaves_out_zero():
     assert table.columns[-2:] == ("p, McNemar", "p after Holm")
     cells = [[(cell.text, cell.interval, cell.best) for cell in cells] for _, cells in table.rows]
     assert cells[0][:2] == [("40", "", False), ("+12.5", "+2.0 to +23.0", True)]
-    assert [text for text, _, _ in cells[0][2:]] == ["6", "1", "< 0.001", "< 0.001"]
+    assert [text for text, _, _ in cells[0][2:]] == ["1", "6", "< 0.001", "< 0.001"]
     assert cells[1][1] == ("−5.0", "−20.0 to +10.0", False)
     assert [text for text, _, _ in cells[1][2:]] == ["–", "–", "0.250", "–"]
     only = paired_table({"pairs": pairs[:1]})

@@ -169,7 +169,10 @@ def _diagnosis(
         recurrent = estimates.recurrent_layers(model)
     except CheckpointError as e:
         # A recipe of a later stage names what an earlier one will have trained.
-        raise CheckpointError(f"{e}; or name one of the same sizes, model.checkpoint=...") from e
+        raise CheckpointError(
+            f"{e}; or name one of the same sizes: model.checkpoint=Qwen/Qwen2.5-VL-7B-Instruct, or "
+            f"model.checkpoint=nano for the embedded one"
+        ) from e
     tried: list[tuple[Change, Estimate]] = []
     if found.peak > device.memory:
         tried = changes.first_that_fits(

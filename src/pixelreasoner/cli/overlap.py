@@ -28,7 +28,7 @@ ON_PAGE = 200
 WORDS = {
     "exact": "show a picture of A, pixel for pixel",
     "near": "show a copy of a picture of A (scaled, compressed again, cut at its sides)",
-    "name": "share an id or the name of a file with A",
+    "name": "share an id or the name of a file with A (of five characters or more, and no plain number)",
     "question": "ask a question that A asks, too (alone no overlap)",
 }
 

@@ -102,13 +102,12 @@ def tasks(
 
 def _parts(name: str, split: str | None, path: str | None) -> list[Part]:
     """What a name stands for: a benchmark by its options `split` and `path`, or what `open_parts` says."""
-    from pixelreasoner.evals.benchmark import BENCHMARKS, load_benchmark
+    from pixelreasoner.evals.benchmark import named_benchmark
     from pixelreasoner.tasks.preview import Part, open_parts
 
-    if name not in BENCHMARKS.parts:
-        return open_parts(name, split=split, path=path)
-    given = {option: value for option, value in (("split", split), ("path", path)) if value is not None}
-    return [Part(name, load_benchmark(name, given, incomplete=True).tasks)]
+    if (tasks := named_benchmark(name, split=split, path=path)) is not None:
+        return [Part(name, tasks)]
+    return open_parts(name, split=split, path=path)
 
 
 class _Look:

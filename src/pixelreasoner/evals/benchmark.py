@@ -7,19 +7,26 @@ function that returns one and takes the recipe's `benchmark_options`. The regist
 
 from __future__ import annotations
 
+import logging
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from pixelreasoner.chat.chat_format import Wording
 from pixelreasoner.core.errors import ConfigError, RecordError
+from pixelreasoner.core.recipe import find_recipe
 from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.evals.aggregates import Aggregate
 from pixelreasoner.evals.scores import Score
 from pixelreasoner.rewards.scorers import Scorer, exact
+from pixelreasoner.tasks.preview import is_recipe
 from pixelreasoner.tasks.source import TaskSource
+
+log = logging.getLogger(__name__)
 
 TrajectoryScore = Callable[[Trajectory], float | None]
 """A score of a whole rollout, 0 to 1; None where it has none (no box to compare, a judge that failed)."""
@@ -135,3 +142,32 @@ def load_benchmark(name: str, options: Mapping[str, Any], *, incomplete: bool = 
                 f"incomplete=true"
             )
     return benchmark
+
+
+def named_benchmark(name: str, *, split: str | None = None, path: str | None = None) -> TaskSource | None:
+    """The tasks of a registered benchmark, or of the one that a recipe names; None of any other name.
+
+    What a benchmark that is not complete lacks is said.
+
+    Args:
+        name: of a benchmark, or a recipe's.
+        split: in place of the benchmark's own.
+        path: where its data lie, in place of the recipe's.
+
+    Raises:
+        ConfigError, RecordError: as `load_benchmark`.
+    """
+    given = {key: value for key, value in (("split", split), ("path", path)) if value is not None}
+    table: Mapping[str, Any] = {"benchmark": name} if name in BENCHMARKS.parts else {}
+    if not table and is_recipe(name):
+        table = tomllib.loads(find_recipe(Path(name)).read_text(encoding="utf-8-sig"))
+    if not table.get("benchmark"):
+        return None
+    options = table.get("benchmark_options", {})
+    benchmark = load_benchmark(
+        table["benchmark"], {**(options if isinstance(options, Mapping) else {}), **given}, incomplete=True
+    )
+    if wrong := benchmark.wrong_rows():
+        found = ", ".join(f"{n:,} rows of kind '{kind}' instead of {m:,}" for kind, (n, m) in wrong.items())
+        log.warning("benchmark %s is not complete: %s; the rest is not looked at", benchmark.name, found)
+    return benchmark.tasks

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.image_files import open_image
-from pixelreasoner.core.recipe import find_recipe
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import TRAJECTORIES_FILE
 from pixelreasoner.core.task import Task
-from pixelreasoner.evals.benchmark import BENCHMARKS, load_benchmark
+from pixelreasoner.evals.benchmark import named_benchmark
 from pixelreasoner.tasks.names import names_in, names_of
-from pixelreasoner.tasks.preview import is_recipe, open_parts
+from pixelreasoner.tasks.preview import open_parts
 from pixelreasoner.tasks.source import IndexedTasks, TaskSource
-
-log = logging.getLogger(__name__)
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif")
 ENDLESS = 1000
@@ -88,7 +83,7 @@ def open_side(
     place = Path(name)
     if (records := _records(place)) is not None:
         return Side(name, [_of_records(records, limit)])
-    if (named := _benchmark(name, path)) is not None:
+    if (named := named_benchmark(name, path=path)) is not None:
         return Side(name, [_of_source(named, limit)], named.size is None)
     if place.is_dir() and (pictures := _pictures(place)):
         return Side(name, [_of_pictures(pictures[:limit])])
@@ -138,31 +133,6 @@ def _records(place: Path) -> Path | None:
         return None
     schema = first.get("schema") if isinstance(first, dict) else None
     return path if str(schema).startswith("pixelreasoner.trajectory/") else None
-
-
-def _benchmark(name: str, path: str | None) -> TaskSource | None:
-    """The tasks of a registered benchmark, or of the one that a recipe names."""
-    options: dict[str, object] = {} if path is None else {"path": path}
-    if name in BENCHMARKS.parts:
-        return _whatever_is_there(name, options)
-    if not is_recipe(name):
-        return None
-    table = tomllib.loads(find_recipe(Path(name)).read_text(encoding="utf-8-sig"))
-    if not table.get("benchmark"):
-        return None
-    given = table.get("benchmark_options", {})
-    return _whatever_is_there(
-        table["benchmark"], {**(given if isinstance(given, Mapping) else {}), **options}
-    )
-
-
-def _whatever_is_there(name: str, options: Mapping[str, object]) -> TaskSource:
-    """The tasks of a benchmark; what one that is not complete lacks is said."""
-    benchmark = load_benchmark(name, options, incomplete=True)
-    if wrong := benchmark.wrong_rows():
-        found = ", ".join(f"{n:,} rows of kind '{kind}' instead of {m:,}" for kind, (n, m) in wrong.items())
-        log.warning("benchmark %s is not complete: %s; the rest is not looked at", benchmark.name, found)
-    return benchmark.tasks
 
 
 def _pictures(folder: Path) -> list[Path]:

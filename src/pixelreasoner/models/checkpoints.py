@@ -10,6 +10,7 @@ from pixelreasoner.chat.chat_format import MARK_FILE
 from pixelreasoner.core.errors import CheckpointError
 from pixelreasoner.core.hub import HUB_ID, fetched
 from pixelreasoner.core.run_folder import CONFIG_FILE as RUN_CONFIG
+from pixelreasoner.core.run_folder import MODEL_FOLDER
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 LORA_REMEDY = "give the checkpoint they belong to, and this folder as model.lora.start"
@@ -36,9 +37,10 @@ def checkpoint_folder(name: str | Path, files: Sequence[str] = HUB_FILES) -> Pat
         raise CheckpointError(f"{name} is not a checkpoint folder (no config.json); {_meant(Path(name))}")
     if HUB_ID.fullmatch(str(name)):
         return fetched(str(name), files, kind="model", noun="checkpoint", error=CheckpointError)
+    made = " (the stage before writes it: is it done?)" if Path(name).name == MODEL_FOLDER else ""
     raise CheckpointError(
-        f"no checkpoint at '{name}'; give a folder with a config.json, a model of the hub (owner/name), "
-        f"or one of: {_shipped()}"
+        f"no checkpoint at '{name}'{made}; give a folder with a config.json, a model of the hub "
+        f"(owner/name), or one of: {_shipped()}"
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pixelreasoner.core.config import explain
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.recipe import find_recipe, recipe_names
-from pixelreasoner.tasks.config import TasksConfig, build_tasks
+from pixelreasoner.tasks.config import SOURCES, TasksConfig, build_tasks
 from pixelreasoner.tasks.datasets.known import recognise, recognised
 from pixelreasoner.tasks.files import SUFFIXES, open_task_file
 from pixelreasoner.tasks.source import TaskSource
@@ -62,13 +62,18 @@ def is_recipe(name: str) -> bool:
 
 def _of_recipe(name: str, split: str | None, path: str | None) -> list[Part]:
     file = find_recipe(Path(name))
-    table = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("tasks")
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{name} has no section [tasks]; give a recipe of synth, rl or eval")
     words = re.findall(r"[A-Za-z]+", file.stem)
-    default = next((RECIPE_SPLITS[word] for word in words if word in RECIPE_SPLITS), "train")
+    default = next((RECIPE_SPLITS[word] for word in words if word in RECIPE_SPLITS), None)
+    table = tomllib.loads(file.read_text(encoding="utf-8-sig")).get("tasks")
+    if table is None and default is not None:
+        table = {}  # a recipe of such a command has the tasks of its defaults
+    if not isinstance(table, Mapping):
+        raise ConfigError(
+            f"{name} has no section [tasks]; give a recipe of synth, rl or eval, or name its tasks: "
+            f"{', '.join(SOURCES.parts)}"
+        )
     try:
-        config = TasksConfig.model_validate({"split": default, **table})
+        config = TasksConfig.model_validate({"split": default or "train", **table})
     except ValidationError as e:
         problems = "; ".join(explain(error) for error in e.errors())
         raise ConfigError(f"{name}, section [tasks]: {problems}") from e

@@ -58,11 +58,11 @@ def paired_table(comparison: Mapping[str, Any]) -> Table | None:
     if not pairs:
         return None
     tests = {TESTS.get(str(pair.get("test")), "") for pair in pairs}
-    columns = ["tasks", "difference, points", "only the first right", "only the second right"]
+    columns = ["tasks", "difference, points", "first only right", "second only right"]
     columns += [f"p, {tests.pop()}" if len(tests) == 1 and "" not in tests else "p"]
     columns += ["p after Holm"] if len(pairs) > 1 else []
     rows = [(f"{pair['b']} − {pair['a']}", _paired_cells(pair)[: len(columns)]) for pair in pairs]
-    return Table("The same tasks, in pairs", tuple(columns), tuple(rows))
+    return Table("The same tasks, in pairs: second − first", tuple(columns), tuple(rows))
 
 
 def _paired_cells(pair: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -71,8 +71,8 @@ def _paired_cells(pair: Mapping[str, Any]) -> tuple[Cell, ...]:
     return (
         _number(pair.get("n")),
         NONE if difference is None else Cell(_points(difference), sure, _range(interval)),
-        _number(pair.get("only_b")),
         _number(pair.get("only_a")),
+        _number(pair.get("only_b")),
         _p_value(pair.get("p")),
         _p_value(pair.get("p_holm")),
     )
