@@ -1,4 +1,4 @@
-"""The progress of an evaluation: a bar with the accuracy and RaPR so far."""
+"""The progress of an evaluation: a bar with the accuracy so far, its 95 % interval, and RaPR."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from pixelreasoner.core.intervals import wilson_interval
 from pixelreasoner.core.progress_line import ProgressLine
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.evals.metrics import Score, score
 
 
 class EvalProgress:
-    """A bar with the accuracy and RaPR so far; collects the scores of what passes."""
+    """A bar with accuracy (95 % Wilson interval) and RaPR so far; collects the scores of what passes."""
 
     def __init__(self, console: Console, *, total: int, scores: list[Score]) -> None:
         self._scores = scores
@@ -36,5 +37,6 @@ class EvalProgress:
             self._right += made.score
             self._with_operation += made.used_pixel_space
             n = len(self._scores)
-            shares = {"accuracy": self._right / n, "rapr": self._with_operation / n}
-            self._line.update(n, {name: f"{share:.3f}" for name, share in shares.items()})
+            right, low, high = (f"{x:.3f}" for x in (self._right / n, *wilson_interval(self._right / n, n)))
+            used = f"{self._with_operation / n:.3f}"
+            self._line.update(n, {"accuracy": f"{right} ({low} to {high})", "rapr": used})
