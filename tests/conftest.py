@@ -6,8 +6,9 @@ torch and transformers are imported inside the fixtures: most tests need neither
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -318,3 +319,17 @@ def video(picture: Callable[..., Picture]) -> Callable[..., Video]:
         return Video(frames, tuple(i / fps for i in range(n_frames)))
 
     return make
+
+
+@pytest.fixture
+def parquet() -> Callable[..., None]:
+    """Writes a table with the types that the library `datasets` gives its features."""
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+
+    def write(path: Path, rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        schema = pa.schema(list(types.items()))
+        pa.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, row_group_size=2)
+
+    return write

@@ -36,15 +36,16 @@ def math(answer: str | None, references: Sequence[str], task: Task) -> float:
 
 
 def _equal(answer: str, reference: str) -> bool:
-    package = math_verify()
-    main = threading.current_thread() is threading.main_thread()
-    limit = TIMEOUT_S if main else None
+    return verified(math_verify(), _boxed(reference), _boxed(answer))
+
+
+def verified(package: Any, first: str, second: str) -> bool:
+    """Whether math-verify takes both texts for the same; not where it fails or takes too long."""
+    # Its own limits of time work in the main thread only.
+    limit = TIMEOUT_S if threading.current_thread() is threading.main_thread() else None
     try:
-        gold, target = (
-            package.parse(_boxed(text), parsing_timeout=limit, raise_on_error=False)
-            for text in (reference, answer)
-        )
-        return bool(gold and target) and bool(package.verify(gold, target, timeout_seconds=limit))
+        a, b = (package.parse(t, parsing_timeout=limit, raise_on_error=False) for t in (first, second))
+        return bool(a and b) and bool(package.verify(a, b, timeout_seconds=limit))
     except package.errors.TimeoutException:
         return False
 

@@ -19,12 +19,10 @@ Versions of math-verify differ: "45%" for 45 is wrong before 0.9. Say which one 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.rewards.math import TIMEOUT_S, math_verify
+from pixelreasoner.rewards.math import math_verify, verified
 
 MAX_TAIL = 1000
 """Characters from the last "boxed" on, beyond which math-verify is not asked."""
@@ -71,7 +69,7 @@ def rule_reward(text: str, references: Sequence[str]) -> float:
     tail = text[at:]
     answer = "\\" + tail
     for reference in _with_bare_percent([r.lower() for r in references]):
-        if len(tail) <= MAX_TAIL and _equal(package, answer, reference):
+        if len(tail) <= MAX_TAIL and verified(package, normalize_answer(answer), normalize_answer(reference)):
             return 1.0
         parts = [part.strip() for part in reference[len(_BOX) : -1].split(",")] if "," in reference else []
         named = [part for part in parts if part]
@@ -97,17 +95,3 @@ def _with_bare_percent(references: Sequence[str]) -> Iterator[str]:
     """The references; before them the first with a percent sign, without it."""
     yield from [reference.replace("%", "") for reference in references if "%" in reference][:1]
     yield from references
-
-
-def _equal(package: Any, answer: str, reference: str) -> bool:
-    """Whether math-verify takes both for the same; not where it fails or takes too long."""
-    # Its own limits of time work in the main thread only.
-    limit = TIMEOUT_S if threading.current_thread() is threading.main_thread() else None
-    try:
-        found, expected = (
-            package.parse(normalize_answer(t), parsing_timeout=limit, raise_on_error=False)
-            for t in (answer, reference)
-        )
-        return bool(found and expected) and bool(package.verify(found, expected, timeout_seconds=limit))
-    except package.errors.TimeoutException:
-        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,17 +72,3 @@ def check_wrong_letters(benchmark: Benchmark, tasks: Sequence[Task]) -> None:
 @pytest.fixture(autouse=True)
 def _with_math_verify() -> None:
     pytest.importorskip("math_verify")
-
-
-@pytest.fixture
-def parquet() -> Callable[..., None]:
-    """Writes a table with the types that the library `datasets` gives its features."""
-    pa = pytest.importorskip("pyarrow")
-    pytest.importorskip("pyarrow.parquet")
-
-    def write(path: Path, rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        schema = pa.schema(list(types.items()))
-        pa.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, row_group_size=2)
-
-    return write

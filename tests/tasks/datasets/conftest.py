@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 
@@ -37,17 +36,3 @@ def pack(archive: Path, *names: str) -> None:
 def write_json(path: Path, rows: Sequence[Mapping[str, Any]], **around: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**around, "data": rows} if around else list(rows)))
-
-
-@pytest.fixture
-def parquet() -> Callable[..., None]:
-    """Writes a table with the types that the library `datasets` gives its features."""
-    pa = pytest.importorskip("pyarrow")
-    pytest.importorskip("pyarrow.parquet")
-
-    def write(path: Path, rows: Sequence[Mapping[str, Any]], types: Mapping[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        schema = pa.schema(list(types.items()))
-        pa.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, row_group_size=2)
-
-    return write
