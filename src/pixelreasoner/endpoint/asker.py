@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
@@ -29,6 +30,8 @@ from pixelreasoner.endpoint.structure import MEND, read_structure
 from pixelreasoner.endpoint.transport import Transport, body_of
 
 M = TypeVar("M", bound=BaseModel)
+P = ParamSpec("P")
+R = TypeVar("R")
 SEED_STEP = 1_000_003
 """From the seed of a try to that of the next one."""
 OTHER_TEMPERATURE = 0.7
@@ -118,7 +121,7 @@ class Asker:
 
     async def _reply(self, request: ChatRequest) -> CachedReply:
         """The reply to a request, from the cache or from the server."""
-        key = await asyncio.to_thread(request.key, self._config.model, self._config.extra)
+        key = await _aside(request, request.key, self._config.model, self._config.extra)
         while True:
             if (kept := self._cache.get(key)) is not None:
                 self._ledger.add(request.purpose, Spending(from_cache=1))
@@ -154,7 +157,7 @@ class Asker:
     async def _tried(self, request: ChatRequest, tokens: int) -> Reply:
         """The reply of the first try that gets one."""
         config = self._config
-        body = await asyncio.to_thread(body_of, request, config.model, config.json_schema, config.extra)
+        body = await _aside(request, body_of, request, config.model, config.json_schema, config.extra)
         jitter = random.Random(request.seed)
         for number in range(config.retries + 1):
             await self._limits.begin(tokens)
@@ -194,6 +197,11 @@ class Asker:
             model=self._config.model,
             estimated=estimated,
         )
+
+
+async def _aside(request: ChatRequest, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The result of some work about a request; the event loop goes on where it has pictures to look at."""
+    return await asyncio.to_thread(work, *args, **kwargs) if request.pictures else work(*args, **kwargs)
 
 
 def _words(reply: CachedReply) -> str:
