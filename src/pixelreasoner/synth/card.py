@@ -227,7 +227,7 @@ def _spending(spending: Any, kept: int) -> str:
         rows.append(
             ("per kept trajectory", *(f"{v:,.1f}" for v in each[:3]), f"{each[3]:.5f}", f"{each[4]:.1f}")
         )
-    head = ("", "requests", "prompt tokens", "completion tokens", "US dollars", "of them from the cache")
+    head = ("", "requests", "prompt tokens", "completion tokens", "US dollars", "answers from the cache")
     return _table(head, rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -157,3 +158,27 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path, made: list[Trajectory]
     (tmp_path / "trajectories.jsonl").write_text("{}\n")
     with pytest.raises(ConfigError):
         export(tmp_path, tmp_path / "out", form="parquet")
+
+
+def test_the_card_has_the_summary_of_the_run(synth_run: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(synth_run, run)
+    (run / "summary.json").write_text(
+        json.dumps({"by_source": {"star": 16}, "rejections": {"ocr.no text": 4}, "prompts_version": "7"})
+    )
+    export(run, tmp_path / "out", form="sharegpt")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "prompts version 7" in text
+    assert "4 tries; 80.0% of all tries" in text
+    assert "- **star**: the videos are those of Charades" in text
+    assert "pixelworld" not in text.partition("## Licences")[2]
+
+
+def test_a_run_that_was_stopped_says_so(synth_run: Path, tmp_path: Path):
+    """Its last line may be cut: it is no trajectory."""
+    run = tmp_path / "run"
+    shutil.copytree(synth_run, run)
+    lines = (run / "trajectories.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "trajectories.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:100])
+    assert export(run, tmp_path / "out", form="sharegpt") == 5
+    assert "5 trajectories of 16 wanted" in (tmp_path / "out" / "README.md").read_text()
