@@ -136,11 +136,14 @@ def bench_gpu_checks(
 
     if unknown := [name for name in only if name not in driver.GROUPS]:
         raise ConfigError(f"no group of checks is called {unknown[0]}; there are {', '.join(driver.GROUPS)}")
-    groups = only or {
-        "checks": tuple(g for g in driver.GROUPS if g not in driver.FIGURES),
-        "figures": driver.FIGURES,
-        "all": tuple(driver.GROUPS),
-    }[part]
+    groups = (
+        only
+        or {
+            "checks": tuple(g for g in driver.GROUPS if g not in driver.FIGURES),
+            "figures": driver.FIGURES,
+            "all": tuple(driver.GROUPS),
+        }[part]
+    )
     failed: list[str] = []
     for record in driver.run(driver.Plan(device, tiny, groups, at_once, minutes)):
         sys.stdout.write(f"{driver.line_of(record)}\n")

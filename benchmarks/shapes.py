@@ -201,8 +201,7 @@ def random_model(
         ConfigError: there is no shape of that name.
     """
     shape = shape_named(name)
-    tokenizer = train_tokenizer(CORPUS, VOCABULARY)
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer = _tokenizer()
     config = _config(shape, tokenizer)
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)
@@ -221,9 +220,28 @@ def write_checkpoint(name: str, folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def write_description(name: str, folder: Path) -> Path:
+    """All of a checkpoint of that shape but its weights: enough for who asks how large it is."""
+    shape = shape_named(name)
+    tokenizer = _tokenizer()
+    config = _config(shape, tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CHAT_FORMAT.save(folder)
+    write_processor_config(folder, _renderer(shape, tokenizer, config.vision_config))
+    return folder
+
+
 def stock_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """A checkpoint as transformers runs it, nothing of it changed."""
     return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = train_tokenizer(CORPUS, VOCABULARY)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 def _renderer(shape: Shape, tokenizer: PreTrainedTokenizerFast, vision: Any) -> QwenVLRenderer:

@@ -43,7 +43,9 @@ def machine(setting: Setting) -> Found:
 
 def recipe(setting: Setting) -> Found:
     """The rates that `doctor` measures of the device."""
-    told = _pixelreasoner(setting, "doctor", "nano/rl", f"model.device={setting.device}", "model.checkpoint=nano", "--json")
+    told = _pixelreasoner(
+        setting, "doctor", "nano/rl", f"model.device={setting.device}", "model.checkpoint=nano", "--json"
+    )
     device = json.loads(told)["device"]
     return {
         "device": device["name"],
@@ -96,7 +98,9 @@ def after_warm_start(setting: Setting) -> Found:
     }  # fmt: skip
     if setting.tiny:
         del jobs["rl-bf16"], jobs["rl-cpu"]
-    _together(*(partial(_pixelreasoner, setting, *job) for job in jobs.values()), at_once=2 if setting.tiny else 6)
+    _together(
+        *(partial(_pixelreasoner, setting, *job) for job in jobs.values()), at_once=2 if setting.tiny else 6
+    )
     found: dict[str, Any] = {}
     trained = [name for name in jobs if name.startswith("rl")]
     for name in trained:

@@ -33,7 +33,10 @@ PLAN = PrefixPlan((GroupSpan(257, (61, 130, 7)), GroupSpan(40), GroupSpan(96, (3
 SMALL_PLAN = PrefixPlan((GroupSpan(65, (21, 30, 7)), GroupSpan(10), GroupSpan(33, (9, 1))))
 LIMITS = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.2e-2}
 """Of the norm of a difference; bf16 alone rounds each number by up to 4e-3."""
-TOWERS = {"windows of Qwen2.5": (80, (64,) * 20 + (32, 16, 64, 48) * 5), "pictures of Qwen3": (72, (700, 300, 300))}
+TOWERS = {
+    "windows of Qwen2.5": (80, (64,) * 20 + (32, 16, 64, 48) * 5),
+    "pictures of Qwen3": (72, (700, 300, 300)),
+}
 
 
 def checks(setting: Setting) -> Checks:
@@ -90,7 +93,9 @@ def vision(setting: Setting, width: int, lengths: tuple[int, ...], dtype: torch.
 
     def looped(*qkv: Tensor) -> Tensor:
         parts = zip(*(x.split(lengths, 2) for x in qkv), strict=True)
-        return torch.cat([F.scaled_dot_product_attention(*part, scale=scale) for part in parts], 2).transpose(1, 2)
+        return torch.cat([F.scaled_dot_product_attention(*part, scale=scale) for part in parts], 2).transpose(
+            1, 2
+        )
 
     found = _with_gradients(packed, [x.to(setting.device) for x in states])
     exact = _with_gradients(looped, [x.double() for x in states])

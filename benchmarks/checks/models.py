@@ -116,7 +116,8 @@ def with_crops(setting: Setting, name: str, dtype: torch.dtype) -> Found:
 def sampler_against_trainer(model: VisionLanguageModel, prompts: list[Segment], *, most: float) -> Found:
     """Sample a message after each prompt (equal ones are a group), then score them in one row."""
     requests = [
-        CompletionRequest((prompt,), seed, Sampling(max_tokens=SAMPLED)) for seed, prompt in enumerate(prompts)
+        CompletionRequest((prompt,), seed, Sampling(max_tokens=SAMPLED))
+        for seed, prompt in enumerate(prompts)
     ]
     completions = complete(GroupPolicy(model), requests)
     trajectories = tuple(
