@@ -17,8 +17,8 @@ from benchmarks.checks.outcome import Bound, Checks, Found, Setting
 MOST = 150.0
 """Seconds of a command."""
 RATIO, ROUNDED_RATIO = 1.01, 1.6
-"""The most by which trainer and sampler disagree on a token's probability, in fp32 and in bf16, which gave 1.16
-in a first run on a card."""
+"""The most by which trainer and sampler disagree on a token's probability, in fp32 and in bf16: 1.16 in a
+first run on a card."""
 LOSS = 1e-3
 """How far losses of a warm start may be from those on the processor, by the second step."""
 
@@ -88,12 +88,14 @@ def after_warm_start(setting: Setting) -> Found:
     sizes = ["steps=2", "save_every=1", "interaction.sampling.temperature=1.2", *_sizes(setting)]
     few = "n=4" if setting.tiny else "n=40"
     lora = ["model.lora={rank=4}", "model.dtype=bf16", "model.gradient_checkpointing=true"]
+    fp32, bf16 = "model.dtype=fp32", "model.precision=bf16"
+    rl = ["rl", "nano/rl", start, *sizes]
     jobs: dict[str, list[str]] = {
-        "rl": ["rl", "nano/rl", start, device, "model.dtype=fp32", *sizes, "--out", "rl"],
-        "rl-bf16": ["rl", "nano/rl", start, device, "model.dtype=fp32", "model.precision=bf16", *sizes, "--out", "rl-bf16"],
-        "rl-lora": ["rl", "nano/rl", start, device, *lora, *sizes, "--out", "rl-lora"],
-        "rl-cpu": ["rl", "nano/rl", start, "model.device=cpu", *sizes, "--out", "rl-cpu"],
-        "eval": ["eval", "nano/eval", start, device, "model.dtype=fp32", few, "--out", "eval"],
+        "rl": [*rl, device, fp32, "--out", "rl"],
+        "rl-bf16": [*rl, device, fp32, bf16, "--out", "rl-bf16"],
+        "rl-lora": [*rl, device, *lora, "--out", "rl-lora"],
+        "rl-cpu": [*rl, "model.device=cpu", "--out", "rl-cpu"],
+        "eval": ["eval", "nano/eval", start, device, fp32, few, "--out", "eval"],
         "eval-cpu": ["eval", "nano/eval", start, "model.device=cpu", few, "--out", "eval-cpu"],
     }  # fmt: skip
     if setting.tiny:

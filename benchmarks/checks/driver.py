@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,25 +84,27 @@ def _child(
     """Run a group from a check on; returns how many were done, and how the process ended."""
     seconds = max(1.0, until - time.monotonic())
     request = {"group": group, "device": plan.device, "tiny": plan.tiny, "first": first, "seconds": seconds}
-    process = subprocess.Popen(
+    errors: list[str] = []
+    n = 0
+    with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.checks.child"], text=True, start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(threads),
-    )  # fmt: skip
-    assert process.stdin and process.stdout and process.stderr
-    timer = threading.Timer(seconds, _end, [process])
-    timer.start()
-    errors: list[str] = []
-    reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
-    reader.start()
-    process.stdin.write(json.dumps(request))
-    process.stdin.close()
-    n = 0
-    for line in process.stdout:
-        records.put({"group": group, **json.loads(line)})
-        n += 1
-    code = process.wait()
-    timer.cancel()
-    reader.join(5)
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        timer = threading.Timer(seconds, _end, [process])
+        timer.start()
+        reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
+        reader.start()
+        with suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(request))
+            process.stdin.close()
+        for line in process.stdout:
+            records.put({"group": group, **json.loads(line)})
+            n += 1
+        code = process.wait()
+        timer.cancel()
+        reader.join(5)
     if code not in (0, DEVICE_LOST) and time.monotonic() < until:
         records.put(_failure(group, f"ended with {code} after {n} checks: {''.join(errors[-8:])}"))
     return n, code
@@ -109,7 +112,8 @@ def _child(
 
 def _end(process: subprocess.Popen[str]) -> None:
     """The process and all that it has started."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -28,7 +28,7 @@ from pixelreasoner.models.attention.vision_attention import packed_attention
 from pixelreasoner.models.kv_pool import KeyValuePool
 
 HEADS = ((28, 4, 128), (16, 2, 128), (32, 8, 128), (6, 6, 32), (16, 4, 256))
-"""Query heads, key-value heads, width: Qwen2.5-VL-7B, 3B, Qwen3-VL-4B and 8B, nano, and wide ones as Qwen3.5's."""
+"""Query heads, key-value heads, width: of Qwen2.5-VL-7B and 3B, Qwen3-VL-4B and 8B, nano, Qwen3.5-9B."""
 PLAN = PrefixPlan((GroupSpan(257, (61, 130, 7)), GroupSpan(40), GroupSpan(96, (33, 64, 1, 90))))
 SMALL_PLAN = PrefixPlan((GroupSpan(65, (21, 30, 7)), GroupSpan(10), GroupSpan(33, (9, 1))))
 LIMITS = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.2e-2}

@@ -1,4 +1,4 @@
-"""The embedded model on the device: what it says, what it records, and whether a run goes on to the same bits."""
+"""The embedded model on the device: what it says and records, and whether a run goes on to the same bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recurrent layer of Qwen3.5 on the device, over completions that share their prompt, against its formula.
+"""The recurrent layer of Qwen3.5 on the device, over completions that share a prompt, against its formula.
 
 The formula is written out token by token in float64 (`models.attention.shared_recurrence`), for each
 completion after a prompt of its own.

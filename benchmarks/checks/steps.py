@@ -1,6 +1,6 @@
 """Updates at true sizes through the learner: seconds, and the memory they take against what `doctor` says.
 
-Weights are random. A group is that of a typical conversation of `doctor`: a picture, and attempts with a crop.
+Weights are random. A group is a typical conversation of `doctor`: a picture, and attempts with a crop.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Run:
     @property
     def name(self) -> str:
         how = self.recipe or "all weights, adamw_8bit"
-        return f"{self.shape}, {self.command} ({how}), picture of {self.tokens} tokens, {self.completion} after it"
+        lengths = f"picture of {self.tokens} tokens, {self.completion} after it"
+        return f"{self.shape}, {self.command} ({how}), {lengths}"
 
 
 FULL = (

@@ -72,7 +72,7 @@ class PackedLearner(ABC):
         return metrics.result() | ({"skipped_steps": float(skipped)} if skipped else {})
 
     def rng_states(self) -> dict[str, Tensor]:
-        """Of torch's generators in this process: the CPU's, and that of a CUDA device, which draws dropout."""
+        """Of torch's generators in this process: the CPU's; and a CUDA device's, which draws dropout."""
         device = self.model.device
         own = {"torch_rng": torch.get_rng_state()}
         return own | ({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
