@@ -102,10 +102,10 @@ def resumed(setting: Setting, options: dict[str, Any]) -> Found:
         first.train_step()
     save_state(setting.folder / "state.pt", first.state_dict())
     second = build(config)
-    second.load_state_dict(load_state(setting.folder / "state.pt"))
+    second.load_state_dict(_state(setting))
     metrics = [[run.train_step() for _ in range(2)] for run in (second,)]
     # The first run last: what it draws from the generators is then no longer that of the second.
-    first.load_state_dict(load_state(setting.folder / "state.pt"))
+    first.load_state_dict(_state(setting))
     metrics.append([first.train_step() for _ in range(2)])
     apart = [
         float((a - b).abs().max())
@@ -116,6 +116,12 @@ def resumed(setting: Setting, options: dict[str, Any]) -> Found:
         "bit for bit": max(apart) == 0.0,
         "loss": [[m["loss"] for m in run] for run in metrics],
     }
+
+
+def _state(setting: Setting) -> dict[str, Any]:
+    state = load_state(setting.folder / "state.pt")
+    assert state is not None
+    return state
 
 
 def _warm_start(setting: Setting, options: dict[str, Any]) -> SFTConfig:

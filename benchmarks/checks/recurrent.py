@@ -64,7 +64,7 @@ def forked(setting: Setting, dtype: torch.dtype) -> Found:
 
 
 def _layer() -> Qwen3_5GatedDeltaNet:
-    config = Qwen3_5TextConfig(
+    config: Any = Qwen3_5TextConfig(
         hidden_size=64, linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=32,
         linear_value_head_dim=32, linear_conv_kernel_dim=4, num_hidden_layers=4,
     )  # fmt: skip

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -21,7 +24,7 @@ from benchmarks.checks.outcome import Checks, Found, Setting, wait
 from benchmarks.methods.base import loss_tokens, with_behavior
 from benchmarks.shapes import random_model, shape_named, write_description
 from pixelreasoner.cli.estimate import CROP_SHARE, PROMPT_WORDS, Conversation, Estimate, estimate
-from pixelreasoner.cli.machine import device_for
+from pixelreasoner.cli.machine import Device, device_for
 from pixelreasoner.core.recipe import find_recipe, load_recipe
 from pixelreasoner.learn.learner import LearnerConfig
 from pixelreasoner.learn.local import LocalLearner
@@ -84,23 +87,35 @@ TINY = (
 
 def checks(setting: Setting) -> Checks:
     end = time.monotonic() + setting.seconds
-    return {run.name: partial(measured, setting, run, end) for run in (TINY if setting.tiny else RUNS)}
+    runs = TINY if setting.tiny else RUNS
+    device = device_for(str(setting.device), lambda kind: kind == "cuda")
+    # An estimate takes seconds of Python, which the card need not wait for.
+    workers = max(1, min(len(runs), (os.cpu_count() or 1) // 3))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    return {
+        run.name: partial(measured, setting, run, pool.submit(estimated, setting, run, device), end)
+        for run in runs
+    }
 
 
-def measured(setting: Setting, run: Run, end: float) -> Found:
+def estimated(setting: Setting, run: Run, device: Device) -> Estimate:
+    """What `doctor` says of a run."""
+    folder = write_description(run.shape, setting.folder / str(abs(hash(run.name))))
+    conversation = Conversation(run.tokens * _factor(run) ** 2, run.completion)
+    return estimate(_config(setting, run, folder), device, conversation)
+
+
+def measured(setting: Setting, run: Run, doctor: Future[Estimate], end: float) -> Found:
     """Two updates, of which the second is measured; the first makes the optimiser's states."""
     if time.monotonic() + (0 if setting.tiny else LEAST_SECONDS) > end:
         return {"left out": "the time is nearly over"}
-    folder = write_description(run.shape, setting.folder / run.shape)
-    config = _config(setting, run, folder)
-    conversation = Conversation(run.tokens * _factor(run) ** 2, run.completion)
-    device = device_for(str(setting.device), lambda kind: kind == "cuda")
-    told = estimate(config, device, conversation)
     try:
         with _alone(setting.device):
-            return {**_updates(setting, run, config), **_told(told), "longest row, doctor": told.row}
+            found = _updates(setting, run, _config(setting, run, setting.folder / run.shape))
     except torch.OutOfMemoryError as e:
-        return {"left out": f"out of memory: {str(e).splitlines()[0]}", **_told(told)}
+        found = {"left out": f"out of memory: {str(e).splitlines()[0]}"}
+    told = doctor.result()
+    return {**found, **_told(told), "longest row, doctor": told.row}
 
 
 def _updates(setting: Setting, run: Run, config: RLConfig | SFTConfig) -> Found:
