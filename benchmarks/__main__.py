@@ -131,6 +131,19 @@ def bench_ocr(*, quick: bool = False, pages: int = 300, out: Out = None) -> None
     _write_lines(ocr.run(10 if quick else pages), out)
 
 
+def bench_regions(*, quick: bool = False, n: int = 200, out: Out = None) -> None:
+    """The check that a crop is the part of its picture that its box names: shifts seen, copies refused.
+
+    Args:
+        quick: 10 regions of each kind of picture.
+        n: Regions of each kind of picture.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import regions
+
+    _write_lines(regions.run(10 if quick else n), out)
+
+
 def bench_memory(
     *,
     quick: bool = False,
@@ -347,6 +360,7 @@ COMMANDS = {
     "kills": bench_kills,
     "overlap": bench_overlap,
     "ocr": bench_ocr,
+    "regions": bench_regions,
     "report": bench_report,
 }
 

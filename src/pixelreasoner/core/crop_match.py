@@ -1,8 +1,8 @@
 """Whether a picture shows a region of another one, and which: compared small, whatever sizes they have.
 
-What differs is measured against the contrast of the region: text that is shifted by a letter differs as much
-as it could, a photograph of sky by nearly nothing. `python -m benchmarks regions` measures which shifts are
-seen.
+Brightness alone is compared: JPEG keeps colours coarsely. What differs is measured against the contrast of
+the region: text that is shifted by a letter differs as much as it could, a photograph of sky by nearly
+nothing. `python -m benchmarks regions` measures which shifts are seen.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pixelreasoner.core.media import Picture
 
 CELLS = 48
 """Of the longer side, that are compared."""
-SAME_WITHIN = 3.0
+SAME_WITHIN = 2.0
 """The mean difference of a cell, of 255, up to which two pictures are the same whatever they show."""
 SAME_SHARE = 0.25
 """And its share in the region's contrast."""
-SEARCH_CELLS = 24
+SEARCH_CELLS = 64
 """Of the longer side of what is searched for."""
 LONGEST_SEARCH = 1500
 """Cells of a picture's side that are searched at most."""
@@ -48,8 +48,8 @@ def shows_region(picture: Picture, region: tuple[int, int, int, int], crop: Pict
 
 
 def is_same(region: Field, crop: Field) -> bool:
-    """Whether two pictures of one size, [H, W, 3], differ no more than copies do."""
-    contrast = float(np.abs(region - region.mean((0, 1))).mean())
+    """Whether two pictures of one size, [H, W], differ no more than copies do."""
+    contrast = float(np.abs(region - region.mean()).mean())
     return float(np.abs(region - crop).mean()) <= max(SAME_WITHIN, SAME_SHARE * contrast)
 
 
@@ -72,8 +72,8 @@ def find_region(picture: Picture, size: Size, crop: Picture) -> Box | None:
     if part.width > whole.width or part.height > whole.height:
         return None
     x, y = _best_place(
-        _small(Image.fromarray(picture.pixels), whole).mean(2),
-        _small(Image.fromarray(crop.pixels), part).mean(2),
+        _small(Image.fromarray(picture.pixels), whole),
+        _small(Image.fromarray(crop.pixels), part),
     )
     step = max(1, round(0.25 / scale))
     limits = picture.size.width - size.width, picture.size.height - size.height
@@ -115,5 +115,5 @@ def _best_place(whole: Field, part: Field) -> tuple[int, int]:
 
 
 def _small(image: Image.Image, size: Size) -> Field:
-    """[H, W, 3] at a size; what is made smaller is averaged."""
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
+    """[H, W], the brightness at a size; what is made smaller is averaged."""
+    return np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR), np.float32)

@@ -73,9 +73,7 @@ class OcrCheck:
         read = " / ".join(line.text for line in lines)
         if len(read) > SHOWN_CHARACTERS:
             read = f"{read[:SHOWN_CHARACTERS]}…"
-        return (
-            f"{NOT_SHOWN} {wanted[0]!r}: it reads {read!r}" if read else f"{NOT_SHOWN} {wanted[0]!r}: no text"
-        )
+        return f"{NOT_SHOWN} {wanted[0]!r}: " + (f"it reads {read!r}" if read else "it has no text")
 
 
 def read_text(picture: Picture) -> tuple[TextLine, ...]:

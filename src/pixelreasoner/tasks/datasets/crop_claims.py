@@ -96,11 +96,12 @@ def _misplaced(box: Box, picture: Picture, crop: Picture, text: str) -> tuple[Bo
         detail = f"{text}; the crop is {crop.size.width}x{crop.size.height}"
         return None, Problem("a crop does not have the shape of its box", detail)
     found = find_region(picture, size, crop)
-    if found is None:
-        return None, Problem("a crop shows something that is not in its picture", text)
-    where = listed((found.x1, found.y1, found.x2, found.y2))
-    reason = "a crop shows another part of the picture than its box"
-    return found, Problem(reason, f"{text}; it shows {where}")
+    where = "and was not found in it" if found is None else f"it shows {listed(_corners(found))}"
+    return found, Problem("a crop is not the part of its picture that its box names", f"{text}; {where}")
+
+
+def _corners(box: Box) -> Numbers:
+    return box.x1, box.y1, box.x2, box.y2
 
 
 def _too_small(bounds: tuple[int, int, int, int], crop: Picture) -> tuple[Problem, ...]:
