@@ -1,8 +1,9 @@
 """Does the crop show the answer? For answers that stand in the picture: its text is read (OCR).
 
 The reader is RapidOCR (PP-OCRv6, small), whose models come with its package, so nothing is fetched. What
-counts as shown is `synth.text_match`. One reader takes about 0.3 GB, a crop of 1,500 x 1,000 pixels another
-0.7 GB while it is read; every thread that reads has one.
+counts as shown is `synth.text_match`. A reader takes 0.2 GB, and up to 0.9 GB while it reads a dense page of
+1,500 x 1,000 pixels; every thread that reads has one, and uses one processor. Time goes with the text that is
+read, not with the pixels (`python -m benchmarks ocr`).
 """
 
 from __future__ import annotations
