@@ -170,7 +170,7 @@ def _in_root(box: Box, source: _Shown) -> Box | None:
 
 
 def _selection(walk: _Walk, number: int, value: Any, seen: Observation) -> list[_Shown] | None:
-    frames = () if walk.video is None else walk.video.frames
+    frames: list[Picture] = [] if walk.video is None else list(walk.video.frames)
     named = cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else ()
     if not named or not all(type(v) is int and 1 <= v <= len(frames) for v in named):
         walk.faults.append(Fault("a frame that there is not", number, f"{value!r} of {len(frames)}"))
@@ -188,7 +188,7 @@ def _selection(walk: _Walk, number: int, value: Any, seen: Observation) -> list[
 
 
 def _shows_whole(frame: Picture, image: Picture) -> bool:
-    return shows_region(frame, (0, 0, *frame.size), image)
+    return shows_region(frame, (0, 0, frame.size.width, frame.size.height), image)
 
 
 # ------------------------------------------------------------------------------------------ relations
