@@ -32,7 +32,7 @@ def convert(
     ocr: Annotated[bool, option()] = False,
     sound_only: Annotated[bool, option()] = False,
 ) -> None:
-    """Convert the published warm-start trajectories for `sft`, or check them.
+    """Convert or check the published warm-start trajectories for `sft`.
 
     With the recipe of the tuning they are written for its model, in its words and at its pixel budgets, to
     the file that it reads. Rows that cannot be used are counted with their reasons. With --check alone,
