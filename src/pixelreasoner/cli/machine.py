@@ -16,6 +16,7 @@ EXTRAS = {
     "data": ("pyarrow", "task files in Parquet"),
     "math": ("math_verify", "the scorer that compares formulas"),
     "endpoint": ("openai", "evaluation of a served model, a judge of open answers"),
+    "ocr": ("rapidocr", "synthesis that reads whether a crop shows the answer"),
     "lora": ("peft", "LoRA adapters"),
     "optim8bit": ("torchao", "optim.kind = adamw_8bit"),
     "world": ("skimage", "PixelWorld's photographs and digits"),

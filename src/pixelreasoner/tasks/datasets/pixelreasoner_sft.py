@@ -37,6 +37,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Observation, Span, StopReason, Trajectory, Turn
 from pixelreasoner.tasks.datasets.answers import plain_question
+from pixelreasoner.tasks.datasets.crop_claims import box_numbers
 from pixelreasoner.tasks.datasets.data_files import FilesRows, RowForm, dataset_folder, find_files
 from pixelreasoner.tasks.datasets.media_store import MediaStore
 from pixelreasoner.tasks.datasets.report import LoadReport, UnusableError
@@ -93,14 +94,22 @@ class SftTrajectories:
         return sum(1 for _ in self._rows.scan())
 
     def __iter__(self) -> Iterator[Trajectory]:
+        for _, made in self.rows():
+            if isinstance(made, Trajectory):
+                yield made
+
+    def rows(self) -> Iterator[tuple[str, Trajectory | UnusableError]]:
+        """Each row's place, and its trajectory or why there is none."""
         for number, values in self._rows.scan():
+            place = self._rows.place(number)
             try:
                 made = self._trajectory(values, f"{NAME}-{self._rows.name(number)}")
             except UnusableError as e:
-                self.report.leave_out(self._rows.place(number), e)
+                self.report.leave_out(place, e)
+                yield place, e
                 continue
             self.report.use(_form(made))
-            yield made
+            yield place, made
 
     def _trajectory(self, values: object, default_id: str) -> Trajectory:
         """The trajectory of a row.
@@ -265,12 +274,10 @@ def _observation(
 
 def _box(value: Any, picture: Picture) -> Box | None:
     """The region of a crop, in pixels of its image; None where the numbers name none."""
-    numbers = cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else ()
-    if len(numbers) != 4 or not all(isinstance(v, (int, float)) for v in numbers):
+    if (numbers := box_numbers(value)) is None:
         return None
     unit = Unit.FRACTION if max(numbers) <= 1 else Unit.PIXEL
-    x1, y1, x2, y2 = map(float, numbers)
-    left, top, right, bottom = Box(x1, y1, x2, y2, unit).pixel_bounds(picture.size)
+    left, top, right, bottom = Box(*numbers, unit).pixel_bounds(picture.size)
     return Box(left, top, right, bottom) if left < right and top < bottom else None
 
 
