@@ -1,0 +1,94 @@
+"""The recipe of a synthesis run.
+
+Trajectories about several sets of seeds, in given proportions::
+
+    [[seeds]]
+    weight = 3
+    tasks = { source = "sa-1b", options = { path = "data/sa-1b" } }
+
+    [[seeds]]
+    tasks = { source = "star", options = { path = "data/star" } }
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from pixelreasoner.core.config import MAY_CHANGE, MOST, Config, Count, Seed
+from pixelreasoner.env.interaction import Interaction
+from pixelreasoner.rewards.scorers import ScoringConfig
+from pixelreasoner.synth.compose import ErrorMask
+from pixelreasoner.synth.mix import Mix
+from pixelreasoner.synth.slots import Seeds
+from pixelreasoner.synth.teacher import TeacherConfig
+from pixelreasoner.tasks.config import TasksConfig, build_tasks
+
+
+class SeedSet(Config):
+    """Tasks that trajectories are about, and their share of the trajectories."""
+
+    weight: float = Field(default=1.0, gt=0, le=MOST)
+    """Relative to the other sets' weights."""
+    tasks: TasksConfig
+    """A section like `tasks` itself. A set may be without questions (`sa-1b`, `media-folder`): the teacher
+    writes them."""
+
+
+class SynthConfig(Config):
+    """What to synthesise. The defaults are the paper's."""
+
+    out: Annotated[Path, MAY_CHANGE]
+    """The folder of the results: `trajectories.jsonl`, its pictures, what was rejected, and this
+    configuration."""
+    checkpoint: str = "nano"
+    """The model to be taught: a folder, a shipped checkpoint's name, or a hub id. How it sees, points and
+    calls is read from it; its weights are not."""
+    interaction: Interaction = Interaction()
+    """The operations and the wording of what is written; its limits and sampling are not used here."""
+    tasks: TasksConfig = TasksConfig(split="train")
+    """Where the tasks come from. The mix decides how many need the operation, not the source."""
+    seeds: tuple[SeedSet, ...] = ()
+    """Several sets of tasks in given proportions, in place of `tasks`."""
+    scoring: ScoringConfig = ScoringConfig()
+    """Judges the answers of what is written: a trajectory whose answer is not right is rejected."""
+    teacher: TeacherConfig = TeacherConfig()
+    """What writes the words of a trajectory."""
+    n: Count = 7500
+    """Trajectories."""
+    mix: Mix = Mix()
+    """How many there are of each template."""
+    tries: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Tasks that are tried for one trajectory; after so many that were rejected its place stays empty."""
+    error_mask: ErrorMask = "operation"
+    """What is not learned of a message with a deliberately wrong operation: the call (the paper's), or the
+    whole message (an ablation)."""
+    coordinate_step: float = Field(default=20, gt=0, le=1000)
+    """Coordinates are multiples of it, in the unit of the model's family."""
+    seed: Seed = 0
+    """Of every random draw."""
+    workers: Annotated[int, Field(ge=1, le=1024), MAY_CHANGE] = 1
+    """Processes that compose where no server is asked; the result does not depend on it."""
+
+    @model_validator(mode="after")
+    def _tasks_are_given_once(self) -> Self:
+        if self.seeds and self.tasks != type(self).model_fields["tasks"].default:
+            raise ValueError("'tasks' beside 'seeds' says nothing; give it as one of the sets")
+        return self
+
+    @property
+    def sets(self) -> tuple[SeedSet, ...]:
+        """The sets of seeds: those given, or `tasks` alone."""
+        return self.seeds or (SeedSet(tasks=self.tasks),)
+
+
+def build_seeds(config: SynthConfig) -> tuple[Seeds, ...]:
+    """The sets of a recipe.
+
+    Raises:
+        ConfigError: there is no such source, kind or option, or no task is left.
+        RecordError: a task file cannot be read.
+    """
+    return tuple(Seeds(build_tasks(seeds.tasks), seeds.weight) for seeds in config.sets)
