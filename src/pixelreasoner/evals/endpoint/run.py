@@ -14,10 +14,11 @@ from rich.console import Console
 
 from pixelreasoner.core.terminal import visible
 from pixelreasoner.core.trajectory import StopReason, Trajectory
+from pixelreasoner.endpoint.failures import EndpointError, RequestFailedError
 from pixelreasoner.env.executor import DaemonPool
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.state import RolloutRequest
-from pixelreasoner.evals.endpoint.client import ChatClient, EndpointError, RequestFailedError
+from pixelreasoner.evals.endpoint.client import ChatClient
 from pixelreasoner.evals.endpoint.config import EndpointConfig, spoken
 from pixelreasoner.evals.endpoint.conversation import Served, converse
 from pixelreasoner.evals.endpoint.waiting import Waiting
