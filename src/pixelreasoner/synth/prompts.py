@@ -5,9 +5,10 @@ The structure of a reply is part of the request (`endpoint.structure`); here is 
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import Field, model_validator
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError
@@ -17,17 +18,25 @@ VERSION = 1
 """Of the defaults below; raised with every change of them. The card of a data set names it."""
 
 
-def _with_subject(sentence: str) -> str:
-    try:
-        check_template(sentence, "the announcement of an operation", subject="the red card")
-    except ConfigError as e:
-        raise ValueError(str(e)) from e
-    if "{subject}" not in sentence:
-        raise ValueError(f"{sentence!r} has to name what is looked at: put {{subject}} into it")
-    return sentence
-
-
-Sentences = Annotated[tuple[Annotated[str, AfterValidator(_with_subject)], ...], Field(min_length=1)]
+_PLACE: Mapping[str, object] = {"number": 1, "left": 0, "right": 9, "top": 0, "bottom": 9}
+_FIELD: Mapping[str, object] = {"field": "seen_1", "number": 1}
+_TEMPLATES: Mapping[str, Mapping[str, object]] = {
+    "proposal_fields": {"place": "region: its number."},
+    "right_look": {"number": 1},
+    "wrong_look": {"number": 1},
+    "large_look": {"number": 1},
+    "right_field": _FIELD,
+    "wrong_field": _FIELD,
+    "large_field": _FIELD,
+    "mend": {"problems": "overview is empty"},
+    "zoom": {"subject": "the red card"},
+    "select": {"subject": "the red card"},
+    "judge_fields": {"answer": "a letter"},
+    "frame": {"number": 1, "seconds": 0.5},
+    "region": _PLACE,
+}
+"""The fields of each template, with examples."""
+Sentences = Annotated[tuple[str, ...], Field(min_length=1)]
 """Ways to say the same thing, one of which is drawn. Fields: subject."""
 
 
@@ -36,8 +45,8 @@ class Prompts(Config):
 
     propose: str = (
         "You write questions that can only be answered by looking closely at a picture or a video. You are "
-        "shown the whole input, and then, where the message says so, numbered regions of it, enlarged. Choose "
-        "one place that holds a small and informative detail: writing, a number, a sign, a mark, a state, a "
+        "shown the whole input, and then, where the message says so, numbered regions of it, enlarged. "
+        "Choose one place that holds a small and informative detail: writing, a number, a sign, a mark, a state, a "
         "colour, what somebody holds or does. Then write one question about it.\n"
         "- The detail is clear from close by, and hard to make out in the whole input.\n"
         "- The question has exactly one right answer, and names its subject so that it can be found without "
@@ -87,9 +96,7 @@ class Prompts(Config):
     """What the teacher is told of an operation. Fields: number."""
     wrong_look: str = "Look {number} is a mistake: nothing of what the question is about is in it."
     """Fields: number."""
-    large_look: str = (
-        "Look {number} has what the question is about in it, but so much else that the detail stays too small."
-    )
+    large_look: str = "Look {number} has what the question is about in it, and so much else that the detail stays too small."
     """Fields: number."""
     overview_field: str = (
         "overview: two to four sentences on what the whole input shows, where the thing in question seems to "
@@ -106,17 +113,17 @@ class Prompts(Config):
     )
     """What a field of the reply should hold."""
     right_field: str = (
-        "{field}: one to four sentences on what look {number} shows in detail, down to what answers the question."
+        "{field}: one to four sentences on what look {number} shows in detail, and what answers the question."
     )
     """Fields: field, number."""
     wrong_field: str = (
-        "{field}: one to three sentences on what look {number} shows, that the thing in question is not in it, "
-        "and where else it may be."
+        "{field}: one to three sentences on what look {number} shows, that the thing in question is not in "
+        "it, and where else it may be."
     )
     """Fields: field, number."""
     large_field: str = (
-        "{field}: one to three sentences on what look {number} shows, that the thing in question is in it, and "
-        "that it is still too small to tell."
+        "{field}: one to three sentences on what look {number} shows, that the thing in question is in it, "
+        "and that it is still too small to tell."
     )
     """Fields: field, number."""
     conclusion_field: str = "conclusion: one sentence that states the right answer as what follows."
@@ -157,3 +164,17 @@ class Prompts(Config):
     """Before each frame of a video, to teacher and judge. Fields: number, seconds."""
     region: str = "Region {number}, from {left} to {right} across and {top} to {bottom} down, of 1000:"
     """Before each region of a seed. Fields: number, left, right, top, bottom (thousandths)."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        for name, example in _TEMPLATES.items():
+            value = getattr(self, name)
+            for template in (value,) if isinstance(value, str) else value:
+                try:
+                    check_template(template, name, **example)
+                except ConfigError as e:
+                    raise ValueError(str(e)) from e
+                missing = [field for field in example if "{" + field not in template]
+                if missing and name in ("zoom", "select", "proposal_fields", "mend", "judge_fields"):
+                    raise ValueError(f"{name} {template!r} has to hold {{{missing[0]}}}")
+        return self

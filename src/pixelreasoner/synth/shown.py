@@ -52,7 +52,7 @@ def media_parts(
     frame_size: Callable[[Video], Size],
     marker: Callable[[int, float], str],
 ) -> list[ChatMessage]:
-    """Media as parts of a message: a picture by itself, a video frame by frame with its marker before each."""
+    """Media as parts of a message: a picture by itself, of a video each frame after its marker."""
     parts: list[ChatMessage] = []
     for item in media:
         if isinstance(item, Picture):
