@@ -2,7 +2,8 @@
 
 Boxes are written in the model's unit with coordinates on a coarse step (a small model learns 50 numbers
 sooner than 1,000). What must hold, that a box holds the cue or has nothing of it, is about the pixels that
-are then cut, so every function here judges a box after both roundings.
+are then cut, so every function here judges a box after both roundings, and after the margin that the
+operation adds (`CutRule`): that of the released checkpoints adds a tenth of the image on every side.
 """
 
 from __future__ import annotations
@@ -27,12 +28,26 @@ LEAST_ROOM = 1.15
 """A good crop's side is at least this many times the longer side of the cue."""
 MARGIN = 0.25
 """Share of a crop's side kept between its edge and the cue, where the image has room."""
-SHORTEST_PX = 8.0
+SHORTEST_PX = 28.0
+"""The shortest side of a wrong crop, unless a good one is shorter; what released vision towers read at
+least."""
 TRIES = 40
 
 
 class SynthesisError(PixelReasonerError):
     """A trajectory that cannot be written for a task."""
+
+
+@dataclass(frozen=True)
+class CutRule:
+    """What an operation cuts for the numbers of a box."""
+
+    padding: float = 0.0
+    """The margin it adds on each side, as a share of the image's width or height."""
+    least_px: float = 1.0
+    """It refuses crops with a shorter side, in original pixels."""
+    below_one: bool = False
+    """Whether it reads numbers as fractions only while all are less than 1."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,10 @@ class CoordinateGrid:
     unit: Unit = Unit.RELATIVE
     step: float = 20
     """In `unit`; the right and bottom edges count as multiples."""
+    cut: CutRule = CutRule()
+    """What is cut for a box that was written."""
+    clearance: float = 0.0
+    """What lies between a wrong crop and the cue at least, as a share of the image's width or height."""
 
     @property
     def cell_px(self) -> float:
@@ -54,20 +73,37 @@ class CoordinateGrid:
         return max(cell.x2 * self.size.width, cell.y2 * self.size.height)
 
     def encode_box(self, box: Box) -> Box:
-        """A box in original pixels as the model writes it: in its unit, rounded outward to the step."""
+        """The box that the model writes, so that all of `box` (in original pixels) is cut.
+
+        In the model's unit, rounded outward to the step; one step wide and high at least.
+        """
         edge = Box(0, 0, 1, 1, Unit.FRACTION).to(self.unit, self.view)
-        fraction = box.clip(self.size).to(Unit.FRACTION, self.size)
+        fraction = _shrunk(box.clip(self.size).to(Unit.FRACTION, self.size), self.cut.padding)
         b = fraction.to(self.unit, self.view)
-        x1, y1 = (round(math.floor(v / self.step) * self.step, 6) for v in (b.x1, b.y1))
-        x2, y2 = (
-            min(round(math.ceil(v / self.step) * self.step, 6), limit)
-            for v, limit in ((b.x2, edge.x2), (b.y2, edge.y2))
-        )
+        x1, x2 = self._outward(b.x1, b.x2, edge.x2)
+        y1, y2 = self._outward(b.y1, b.y2, edge.y2)
         return Box(x1, y1, x2, y2, self.unit)
 
     def decode_box(self, written: Box) -> Box:
-        """The whole original pixels that `crop_image` cuts for a box the model wrote."""
-        return Box(*written.to(Unit.FRACTION, self.view).pixel_bounds(self.size))
+        """The whole original pixels that the operation cuts for a box the model wrote."""
+        said = written.to(Unit.FRACTION, self.view).pad(self.cut.padding)
+        return Box(*said.pixel_bounds(self.size))
+
+    def kept_clear(self, box: Box) -> Box:
+        """A box in original pixels with the clearance around it."""
+        dx, dy = (self.clearance * length for length in self.size)
+        return Box(box.x1 - dx, box.y1 - dy, box.x2 + dx, box.y2 + dy)
+
+    def _outward(self, low: float, high: float, edge: float) -> tuple[float, float]:
+        """An interval from a multiple of the step to another one, or to the edge."""
+        step = self.step
+        if self.cut.below_one:
+            edge = round((math.ceil(edge / step) - 1) * step, 6)
+        start = round(math.floor(low / step) * step, 6)
+        end = min(round(math.ceil(high / step) * step, 6), edge)
+        if start < end:
+            return start, end
+        return (start, round(start + step, 6)) if start + step <= edge else (round(edge - step, 6), edge)
 
 
 def fitting_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator) -> Box:
@@ -101,13 +137,17 @@ def disjoint_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator, *othe
         SynthesisError: the cue leaves no room for it.
     """
     width, height = grid.size
-    wanted = float(rng.uniform(*FITTING)) * math.sqrt(cue.area)
+    wanted = max(float(rng.uniform(*FITTING)) * math.sqrt(cue.area), grid.cut.least_px)
+    least = min(wanted, max(SHORTEST_PX, grid.cut.least_px))
     for forbidden in ((cue, *others), (cue,)):
         for tried in range(TRIES):
-            side = min(max(wanted * 0.93**tried, SHORTEST_PX), *grid.size)
+            side = min(max(wanted * 0.93**tried, least), *grid.size)
             x, y = float(rng.uniform(0, width - side)), float(rng.uniform(0, height - side))
             written = grid.encode_box(Box(x, y, x + side, y + side))
-            if not any(grid.decode_box(written).overlaps(box) for box in forbidden):
+            cut = grid.decode_box(written)
+            if min(cut.width, cut.height) < min(grid.cut.least_px, *grid.size):
+                continue
+            if not any(grid.kept_clear(cut).overlaps(box) for box in forbidden):
                 return written
     raise SynthesisError("the cue leaves no room in its image for a crop without it")
 
@@ -147,6 +187,14 @@ def _around(cue: Box, grid: CoordinateGrid, rng: np.random.Generator, *, least: 
     x1, x2 = _span(cue.x1, cue.x2, side, grid.size.width, rng)
     y1, y2 = _span(cue.y1, cue.y2, side, grid.size.height, rng)
     return grid.encode_box(Box(x1, y1, x2, y2))
+
+
+def _shrunk(box: Box, by: float) -> Box:
+    """A box without `by` of each of its sides; of what is left of a small one, its centre."""
+    (x, y), padded = box.center, box.pad(-by)
+    x1, x2 = (padded.x1, padded.x2) if padded.width > 0 else (x, x)
+    y1, y2 = (padded.y1, padded.y2) if padded.height > 0 else (y, y)
+    return Box(x1, y1, x2, y2, box.unit)
 
 
 def _span(low: float, high: float, side: float, length: int, rng: np.random.Generator) -> tuple[float, float]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Literal
+
+from pixelreasoner.endpoint.failures import Unusable, UnusableReplyError
 
 Stage = Literal["propose", "outline", "write", "compose", "ocr", "judge", "difficulty"]
 """Where a task can be turned down.
@@ -12,6 +16,16 @@ write: the teacher's texts cannot be used. compose: the trajectory is not what i
 text of the crop does not hold the answer. judge: the answer does not follow from the crop. difficulty: the
 student answers it without operations, or, where that is wanted, does not.
 """
+
+_REASONS: Mapping[Unusable, str] = {
+    "refused": "the model refused",
+    "truncated": "the reply was cut",
+    "not_json": "the reply is no JSON",
+    "invalid": "the reply has another structure",
+    "too_long": "the request is too long for the model",
+    "rejected_request": "the server takes no such request",
+}
+"""What a reply of no use is counted as."""
 
 
 class RejectedError(Exception):
@@ -33,3 +47,12 @@ class RejectedError(Exception):
     def __reduce__(self) -> tuple[type[RejectedError], tuple[Stage, str, str]]:
         """As it crosses processes: from its own arguments, not from its text."""
         return type(self), (self.stage, self.reason, self.detail)
+
+
+@contextmanager
+def unusable_replies(stage: Stage) -> Generator[None]:
+    """Turn a task down where a server's replies about it are of no use."""
+    try:
+        yield
+    except UnusableReplyError as e:
+        raise RejectedError(stage, _REASONS[e.reason], e.detail) from e

@@ -8,7 +8,8 @@ import pytest
 
 from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.chat.xml_calls import XML_CALLS
-from pixelreasoner.evals.endpoint.messages import BrokenReplyError, parse, read_reply, said, text_of
+from pixelreasoner.endpoint.reply import BrokenReplyError, read_reply
+from pixelreasoner.evals.endpoint.messages import parse, said, text_of
 
 TOOLS = [{"type": "function", "function": {"name": "crop_image", "parameters": {"properties": {}}}}]
 

@@ -31,7 +31,7 @@ from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.trajectory import StopReason, Trajectory
-from pixelreasoner.evals.endpoint.client import EndpointError
+from pixelreasoner.endpoint.failures import EndpointError
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.evals.run import EvalConfig, run
 from pixelreasoner.tasks.pixelworld import PixelWorld, WorldConfig

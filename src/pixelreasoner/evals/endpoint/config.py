@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget, Wording
 from pixelreasoner.chat.checkpoint_files import vision_spec, with_format
@@ -13,13 +13,13 @@ from pixelreasoner.chat.families import FAMILIES, CallSyntax, Family, family_of
 from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.chat.pixels import Normalization
 from pixelreasoner.chat.vision_spec import VisionSpec
-from pixelreasoner.core.config import MAY_CHANGE, Config, Count, CountOrZero, Options
+from pixelreasoner.core.config import MAY_CHANGE, Count
 from pixelreasoner.core.geometry import Unit
+from pixelreasoner.endpoint.access import ServerConfig
 from pixelreasoner.models.checkpoints import checkpoint_folder
 
 CHECKPOINT_FILES = ("*.json", "*.jinja")
 """What is fetched of a checkpoint of the hub: no weights."""
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 UNKNOWN_FAMILY = VisionSpec(
     unit=Unit.PIXEL,
     patch=1,
@@ -33,7 +33,7 @@ UNKNOWN_FAMILY = VisionSpec(
 """How pictures go to a model whose resizing is not known: as they are, up to 4 megapixels, frames up to 1."""
 
 
-class EndpointConfig(Config):
+class EndpointConfig(ServerConfig):
     """A model behind an OpenAI-compatible chat endpoint, as of vLLM and SGLang; needs the extra `endpoint`.
 
     What its boxes mean has to be said, by one of `checkpoint`, `family` and `unit`. Where the pictures of an
@@ -41,12 +41,6 @@ class EndpointConfig(Config):
     `interaction.wording.image`, `crop` and `video_frame`.
     """
 
-    url: Annotated[str, MAY_CHANGE]
-    """Of the server, up to its version: `http://localhost:8000/v1`."""
-    model: str
-    """The name under which the server knows it."""
-    api_key_env: Annotated[str | None, MAY_CHANGE] = None
-    """The environment variable that holds the key; None sends none. The key itself is never in a recipe."""
     checkpoint: str | None = None
     """What is served: a folder, a shipped checkpoint's name, or a hub id. How it sees, points and is spoken
     to is read from its files; its weights are not."""
@@ -59,28 +53,8 @@ class EndpointConfig(Config):
     """How operations are offered and called. text: in words of the prompt, and between tags of the message;
     any server does. native: as `tools` of the request and `tool_calls` of the reply; the server needs the
     model's parser of calls."""
-    concurrency: Annotated[int, Field(ge=1, le=1024), MAY_CHANGE] = 16
-    """Conversations under way together."""
-    timeout_s: Annotated[Seconds, MAY_CHANGE] = 600.0
-    """Seconds for one reply."""
-    retries: Annotated[CountOrZero, MAY_CHANGE] = 5
-    """Further tries of a request that met a busy or broken server, a timeout, or an unreadable reply."""
-    retry_wait_s: Annotated[Seconds, MAY_CHANGE] = 1.0
-    """Seconds before the first further try, half to all of it by chance; it doubles from try to try. What the
-    server asks for (Retry-After) is waited at least."""
-    retry_max_wait_s: Annotated[Seconds, MAY_CHANGE] = 60.0
-    """The most seconds before a further try."""
     max_failures: Annotated[Count, MAY_CHANGE] = 20
     """After so many tasks that got no reply, no other one is begun."""
-    extra: Options = Field(default_factory=dict[str, Any])
-    """Further fields of each request, as the server documents them (`top_k`, `chat_template_kwargs`)."""
-
-    @field_validator("url")
-    @classmethod
-    def _is_address(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("give an address that begins with http:// or https://")
-        return url
 
     @field_validator("family")
     @classmethod

@@ -14,20 +14,14 @@ from pixelreasoner.chat.prompting import task_messages
 from pixelreasoner.core.media import Media
 from pixelreasoner.core.messages import Parsed
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
+from pixelreasoner.endpoint.failures import TooLongError
+from pixelreasoner.endpoint.reply import Reply
+from pixelreasoner.endpoint.requests import ChatMessage
 from pixelreasoner.env.limits import Limits
 from pixelreasoner.env.state import RolloutRequest, execute, turn_seed
-from pixelreasoner.evals.endpoint.client import ChatClient, TooLongError
+from pixelreasoner.evals.endpoint.client import ChatClient
 from pixelreasoner.evals.endpoint.config import Spoken
-from pixelreasoner.evals.endpoint.messages import (
-    ChatMessage,
-    Reply,
-    Tools,
-    opening,
-    parse,
-    said,
-    shown,
-    text_of,
-)
+from pixelreasoner.evals.endpoint.messages import Tools, opening, parse, said, shown, text_of
 from pixelreasoner.evals.scores import COMPLETION_TOKENS, PROMPT_TOKENS
 from pixelreasoner.ops.image_context import ImageContext
 from pixelreasoner.ops.toolbox import Toolbox

@@ -7,13 +7,12 @@ time.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from pixelreasoner.chat.calls import CALL_CLOSE, CALL_OPEN, last_boxed
+from pixelreasoner.chat.calls import CALL_OPEN, last_boxed
 from pixelreasoner.chat.chat_format import ChatFormat
 from pixelreasoner.chat.families import CallSyntax
 from pixelreasoner.chat.hermes import HERMES
@@ -23,53 +22,15 @@ from pixelreasoner.chat.vision_spec import VisionSpec
 from pixelreasoner.chat.xml_calls import FUNCTION, XML_CALLS
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Media, Picture
-from pixelreasoner.core.media_io import encode_png
 from pixelreasoner.core.messages import Message, Parsed
 from pixelreasoner.core.trajectory import Observation
+from pixelreasoner.endpoint.pictures import png_url
+from pixelreasoner.endpoint.reply import NativeCall, Reply
+from pixelreasoner.endpoint.requests import ChatMessage, text_part
 
-ChatMessage = dict[str, Any]
-"""A message of a request."""
 Tools = Sequence[Mapping[str, Any]]
 """Function descriptions in the OpenAI form."""
-REASONING_FIELDS = ("reasoning_content", "reasoning")
-"""Where servers put a model's thoughts: SGLang and older vLLM in the first, vLLM today in the second."""
 ONLY_FIRST = "only the first call of a message is carried out"
-
-
-class BrokenReplyError(Exception):
-    """A reply that cannot be read; the text says what is wrong."""
-
-
-@dataclass(frozen=True)
-class NativeCall:
-    """One of a reply's `tool_calls`."""
-
-    id: str
-    name: str
-    arguments: str
-    """JSON, as the server gave it: nothing checked."""
-
-    @property
-    def text(self) -> str:
-        """As a model writes it in the JSON syntax; broken arguments stay broken."""
-        body = f'{{"name": {json.dumps(self.name)}, "arguments": {self.arguments.strip() or "{}"}}}'
-        return f"{CALL_OPEN}\n{body}\n{CALL_CLOSE}"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a server answered to one request."""
-
-    content: str
-    reasoning: str = ""
-    """Thoughts that the server's parser took out of the message."""
-    reasoning_field: str = ""
-    """The field that they were in."""
-    calls: tuple[NativeCall, ...] = ()
-    finish: str = "stop"
-    """`length` for a message that was cut."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
 
 
 # ------------------------------------------------------------------------------------------------ sending
@@ -118,7 +79,7 @@ def shown(
     results in the role `user`, the pictures follow in a message of their own.
     """
     pictures = [_picture(p, vision.size_of(p, crop=True)) for p in observation.images]
-    text: ChatMessage = {"type": "text", "text": observation.text}
+    text = text_part(observation.text)
     as_tool = chat_format.observation_role == "tool"
     if not reply.calls:
         message: ChatMessage = {"role": chat_format.observation_role, "content": [text, *pictures]}
@@ -137,61 +98,24 @@ def _parts(
     out: list[ChatMessage] = []
     for part in parts:
         if isinstance(part, str):
-            out.append({"type": "text", "text": part})
+            out.append(text_part(part))
         elif isinstance(part, Picture):
             out.append(_picture(part, vision.size_of(part, crop=crop)))
         else:
             size = vision.frame_size(part)
             for number, (frame, seconds) in enumerate(zip(part.frames, part.times_s, strict=True), start=1):
                 marker = chat_format.frame_marker.format(first=number, last=number, seconds=seconds)
-                out += [{"type": "text", "text": marker}, _picture(frame, size)]
+                out += [text_part(marker), _picture(frame, size)]
     return out
 
 
 def _picture(picture: Picture, size: Size) -> ChatMessage:
     """A picture at the size it is seen at, without loss."""
-    content = base64.b64encode(encode_png(Picture(resized(picture, size)))).decode()
-    url = f"data:image/png;base64,{content}"
+    url = png_url(Picture(resized(picture, size))).decode()
     return {"type": "image_url", "image_url": {"url": url}}
 
 
 # ------------------------------------------------------------------------------------------------ reading
-
-
-def read_reply(data: Any) -> Reply:
-    """The reply in the body of a chat completion.
-
-    Raises:
-        BrokenReplyError: it holds no message.
-    """
-    try:
-        choice = data["choices"][0]
-        message = choice["message"]
-        calls = tuple(_read_call(call, at) for at, call in enumerate(message.get("tool_calls") or ()))
-        content = message.get("content") or ""
-        if not isinstance(content, str):  # some servers give a list of parts
-            content = "".join(part.get("text", "") for part in content)
-        field = next((name for name in REASONING_FIELDS if message.get(name)), "")
-        usage = data.get("usage") or {}
-        return Reply(
-            content=content,
-            reasoning=str(message[field]) if field else "",
-            reasoning_field=field,
-            calls=calls,
-            finish=choice.get("finish_reason") or "stop",
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-        )
-    except (LookupError, TypeError, AttributeError, ValueError) as e:
-        raise BrokenReplyError(f"the reply is no chat completion ({type(e).__name__}: {e})") from e
-
-
-def _read_call(call: Mapping[str, Any], at: int) -> NativeCall:
-    function = call["function"]
-    arguments = function.get("arguments") or ""
-    # The protocol has JSON text; some servers give the object.
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return NativeCall(str(call.get("id") or f"call_{at}"), str(function["name"]), text)
 
 
 def text_of(reply: Reply, syntax: CallSyntax) -> str:

@@ -16,10 +16,11 @@ from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.terminal import visible
 from pixelreasoner.core.trajectory import StopReason, Trajectory
 from pixelreasoner.core.waiting import Waiting
+from pixelreasoner.endpoint.failures import EndpointError, RequestFailedError
 from pixelreasoner.env.executor import DaemonPool
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.env.state import RolloutRequest
-from pixelreasoner.evals.endpoint.client import ChatClient, EndpointError, RequestFailedError
+from pixelreasoner.evals.endpoint.client import ChatClient
 from pixelreasoner.evals.endpoint.config import EndpointConfig, spoken
 from pixelreasoner.evals.endpoint.conversation import Served, converse
 
