@@ -18,9 +18,13 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from pixelreasoner.core.config import MAY_CHANGE, MOST, Config, Count, Seed
+from pixelreasoner.endpoint.ledger import Budget
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.rewards.scorers import ScoringConfig
+from pixelreasoner.synth.chat_teacher import TeacherServerConfig
 from pixelreasoner.synth.compose import ErrorMask
+from pixelreasoner.synth.difficulty import StudentConfig
+from pixelreasoner.synth.judging import CropJudgeConfig
 from pixelreasoner.synth.mix import Mix
 from pixelreasoner.synth.slots import Seeds
 from pixelreasoner.synth.teacher import TeacherConfig
@@ -55,7 +59,19 @@ class SynthConfig(Config):
     scoring: ScoringConfig = ScoringConfig()
     """Judges the answers of what is written: a trajectory whose answer is not right is rejected."""
     teacher: TeacherConfig = TeacherConfig()
-    """What writes the words of a trajectory."""
+    """What writes the words of a trajectory, where no server does."""
+    chat_teacher: TeacherServerConfig | None = None
+    """A language model as the teacher, behind an endpoint, in place of `teacher`: it writes the words of
+    trajectories, and the questions of seeds that have none."""
+    student: StudentConfig | None = None
+    """The model to be taught, behind an endpoint: what it answers without operations says how hard a task is,
+    and text-only trajectories are its own words. None: nothing is known of that, and the teacher writes them."""
+    judge: CropJudgeConfig | None = None
+    """A model that judges whether the answer follows from the crop, behind an endpoint."""
+    budget: Annotated[Budget, MAY_CHANGE] = Budget()
+    """What all servers together may cost, until the run stops; it goes on with more."""
+    max_failures: Annotated[Count, MAY_CHANGE] = 20
+    """After so many trajectories for which a server gave no reply at all, no other one is begun."""
     n: Count = 7500
     """Trajectories."""
     mix: Mix = Mix()
@@ -67,6 +83,9 @@ class SynthConfig(Config):
     whole message (an ablation)."""
     coordinate_step: float = Field(default=20, gt=0, le=1000)
     """Coordinates are multiples of it, in the unit of the model's family."""
+    clearance: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """What wrong crops keep from the cue, as a share of the picture's sides: for training code that enlarges
+    every crop afterwards, as much as it adds."""
     seed: Seed = 0
     """Of every random draw."""
     workers: Annotated[int, Field(ge=1, le=1024), MAY_CHANGE] = 1
@@ -88,7 +107,9 @@ def build_seeds(config: SynthConfig) -> tuple[Seeds, ...]:
     """The sets of a recipe.
 
     Raises:
-        ConfigError: there is no such source, kind or option, or no task is left.
+        ConfigError: there is no such source, kind or option, no task is left, or tasks are without a question
+            and there is no `chat_teacher` that could write one.
         RecordError: a task file cannot be read.
     """
-    return tuple(Seeds(build_tasks(seeds.tasks), seeds.weight) for seeds in config.sets)
+    asks = config.chat_teacher is not None
+    return tuple(Seeds(build_tasks(part.tasks, seeds=asks), part.weight) for part in config.sets)
