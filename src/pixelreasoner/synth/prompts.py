@@ -46,8 +46,8 @@ class Prompts(Config):
     propose: str = (
         "You write questions that can only be answered by looking closely at a picture or a video. You are "
         "shown the whole input, and then, where the message says so, numbered regions of it, enlarged. "
-        "Choose one place that holds a small and informative detail: writing, a number, a sign, a mark, a state, a "
-        "colour, what somebody holds or does. Then write one question about it.\n"
+        "Choose one place that holds a small and informative detail: writing, a number, a sign, a mark, a "
+        "state, a colour, what somebody holds or does. Then write one question about it.\n"
         "- The detail is clear from close by, and hard to make out in the whole input.\n"
         "- The question has exactly one right answer, and names its subject so that it can be found without "
         "your numbers or coordinates, which the reader will not see.\n"
@@ -96,7 +96,10 @@ class Prompts(Config):
     """What the teacher is told of an operation. Fields: number."""
     wrong_look: str = "Look {number} is a mistake: nothing of what the question is about is in it."
     """Fields: number."""
-    large_look: str = "Look {number} has what the question is about in it, and so much else that the detail stays too small."
+    large_look: str = (
+        "Look {number} has what the question is about in it, and so much else that the detail stays too "
+        "small."
+    )
     """Fields: number."""
     overview_field: str = (
         "overview: two to four sentences on what the whole input shows, where the thing in question seems to "

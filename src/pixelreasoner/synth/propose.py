@@ -44,7 +44,7 @@ CONTEXT = 0.5
 N_OPTIONS = 4
 
 _NUMBERING = re.compile(
-    r"\b(?:region|candidate|crop|look|frame)s?\s*(?:no\.?|number|#)?\s*\d|\bnumbered\b", re.IGNORECASE
+    r"\b(?:region|candidate|crop|frame)s?\s*(?:no\.?|number|#)?\s*\d|\bnumbered\b", re.IGNORECASE
 )
 _ABOUT_OPTIONS = re.compile(
     r"\b(?:all|none|both|neither|any|some) of (?:the|these|them|those)\b|\b(?:option|choice)s?\s+\(?[A-D]\b|"
@@ -242,21 +242,27 @@ def _faults(task: Task, stem: str, proposal: Proposal) -> Iterator[tuple[str, st
             yield f"a fault of the {name}", fault
         if match := _NUMBERING.search(text):
             yield "a mention of the numbering", f"{name}: {match[0]!r}"
+    yield from _faults_of_options(task, proposal)
+    if tells_answer(task.subject, task):
+        yield "the subject names the answer", task.subject
+    if len(task.subject.split()) > MOST_SUBJECT_WORDS:
+        yield "a fault of the subject", f"more than {MOST_SUBJECT_WORDS} words"
+    if named_letters(task.claim, N_OPTIONS):
+        # The options were put in another order since.
+        yield "the claim names a letter", task.claim
+
+
+def _faults_of_options(task: Task, proposal: Proposal) -> Iterator[tuple[str, str]]:
+    """As `_faults`, of the options and what they have to do with the question."""
+    stem = proposal.question
     if len({plain(option) for option in task.options} - {""}) < N_OPTIONS:
         yield "options that are alike, or empty", " | ".join(task.options)
     if any(_ABOUT_OPTIONS.search(option) for option in task.options):
         yield "an option about the others", " | ".join(task.options)
-    if listed_options(proposal.question):
+    if listed_options(stem):
         yield "options in the question", stem
     (answer,) = task.answers
     right = task.options[LETTERS.index(answer)]
     others = [option for option in task.options if option != right]
     if holds_any(stem, [right]) and not all(holds_any(stem, [option]) for option in others):
         yield "the question names the answer", f"{stem} ({right})"
-    if tells_answer(task.subject, task):
-        yield "the subject names the answer", f"{task.subject} ({right})"
-    if len(task.subject.split()) > MOST_SUBJECT_WORDS:
-        yield "a fault of the subject", f"more than {MOST_SUBJECT_WORDS} words"
-    if named_letters(task.claim, N_OPTIONS):
-        # The options were put in another order since.
-        yield "the claim names a letter", task.claim

@@ -35,6 +35,7 @@ _GIVEN_AWAY = re.compile(
     r"\b(?:I (?:am|was|have been)|as) (?:told|instructed)\b|\bthe instructions?\b",
     re.IGNORECASE,
 )
+_NUMBERED_LOOK = re.compile(r"\blooks? (?:no\. ?|number )?#?\d", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
@@ -57,6 +58,7 @@ def form_faults(name: str, text: str) -> list[str]:
         (_MARKUP, "holds markup or the name of a tool"),
         (_COORDINATES, "holds coordinates"),
         (_GIVEN_AWAY, "says that something was given or prescribed"),
+        (_NUMBERED_LOOK, "names the number of a look"),
     ):
         if match := pattern.search(text):
             found.append(f"{name} {fault}: {match[0]!r}")
