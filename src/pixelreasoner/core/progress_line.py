@@ -150,7 +150,9 @@ class ProgressLine:
     def _say(self) -> None:
         self._said, self._said_at = self._clock(), self.done
         figures = "".join(f"  {name} {value}" for name, value in self._figures.items())
-        rows = "".join(f"  {row.label} {row.done}{f' ({row.text})' if row.text else ''}" for row in self.rows())
+        rows = "".join(
+            f"  {row.label} {row.done}{f' ({row.text})' if row.text else ''}" for row in self.rows()
+        )
         text = (
             f"{self.label} {self.done}/{self.total}  "
             f"{clock_text(self._elapsed())}, {clock_text(self._left())} left{figures}{rows}"
@@ -192,7 +194,9 @@ class _Line(ProgressColumn):
         for row in rows:
             label, bar, rest = self._line.fitted_row(row, self._console.width - 1, longest)
             grid = Table.grid(padding=(0, 1, 0, 0))
-            cells = [ProgressBar(total=max(1, self._line.total), completed=row.done, width=bar)] if bar else []
+            cells = (
+                [ProgressBar(total=max(1, self._line.total), completed=row.done, width=bar)] if bar else []
+            )
             grid.add_row(Text(label, no_wrap=True), *cells, Text(rest, no_wrap=True))
             yield grid
 

@@ -3,41 +3,41 @@
 What a slot gives depends on the recipe, its number and the replies of the servers, and on nothing else: not
 on other slots, on the order in which they are made, or on how often the run was interrupted. ::
 
-    task -> question -> outline -> words -> composed -> verified -> Made
-      \\________ turned down by any stage: a Rejection, and the next task ________/
+    task  propose  outline  difficulty  write  compose  judge  -> Made
+            \________ turned down by any stage: a Rejection, and the next task
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from pixelreasoner.chat.chat_format import ChatFormat
-from pixelreasoner.chat.checkpoint_files import vision_spec
-from pixelreasoner.chat.families import Family, family_of
+from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.rewards.scorers import Scorer, build_scorer
 from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.config import SynthConfig, build_seeds
 from pixelreasoner.synth.made import Made, Rejection
-from pixelreasoner.synth.outline import Outline, Tools, outline
+from pixelreasoner.synth.mix import Template
+from pixelreasoner.synth.outline import Outline, outline
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.rejection import RejectedError, Stage
+from pixelreasoner.synth.servers import Servers
 from pixelreasoner.synth.slots import Seeds, Slot
+from pixelreasoner.synth.taught import Taught
 from pixelreasoner.synth.teacher import Teacher, TrajectoryTexts, build_teacher
 from pixelreasoner.tasks.source import TaskSource
 
 T = TypeVar("T")
-REGIONS, WORDS = range(2)
-"""Streams of random numbers; each stage draws from one of its own."""
+REGIONS, WORDS, QUESTIONS, SAMPLES, SWAPS = range(5)
+"""Streams of random numbers: each stage draws from one of its own."""
 
 
 class Workplace(Protocol):
@@ -59,6 +59,10 @@ class Workplace(Protocol):
         """Slot `number` comes to a stage."""
         ...
 
+    def reject(self, number: int, stage: Stage) -> None:
+        """A task of slot `number` is turned down."""
+        ...
+
 
 class InPlace:
     """A workplace for one slot at a time: everything is done at once."""
@@ -75,6 +79,9 @@ class InPlace:
     def enter(self, number: int, stage: Stage) -> None:
         pass
 
+    def reject(self, number: int, stage: Stage) -> None:
+        pass
+
 
 @dataclass
 class _Draft:
@@ -87,25 +94,46 @@ class _Draft:
     task: Task
     outline: Outline | None = None
     trajectory: Trajectory | None = None
+    metrics: dict[str, float] = field(default_factory=dict[str, float])
+    """What the stages found out about it."""
 
 
 class Pipeline:
     """Makes any one slot of a recipe."""
 
-    def __init__(self, config: SynthConfig, place: Workplace | None = None) -> None:
-        """A pipeline; nothing is read yet."""
+    def __init__(
+        self,
+        config: SynthConfig,
+        *,
+        seeds: Sequence[Seeds] | None = None,
+        taught: Taught | None = None,
+        servers: Servers | None = None,
+        place: Workplace | None = None,
+    ) -> None:
+        """A pipeline.
+
+        Args:
+            config: the recipe.
+            seeds: its sets of tasks; None opens them when they are first needed.
+            taught: the model to be taught; None reads it when it is first needed.
+            servers: those of the recipe; None where it names none.
+            place: where the work is done; None for here and now.
+        """
         self.config = config
-        self._place = place or InPlace()
+        self._given_seeds, self._given_taught = seeds, taught
+        self._servers, self._place = servers or Servers(), place or InPlace()
         self._selected: dict[tuple[int, str, bool | None], TaskSource] = {}
 
     async def make(self, number: int, slot: Slot) -> Made:
         """What slot `number`, which is what `slot` says, comes to.
 
         Raises:
-            PixelReasonerError: something is wrong with the recipe, the checkpoint or a task file.
+            PixelReasonerError: something is wrong with the recipe, the checkpoint or a task file; or the
+                servers refuse all requests, or the budget is spent.
+            RequestFailedError: a server gave no reply.
         """
         rejections: list[Rejection] = []
-        tools, source = self._tools, self._source(slot)
+        source = self._source(slot)
         for attempt, index in enumerate(slot.chain(self.config.tries)):
             task = await self._place.read(lambda at=index: next(islice(source.take(at, 1), 1), None))
             if task is None:
@@ -113,44 +141,76 @@ class Pipeline:
             draft = _Draft(number, slot, attempt, task)
             async with self._place.room(task):
                 try:
-                    trajectory = await self._trajectory(draft, tools)
+                    return Made(number, await self._trajectory(draft), tuple(rejections))
                 except RejectedError as e:
-                    rejections.append(Rejection.of(e, index, task.id, self._so_far(draft)))
-                else:
-                    return Made(number, trajectory, tuple(rejections))
+                    self._place.reject(number, e.stage)
+                    so_far = None if e.stage == "read" else self._so_far(draft)
+                    rejections.append(Rejection.of(e, index, task.id, so_far))
         return Made(number, None, tuple(rejections))
 
-    async def _trajectory(self, draft: _Draft, tools: Tools) -> Trajectory:
+    async def _trajectory(self, draft: _Draft) -> Trajectory:
         """The trajectory of a task.
 
         Raises:
             RejectedError: a stage turns it down.
         """
-        draft.outline = await self._stage(draft, "outline", lambda: self._outlined(draft, tools))
-        self._place.enter(draft.number, "write")
-        texts = await self._teacher.write(draft.outline, self._rng(draft, WORDS))
-        return await self._stage(draft, "compose", lambda: self._composed(draft, texts))
+        try:
+            if draft.task.is_seed:
+                draft.task = await self._proposed(draft)
+            draft.outline = await self._compute(draft, "outline", lambda: self._outlined(draft))
+            texts = await self._texts(draft)
+            draft.trajectory = await self._compute(draft, "compose", lambda: self._composed(draft, texts))
+            return await self._judged(draft, draft.trajectory)
+        except MediaError as e:
+            raise RejectedError("read", "a picture or video that cannot be read", str(e)) from e
 
-    async def _stage(self, draft: _Draft, stage: Stage, function: Callable[[], T]) -> T:
+    async def _proposed(self, draft: _Draft) -> Task:
+        assert self._servers.proposer is not None, "a source of seeds is refused without a teacher"
+        self._place.enter(draft.number, "propose")
+        return await self._servers.proposer.propose(draft.task, self._rng(draft, QUESTIONS))
+
+    async def _texts(self, draft: _Draft) -> TrajectoryTexts:
+        """The words of a trajectory: the teacher's, or, without an operation, the student's own."""
+        assert draft.outline is not None
+        student = self._servers.student
+        if student is not None:
+            self._place.enter(draft.number, "difficulty")
+            rng = self._rng(draft, SAMPLES)
+            if draft.slot.template is Template.TEXT_ONLY:
+                return await student.sample_text_only(draft.task, self._scorer, rng)
+            draft.metrics |= (await student.checked(draft.task, self._scorer, rng)).metrics
+        self._place.enter(draft.number, "write")
+        return await self._teacher.write(draft.outline, self._rng(draft, WORDS))
+
+    async def _judged(self, draft: _Draft, trajectory: Trajectory) -> Trajectory:
+        """The trajectory, once the judge has let it pass."""
+        if self._servers.judge is not None and draft.slot.template is not Template.TEXT_ONLY:
+            self._place.enter(draft.number, "judge")
+            rng = self._rng(draft, SWAPS)
+            await self._servers.judge.check(trajectory, self._taught.tools, self._scorer, rng)
+        return trajectory
+
+    async def _compute(self, draft: _Draft, stage: Stage, function: Callable[[], T]) -> T:
         self._place.enter(draft.number, stage)
         return await self._place.compute(function)
 
-    def _outlined(self, draft: _Draft, tools: Tools) -> Outline:
+    def _outlined(self, draft: _Draft) -> Outline:
         try:
-            return outline(draft.task, draft.slot.template, tools, self._rng(draft, REGIONS))
+            return outline(draft.task, draft.slot.template, self._taught.tools, self._rng(draft, REGIONS))
         except SynthesisError as e:
-            raise RejectedError("outline", "no room", str(e)) from e
+            raise RejectedError("outline", "the template does not fit the task", str(e)) from e
 
     def _composed(self, draft: _Draft, texts: TrajectoryTexts) -> Trajectory:
         draft.trajectory = self._written(draft, texts)
-        if problems := verify(draft.trajectory, self._scorer, self._family.syntax):
+        if problems := verify(draft.trajectory, self._scorer, self._taught.syntax):
             raise RejectedError("compose", "not what its template says", "; ".join(problems))
         return draft.trajectory
 
     def _written(self, draft: _Draft, texts: TrajectoryTexts) -> Trajectory:
         assert draft.outline is not None
-        syntax, coordinates = self._family.syntax, self._tools.vision.coordinates
-        return compose(draft.outline, texts, syntax, coordinates, mask=self.config.error_mask)
+        syntax, coordinates = self._taught.syntax, self._taught.tools.vision.coordinates
+        written = compose(draft.outline, texts, syntax, coordinates, mask=self.config.error_mask)
+        return replace(written, metrics=draft.metrics) if draft.metrics else written
 
     def _so_far(self, draft: _Draft) -> Trajectory | None:
         """What there is of a trajectory: without its words where there are none yet."""
@@ -170,25 +230,17 @@ class Pipeline:
         return self._selected[key]
 
     @cached_property
-    def _seeds(self) -> tuple[Seeds, ...]:
-        return build_seeds(self.config)
+    def _seeds(self) -> Sequence[Seeds]:
+        return self._given_seeds or build_seeds(self.config)
 
     @cached_property
     def _teacher(self) -> Teacher:
-        return build_teacher(self.config.teacher)
+        return self._servers.teacher or build_teacher(self.config.teacher)
 
     @cached_property
     def _scorer(self) -> Scorer:
         return build_scorer(self.config.scoring)
 
     @cached_property
-    def _family(self) -> Family:
-        return family_of(checkpoint_folder(self.config.checkpoint))
-
-    @cached_property
-    def _tools(self) -> Tools:
-        folder = checkpoint_folder(self.config.checkpoint)
-        interaction = self.config.interaction
-        chat_format = ChatFormat.load(folder).with_wording(interaction.wording)
-        vision = vision_spec(folder, self._family, chat_format)
-        return Tools.of(vision, self.config.coordinate_step, interaction.toolbox(vision.unit, chat_format))
+    def _taught(self) -> Taught:
+        return self._given_taught or Taught.load(self.config)

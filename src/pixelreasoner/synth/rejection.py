@@ -8,13 +8,14 @@ from typing import Literal
 
 from pixelreasoner.endpoint.failures import Unusable, UnusableReplyError
 
-Stage = Literal["propose", "outline", "write", "compose", "ocr", "judge", "difficulty"]
+Stage = Literal["read", "propose", "outline", "write", "compose", "ocr", "judge", "difficulty"]
 """Where a task can be turned down.
 
-propose: it has no question, and the teacher finds none. outline: its cue leaves no room for the template.
-write: the teacher's texts cannot be used. compose: the trajectory is not what its template says. ocr: the
-text of the crop does not hold the answer. judge: the answer does not follow from the crop. difficulty: the
-student answers it without operations, or, where that is wanted, does not.
+read: a picture or a video of it cannot be read. propose: it has no question, and the teacher finds none.
+outline: its cue leaves no room for the template. write: the teacher's texts cannot be used. compose: the
+trajectory is not what its template says. ocr: the text of the crop does not hold the answer. judge: the
+answer does not follow from the crop. difficulty: the student answers it without operations, or, where that is
+wanted, does not.
 """
 
 _REASONS: Mapping[Unusable, str] = {

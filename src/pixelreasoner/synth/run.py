@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pixelreasoner.core.files import write_text
-from pixelreasoner.core.progress_line import ProgressLine
+from pixelreasoner.core.progress_line import ProgressLine, Row
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.waiting import clear
+from pixelreasoner.endpoint.cache import SqliteCache
 from pixelreasoner.synth.config import SynthConfig, build_seeds
 from pixelreasoner.synth.journal import REJECTIONS_FILE, Journal, filled
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.regions import SynthesisError
-from pixelreasoner.synth.slots import Slots, plan
+from pixelreasoner.synth.served import ServedSlots
+from pixelreasoner.synth.servers import prompts_version, replies_file, server_sections, spent
+from pixelreasoner.synth.slots import Seeds, Slot, Slots, plan
+from pixelreasoner.synth.stage_counts import StageCounts
 from pixelreasoner.synth.summary import Summary, shown, summarise, unfilled_sentence
 from pixelreasoner.synth.workers import in_processes
 
@@ -31,55 +37,89 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         ConfigError: the folder holds a run and `resume` is off, or one of another recipe.
         CheckpointError: the checkpoint cannot be read.
         SynthesisError: there are too few tasks of a kind, or every task was rejected.
+        EndpointError: a server refuses all requests, or gave no reply for some trajectories.
+        OutOfBudgetError: the budget is spent.
     """
     console = TerminalConsole(stderr=True)
     with locked(config.out):
         folder = open_run(config.out, config, resume=resume)
         with running(folder.path, "synth", config.n), starting(folder):
             keep_config(folder, config)
-            planned = slots(config)
+            seeds = build_seeds(config)
+            planned = plan(config.n, config.mix, seeds, np.random.default_rng(config.seed))
             with closing(Journal(folder)) as journal:
-                _make(config, planned, journal, folder, console)
+                journal.catch_up()
+                _Making(config, seeds, planned, folder, journal, console).run()
             clear(folder.waiting)
             summary = _summary(config, planned, folder)
             write_text(folder.summary, summary.as_json())
-            console.print(shown(summary))
-            if missing := unfilled_sentence(summary):
-                console.print(f"synth: {missing}", markup=False, highlight=False, soft_wrap=True)
-            if not summary.made:
-                raise SynthesisError(f"no trajectory was made; {folder.path / REJECTIONS_FILE} says why")
+            _say_summary(summary, folder, console)
     return {Template(name): count for name, count in summary.by_template.items()}
 
 
-def slots(config: SynthConfig) -> Slots:
-    """What each trajectory of `config` is.
+@dataclass(frozen=True)
+class _Making:
+    """The slots that are missing, in the making."""
 
-    Raises:
-        SynthesisError: a set of seeds has too few tasks.
-    """
-    return plan(config.n, config.mix, build_seeds(config), np.random.default_rng(config.seed))
+    config: SynthConfig
+    seeds: Sequence[Seeds]
+    planned: Slots
+    folder: RunFolder
+    journal: Journal
+    console: TerminalConsole
 
+    def run(self) -> None:
+        """Make them, and write them."""
+        if server_sections(self.config):
+            self._with_servers()
+        else:
+            self._without()
 
-def _make(
-    config: SynthConfig, planned: Slots, journal: Journal, folder: RunFolder, console: TerminalConsole
-) -> None:
-    """Make the slots that are missing, and write them."""
-    journal.catch_up()
-    missing = (
-        (number, planned[number])
-        for number in range(journal.slots, len(planned))
-        if number not in journal.waiting
-    )
-    with (
-        ProgressLine("synth", config.n, done=journal.done, console=console) as line,
-        closing(in_processes(config, missing, folder.path)) as made,
-    ):
-        for slot in made:
-            journal.put(slot)
-            rejected = {"rejected": str(journal.rejections)} if journal.rejections else {}
-            line.update(journal.done, rejected)
+    def _without(self) -> None:
+        made = in_processes(self.config, self.seeds, self._missing(), self.folder.path)
+        with self._line() as line, closing(made):
+            for slot in made:
+                self.journal.put(slot)
+                rejected = self.journal.rejections
+                line.update(self.journal.done, {"rejected": str(rejected)} if rejected else {})
+
+    def _with_servers(self) -> None:
+        counts = StageCounts(self.journal.done)
+        with (
+            closing(SqliteCache(replies_file(self.folder.path))) as cache,
+            self._line(rows=counts.rows) as line,
+        ):
+            served = ServedSlots(self.config, self.seeds, self.folder.path, cache, counts)
+            with closing(served.make(self._missing(), line)) as made:
+                for slot in made:
+                    self.journal.put(slot)
+                    line.update(self.journal.done, {"cost": served.cost()})
+
+    def _missing(self) -> Iterator[tuple[int, Slot]]:
+        first, n = self.journal.slots, len(self.planned)
+        return ((at, self.planned[at]) for at in range(first, n) if at not in self.journal.waiting)
+
+    def _line(self, rows: Callable[[], Sequence[Row]] = tuple) -> ProgressLine:
+        return ProgressLine("synth", self.config.n, done=self.journal.done, console=self.console, rows=rows)
 
 
 def _summary(config: SynthConfig, planned: Slots, folder: RunFolder) -> Summary:
-    sources = {number: seeds.tasks.source for number, seeds in enumerate(config.sets)}
-    return summarise(planned, filled(folder), sources, folder.path / REJECTIONS_FILE)
+    sources = {number: part.tasks.source for number, part in enumerate(config.sets)}
+    summary = summarise(planned, filled(folder), sources, folder.path / REJECTIONS_FILE)
+    if not server_sections(config):
+        return summary
+    with closing(SqliteCache(replies_file(folder.path))) as cache:
+        return replace(summary, spending=spent(cache), prompts_version=prompts_version(config))
+
+
+def _say_summary(summary: Summary, folder: RunFolder, console: TerminalConsole) -> None:
+    """Show what the run came to.
+
+    Raises:
+        SynthesisError: to nothing.
+    """
+    console.print(shown(summary))
+    if missing := unfilled_sentence(summary):
+        console.print(f"synth: {missing}", markup=False, highlight=False, soft_wrap=True)
+    if not summary.made:
+        raise SynthesisError(f"no trajectory was made; {folder.path / REJECTIONS_FILE} says why")

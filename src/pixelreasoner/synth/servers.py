@@ -15,6 +15,7 @@ from pixelreasoner.synth.chat_teacher import ChatTeacher
 from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.synth.difficulty import Student
 from pixelreasoner.synth.judging import CropJudge
+from pixelreasoner.synth.prompts import VERSION, Prompts
 from pixelreasoner.synth.propose import Proposer
 from pixelreasoner.synth.taught import Taught
 
@@ -45,6 +46,21 @@ def server_sections(config: SynthConfig) -> dict[str, PaidServerConfig]:
 def replies_file(folder: Path) -> Path:
     """The cache of replies of a run."""
     return folder / REPLIES_FILE
+
+
+def spent(cache: ResponseCache) -> dict[str, dict[str, float]]:
+    """What all replies of a run have cost, by purpose; the same however often it was interrupted."""
+    names = ("requests", "prompt_tokens", "completion_tokens", "usd", "estimated")
+    return {purpose: {name: getattr(of, name) for name in names} for purpose, of in cache.totals().items()}
+
+
+def prompts_version(config: SynthConfig) -> str:
+    """Which prompts the servers of a recipe are told: a number, and whether the recipe changes some."""
+    if not server_sections(config):
+        return ""
+    sections = [section for section in (config.chat_teacher, config.judge) if section is not None]
+    changed = any(section.prompts != Prompts() for section in sections)
+    return f"{VERSION}{', changed' if changed else ''}"
 
 
 @asynccontextmanager

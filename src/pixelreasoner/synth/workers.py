@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,22 +13,28 @@ from pixelreasoner.core.processes import worker_processes
 from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.synth.journal import Finished, finished
 from pixelreasoner.synth.pipeline import Pipeline
-from pixelreasoner.synth.slots import Slot
+from pixelreasoner.synth.slots import Seeds, Slot
 
 AHEAD_PER_WORKER = 8
 """Slots made ahead of the writer."""
 
 
 def in_processes(
-    config: SynthConfig, numbered: Iterable[tuple[int, Slot]], folder: Path
-) -> Iterator[Finished]:
+    config: SynthConfig, seeds: Sequence[Seeds], numbered: Iterable[tuple[int, Slot]], folder: Path
+) -> Generator[Finished]:
     """The slots of a recipe, in order, by as many processes as it says; their pictures are in `folder`.
+
+    Args:
+        config: the recipe.
+        seeds: its sets of tasks, for this process; others open them for themselves.
+        numbered: the slots to make.
+        folder: of the run.
 
     Raises:
         PixelReasonerError: something is wrong with the recipe, or a place cannot be written to.
     """
     if config.workers == 1:
-        pipeline = Pipeline(config)
+        pipeline = Pipeline(config, seeds=seeds)
         yield from (_finished(pipeline, folder, *item) for item in numbered)
         return
     recipe = config.model_dump_json()

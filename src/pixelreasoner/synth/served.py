@@ -1,0 +1,86 @@
+"""The slots of a recipe that names servers: one cache, one budget, one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pixelreasoner.core.progress_line import ProgressLine
+from pixelreasoner.endpoint.cache import ResponseCache
+from pixelreasoner.endpoint.ledger import Ledger, total
+from pixelreasoner.synth.config import SynthConfig
+from pixelreasoner.synth.event_loop import EventLoopWorkplace, MakeSlot, in_event_loop
+from pixelreasoner.synth.journal import Finished, finished
+from pixelreasoner.synth.pipeline import Pipeline
+from pixelreasoner.synth.servers import open_servers, server_sections
+from pixelreasoner.synth.slots import Seeds, Slot
+from pixelreasoner.synth.stage_counts import StageCounts
+from pixelreasoner.synth.taught import Taught
+
+SLOTS_PER_REQUEST = 2
+"""Slots under way for each request that the servers may have: some are always between two requests."""
+
+
+class ServedSlots:
+    """Makes the slots of a recipe with its servers, and knows what that costs."""
+
+    def __init__(
+        self,
+        config: SynthConfig,
+        seeds: Sequence[Seeds],
+        folder: Path,
+        cache: ResponseCache,
+        counts: StageCounts,
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            config: the recipe.
+            seeds: its sets of tasks.
+            folder: of the run; takes the pictures.
+            cache: of replies.
+            counts: takes which slot comes to which stage.
+        """
+        self._config, self._seeds, self._folder, self._cache = config, seeds, folder, cache
+        self._counts = counts
+        self._ledger = Ledger(config.budget, cache.totals())
+
+    def make(self, numbered: Iterator[tuple[int, Slot]], line: ProgressLine) -> Generator[Finished]:
+        """The slots as they are done, in any order.
+
+        Raises:
+            EndpointError, OutOfBudgetError, PixelReasonerError: as `event_loop.in_event_loop`.
+        """
+        requests = sum(server.concurrency for server in server_sections(self._config).values())
+        return in_event_loop(
+            self._opened,
+            numbered,
+            self._counts,
+            ahead=SLOTS_PER_REQUEST * requests,
+            max_failures=self._config.max_failures,
+            say=line.note,
+        )
+
+    def cost(self) -> str:
+        """What all of the run has cost so far: dollars where the servers have prices, else tokens."""
+        spent = total(self._ledger.spent)
+        return f"${spent.usd:.2f}" if spent.usd else f"{spent.tokens / 1e6:.2f}M tokens"
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[MakeSlot]:
+        taught = Taught.load(self._config)
+        place = EventLoopWorkplace(self._counts)
+        try:
+            async with open_servers(self._config, taught, self._cache, self._ledger) as servers:
+                pipeline = Pipeline(
+                    self._config, seeds=self._seeds, taught=taught, servers=servers, place=place
+                )
+
+                async def make(number: int, slot: Slot) -> Finished:
+                    made = await pipeline.make(number, slot)
+                    return await place.compute(lambda: finished(made, self._folder))
+
+                yield make
+        finally:
+            place.close()
