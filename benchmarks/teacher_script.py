@@ -1,12 +1,12 @@
 """Scripted teachers, judges and students for a chat server: valid replies about the very request, and faults.
 
-A reply depends on the request alone, and on what the same request got before: so a run that is interrupted, or
-made in another order, gets the same. The faults of a share of the requests are dealt out by their hash:
+A reply depends on the request alone, and on how often it came before: so a run that is interrupted, or made
+in another order, gets the same. The faults of a share of the requests are dealt out by their hash:
 
-* broken transport (status 500 and 503, 429, a late reply, a cut connection, a reply that is no JSON): a request
-  that meets one gets a sound reply at the second or third try, whoever tries;
-* replies of no use (cut, refused, nonsense, another structure): the same request gets the same one again. What
-  asks again with another seed or with a complaint makes another request.
+* broken transport (status 500 and 503, 429, a late reply, a cut connection, a reply that is no JSON): such a
+  request gets a sound reply at the second or third try, whoever tries;
+* replies of no use (cut, refused, nonsense, another structure): the same request gets the same one again.
+  What asks again with another seed or with a complaint makes another request.
 
 Also a program of its own, for runs that are killed while it stays::
 
@@ -23,7 +23,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -33,8 +33,9 @@ from pixelreasoner.synth.prompts import Prompts
 TRANSPORT = ("status 500", "status 503", "status 429", "late", "cut connection", "broken body")
 USELESS = ("truncated", "refused", "nonsense", "other structure")
 WORDS = (
-    "amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "haven", "indigo", "jasper", "kettle", "lunar",
-    "maple", "nickel", "orchid", "pepper", "quartz", "ribbon", "saffron", "timber", "umber", "velvet", "willow",
+    "amber", "basil", "cedar", "delta", "ember", "fjord", "grove", "haven", "indigo", "jasper", "kettle",
+    "lunar", "maple", "nickel", "orchid", "pepper", "quartz", "ribbon", "saffron", "timber", "umber",
+    "velvet", "willow",
 )  # fmt: skip
 _OPTION = re.compile(r"^([A-Z])\. (.*)$", re.MULTILINE)
 
@@ -44,7 +45,7 @@ class TeacherScript:
     """What a server answers; call it with the body of a request.
 
     The judge knows the answers that the teacher was told ("write" requests), by question; it gives them for
-    pictures that the teacher was shown as the last look, and for those alone. So a run writes before it judges.
+    pictures that the teacher was shown as the last look. So a run writes before it judges.
     """
 
     faults: float = 0.0
@@ -56,8 +57,7 @@ class TeacherScript:
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     """Answers by question, as the task has it, for the student."""
     student: float = 0.5
-    """The share of the student's samples that are right, where the answer is known. Where it is not, it picks a
-    letter."""
+    """The share of right samples of the student where the answer is known; else it picks a letter."""
     invalid: float = 0.0
     """The share of seeds about which the teacher finds nothing to ask."""
     leaks: float = 0.0
@@ -105,27 +105,7 @@ class TeacherScript:
             return answer
         with self._lock:
             self.counts[kind] += 1
-        content = answer.content or ""
-        match kind:
-            case "status 500" | "status 503":
-                return Answer(status=int(kind[-3:]), error="busy")
-            case "status 429":
-                return Answer(status=429, error="slow down", headers={"Retry-After": "0"})
-            case "late":
-                answer.delay_s = self.late_s
-            case "cut connection":
-                answer.content_length = len(answer.body()) + 100
-            case "broken body":
-                answer.raw = b'{"choices": [{"mess'
-            case "truncated":
-                answer.content, answer.finish = content[: len(content) // 2], "length"
-            case "refused":
-                answer.content, answer.fields = None, {"refusal": "I cannot help with that."}
-            case "nonsense":
-                answer.content = "As you wish. The rest is silence, and 42 is {its number."
-            case _:
-                answer.content = json.dumps({"thoughts": "I forgot what was asked for.", "number": 42})
-        return answer
+        return _broken(answer, kind, self.late_s)
 
     # ------------------------------------------------------------------------------------------- replies
 
@@ -201,6 +181,36 @@ class TeacherScript:
         else:
             said = "unknown"
         return Answer(f"I look at all of it and decide. \\boxed{{{said}}}")
+
+
+def _broken(answer: Answer, kind: str, late_s: float) -> Answer:
+    """An answer with a fault."""
+    match kind:
+        case "status 500" | "status 503":
+            return Answer(status=int(kind[-3:]), error="busy")
+        case "status 429":
+            return Answer(status=429, error="slow down", headers={"Retry-After": "0"})
+        case "late":
+            return replace(answer, delay_s=late_s)
+        case "cut connection":
+            return replace(answer, content_length=len(answer.body()) + 100)
+        case "broken body":
+            return replace(answer, raw=b'{"choices": [{"mess')
+        case _:
+            return _useless(answer, kind)
+
+
+def _useless(answer: Answer, kind: str) -> Answer:
+    content = answer.content or ""
+    match kind:
+        case "truncated":
+            return replace(answer, content=content[: len(content) // 2], finish="length")
+        case "refused":
+            return replace(answer, content=None, fields={"refusal": "I cannot help with that."})
+        case "nonsense":
+            return replace(answer, content="As you wish. The rest is silence, and 42 is {its number.")
+        case _:
+            return replace(answer, content=json.dumps({"thoughts": "I forgot the question.", "number": 42}))
 
 
 @dataclass(frozen=True)

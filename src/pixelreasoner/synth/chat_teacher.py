@@ -187,11 +187,8 @@ class ChatTeacher:
 def known_facts(task: Task) -> list[str]:
     """What the teacher is told of a task, a line each."""
     lines = [f"Question: {task.question}"]
-    letters = sorted(right_options(task))
-    answer = task.answers[0]
-    if letters:
-        answer = f"{letters[0]}. {task.options[ord(letters[0]) - ord('A')]}"
-    lines.append(f"Right answer: {answer}")
+    right = next((f"{letter}. {text}" for letter, text in right_options(task).items()), task.answers[0])
+    lines.append(f"Right answer: {right}")
     if task.claim:
         lines.append(f"In a sentence: {task.claim}")
     if task.subject:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from pixelreasoner.core.task import Task
-from pixelreasoner.rewards.choices import LETTERS, chosen_letter, written_options
+from pixelreasoner.rewards.choices import LETTERS, chosen_letter, listed_options, written_options
 
 MOST_CHARACTERS = 1_500
 """Of one text."""
@@ -40,7 +40,7 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 """Scripts without blanks between words: Thai, Lao, Japanese, Chinese."""
-_LETTER_NAMED = r"(?:\b(?:option|answer|choice)s?\s*(?:is|are|:)?\s*\(?|\()([A-{last}])(?:\)|\b)"
+_LETTER_NAMED = r"(?:\b(?i:option|answer|choice)s?\s*(?:is|are|:)?\s*\(?|\()([A-{last}])(?:\)|\b)"
 
 
 _WORDS_TOO = frozenset("aAiI")
@@ -71,39 +71,46 @@ def tells_answer(text: str, task: Task) -> bool:
     Of a question with options: the right option's letter as such, or its text, unless each other option
     stands there too. Of an open one: a reference.
     """
-    known = question_stem(task)
-    if not task.options:
+    known, options = question_stem(task), options_of(task)
+    if not options:
         return any(_holds(text, a) and not _holds(known, a) for a in task.answers if a not in _WORDS_TOO)
     right = right_options(task)
-    if named_letters(text, len(task.options)) & right:
+    if named_letters(text, len(options)) & right.keys():
         return True
-    others = [o for letter, o in zip(LETTERS, task.options, strict=False) if letter not in right]
+    others = [option for option in options if option not in right.values()]
     return any(
         _holds(text, option) and not _holds(known, option) and not all(_holds(text, o) for o in others)
-        for letter, option in zip(LETTERS, task.options, strict=False)
-        if letter in right
+        for option in right.values()
     )
 
 
 def states_answer(text: str, task: Task) -> bool:
     """Whether a text ends up with the right answer: it holds it, and no other option's letter."""
-    if not task.options:
+    options = options_of(task)
+    if not options:
         return any(_holds(text, answer) for answer in task.answers)
-    right, named = right_options(task), named_letters(text, len(task.options))
+    right, named = right_options(task), named_letters(text, len(options))
     if named:
-        return bool(named & right) and not named - right
-    options = zip(LETTERS, task.options, strict=False)
-    return any(_holds(text, option) for letter, option in options if letter in right)
+        return named <= right.keys()
+    return any(_holds(text, option) for option in right.values())
+
+
+def options_of(task: Task) -> tuple[str, ...]:
+    """What may be chosen: the task's options, or those that its question lists line by line."""
+    return task.options or listed_options(task.question)
 
 
 def question_stem(task: Task) -> str:
     """The question without the options under it."""
-    return task.question.removesuffix("\n" + written_options(task.options)) if task.options else task.question
+    options = options_of(task)
+    return task.question.partition("\n" + written_options(options))[0] if options else task.question
 
 
-def right_options(task: Task) -> set[str]:
-    """The letters of the right options."""
-    return {letter for a in task.answers if (letter := chosen_letter(a, task.options)) is not None}
+def right_options(task: Task) -> dict[str, str]:
+    """The right options by letter; empty for an open question."""
+    options = options_of(task)
+    letters = {chosen_letter(answer, options) for answer in task.answers} if options else set[str]()
+    return {letter: text for letter, text in zip(LETTERS, options, strict=False) if letter in letters}
 
 
 def named_letters(text: str, n_options: int) -> set[str]:
