@@ -64,8 +64,9 @@ class SynthConfig(Config):
     """A language model as the teacher, behind an endpoint, in place of `teacher`: it writes the words of
     trajectories, and the questions of seeds that have none."""
     student: StudentConfig | None = None
-    """The model to be taught, behind an endpoint: what it answers without operations says how hard a task is,
-    and text-only trajectories are its own words. None: nothing is known of that, and the teacher writes them."""
+    """The model to be taught, behind an endpoint: what it answers without operations says how hard a task
+    is, and text-only trajectories are its own words. None: how hard it is is not known, and the teacher
+    writes those."""
     judge: CropJudgeConfig | None = None
     """A model that judges whether the answer follows from the crop, behind an endpoint."""
     budget: Annotated[Budget, MAY_CHANGE] = Budget()

@@ -1,8 +1,8 @@
 """Slots made in one event loop: while servers are asked about some, others are read, cut and checked.
 
 So many slots are under way that the servers have as many requests as they may have, and no more than their
-pictures have room for. A slot comes out when it is done, in any order. A slot for which a server gave no reply
-stays undone, and the others go on.
+pictures have room for. A slot comes out when it is done, in any order. A slot for which a server gave no
+reply stays undone, and the others go on.
 """
 
 from __future__ import annotations

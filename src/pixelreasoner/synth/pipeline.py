@@ -24,6 +24,7 @@ from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.rewards.scorers import Scorer, build_scorer
 from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.config import SynthConfig, build_seeds
+from pixelreasoner.synth.fit import fits, with_cue
 from pixelreasoner.synth.made import Made, Rejection
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import Outline, outline
@@ -38,6 +39,8 @@ from pixelreasoner.tasks.source import TaskSource
 T = TypeVar("T")
 REGIONS, WORDS, QUESTIONS, SAMPLES, SWAPS = range(5)
 """Streams of random numbers: each stage draws from one of its own."""
+MOST_UNFIT = 20
+"""Tasks that are looked at for each one that may be tried: what does not fit a template costs no request."""
 
 
 class Workplace(Protocol):
@@ -133,8 +136,10 @@ class Pipeline:
             RequestFailedError: a server gave no reply.
         """
         rejections: list[Rejection] = []
-        source = self._source(slot)
-        for attempt, index in enumerate(slot.chain(self.config.tries)):
+        source, tried = self._source(slot), 0
+        for attempt, index in enumerate(slot.chain(MOST_UNFIT * self.config.tries)):
+            if tried == self.config.tries:
+                break
             task = await self._place.read(lambda at=index: next(islice(source.take(at, 1), 1), None))
             if task is None:
                 break
@@ -144,6 +149,7 @@ class Pipeline:
                     return Made(number, await self._trajectory(draft), tuple(rejections))
                 except RejectedError as e:
                     self._place.reject(number, e.stage)
+                    tried += e.stage not in ("read", "outline")
                     so_far = None if e.stage == "read" else self._so_far(draft)
                     rejections.append(Rejection.of(e, index, task.id, so_far))
         return Made(number, None, tuple(rejections))
@@ -156,6 +162,7 @@ class Pipeline:
         """
         try:
             if draft.task.is_seed:
+                draft.task = await self._compute(draft, "outline", lambda: self._with_room(draft))
                 draft.task = await self._proposed(draft)
             draft.outline = await self._compute(draft, "outline", lambda: self._outlined(draft))
             texts = await self._texts(draft)
@@ -193,6 +200,21 @@ class Pipeline:
     async def _compute(self, draft: _Draft, stage: Stage, function: Callable[[], T]) -> T:
         self._place.enter(draft.number, stage)
         return await self._place.compute(function)
+
+    def _with_room(self, draft: _Draft) -> Task:
+        """A seed with those of its candidate regions alone that the template fits, before the teacher asks.
+
+        Raises:
+            RejectedError: it fits none of them.
+        """
+        cue, template = draft.task.cue, draft.slot.template
+        if cue is None or not cue.boxes or template is Template.TEXT_ONLY:
+            return draft.task
+        boxes = [box for box in cue.boxes if fits(with_cue(draft.task, box), template, self._taught.tools)]
+        if not boxes:
+            detail = f"none of {len(cue.boxes)} regions"
+            raise RejectedError("outline", "the template does not fit the task", detail)
+        return replace(draft.task, cue=replace(cue, boxes=tuple(boxes)))
 
     def _outlined(self, draft: _Draft) -> Outline:
         try:

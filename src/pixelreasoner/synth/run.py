@@ -16,6 +16,7 @@ from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.waiting import clear
 from pixelreasoner.endpoint.cache import SqliteCache
 from pixelreasoner.synth.config import SynthConfig, build_seeds
+from pixelreasoner.synth.fit import fits_kinds
 from pixelreasoner.synth.journal import REJECTIONS_FILE, Journal, filled
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.regions import SynthesisError
@@ -24,6 +25,7 @@ from pixelreasoner.synth.servers import prompts_version, replies_file, server_se
 from pixelreasoner.synth.slots import Seeds, Slot, Slots, plan
 from pixelreasoner.synth.stage_counts import StageCounts
 from pixelreasoner.synth.summary import Summary, shown, summarise, unfilled_sentence
+from pixelreasoner.synth.taught import Taught
 from pixelreasoner.synth.workers import in_processes
 
 
@@ -46,7 +48,7 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         with running(folder.path, "synth", config.n), starting(folder):
             keep_config(folder, config)
             seeds = build_seeds(config)
-            planned = plan(config.n, config.mix, seeds, np.random.default_rng(config.seed))
+            planned = slots_of(config, seeds)
             with closing(Journal(folder)) as journal:
                 journal.catch_up()
                 _Making(config, seeds, planned, folder, journal, console).run()
@@ -55,6 +57,17 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
             write_text(folder.summary, summary.as_json())
             _say_summary(summary, folder, console)
     return {Template(name): count for name, count in summary.by_template.items()}
+
+
+def slots_of(config: SynthConfig, seeds: Sequence[Seeds]) -> Slots:
+    """What each trajectory of `config` is.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        SynthesisError: a set of seeds has too few tasks, or the operations are not those of the templates.
+    """
+    fits = fits_kinds(seeds, Taught.load(config).tools)
+    return plan(config.n, config.mix, seeds, np.random.default_rng(config.seed), fits)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ has 1, 4, 7, .... So the mix is exact whatever is rejected, and what a slot give
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, overload
 
@@ -77,7 +77,7 @@ class Slots(Sequence[Slot]):
         return (self[at] for at in range(len(self)))
 
 
-class _Group(NamedTuple):
+class Group(NamedTuple):
     """The tasks of one kind in one set."""
 
     source: int
@@ -86,15 +86,29 @@ class _Group(NamedTuple):
 
 class _Entry(NamedTuple):
     template: Template
-    group: _Group
+    group: Group
     needs_operation: bool
 
 
-def plan(n: int, mix: Mix, sets: Sequence[Seeds], rng: np.random.Generator) -> Slots:
+def plan(
+    n: int,
+    mix: Mix,
+    sets: Sequence[Seeds],
+    rng: np.random.Generator,
+    fits: Callable[[Group, Template], bool] = lambda group, template: True,
+) -> Slots:
     """`n` slots in random order: the mix is exact, and no task is in two chains.
 
     The sets have their shares to one trajectory, those without an operation and those with one apart; the
     kinds of a set are equally frequent.
+
+    Args:
+        n: how many.
+        mix: of which templates.
+        sets: of which tasks.
+        rng: draws the order, and which kinds get which templates.
+        fits: whether a template fits the tasks of a kind. One that does not goes to another kind where it
+            does, for a template that fits both.
 
     Raises:
         SynthesisError: a set has fewer tasks than slots.
@@ -107,15 +121,15 @@ def plan(n: int, mix: Mix, sets: Sequence[Seeds], rng: np.random.Generator) -> S
     videos = [group for group in dealt[2] if group in about_videos]
     entries = [_Entry(Template.TEXT_ONLY, group, False) for group in dealt[0]]
     entries += [_Entry(Template.TEXT_ONLY, group, True) for group in dealt[1]]
-    entries += _with_operation(pictures, mix.image.shares, mix, rng)
-    entries += _with_operation(videos, mix.video.shares, mix, rng)
+    entries += _swapped(_with_operation(pictures, mix.image.shares, mix, rng), fits)
+    entries += _swapped(_with_operation(videos, mix.video.shares, mix, rng), fits)
     return _in_order(entries, rng.permutation(len(entries)), mix, sets)
 
 
 def _in_order(entries: Sequence[_Entry], order: np.ndarray, mix: Mix, sets: Sequence[Seeds]) -> Slots:
     """The slots of the entries, in an order; each takes the next task of its set, kind and need."""
     known = {group: sets[group.source].tasks.needs(group.kind) for group in _groups(sets)}
-    taken: Counter[tuple[_Group, bool | None]] = Counter()
+    taken: Counter[tuple[Group, bool | None]] = Counter()
     places: dict[Slot, int] = {}
     codes, indices = array("H"), array("q")
     for at in order:
@@ -129,21 +143,21 @@ def _in_order(entries: Sequence[_Entry], order: np.ndarray, mix: Mix, sets: Sequ
         indices.append(taken[group, needs])
         taken[group, needs] += 1
     _check_sizes(sets, taken)
-    strides = [taken[_Group(slot.source, slot.kind), slot.needs_operation] for slot in places]
+    strides = [taken[Group(slot.source, slot.kind), slot.needs_operation] for slot in places]
     kinds = [replace(slot, stride=stride) for slot, stride in zip(places, strides, strict=True)]
     return Slots(kinds, codes, indices)
 
 
-def _groups(sets: Sequence[Seeds]) -> list[_Group]:
-    return [_Group(number, kind) for number, seeds in enumerate(sets) for kind in seeds.tasks.kinds]
+def _groups(sets: Sequence[Seeds]) -> list[Group]:
+    return [Group(number, kind) for number, seeds in enumerate(sets) for kind in seeds.tasks.kinds]
 
 
-def _is_about_a_video(sets: Sequence[Seeds], group: _Group) -> bool:
+def _is_about_a_video(sets: Sequence[Seeds], group: Group) -> bool:
     (first,) = sets[group.source].tasks.select(kind=group.kind).take(0, 1)
     return any(isinstance(item, Video) for item in first.media)
 
 
-def _check_sizes(sets: Sequence[Seeds], taken: Mapping[tuple[_Group, bool | None], int]) -> None:
+def _check_sizes(sets: Sequence[Seeds], taken: Mapping[tuple[Group, bool | None], int]) -> None:
     for (group, needs), wanted in taken.items():
         size = sets[group.source].tasks.select(kind=group.kind, needs_operation=needs).size
         if size is not None and size < wanted:
@@ -153,18 +167,18 @@ def _check_sizes(sets: Sequence[Seeds], taken: Mapping[tuple[_Group, bool | None
             )
 
 
-def _dealt(n: int, sets: Sequence[Seeds]) -> list[_Group]:
+def _dealt(n: int, sets: Sequence[Seeds]) -> list[Group]:
     """`n` times a kind: the sets by their weights, the kinds of each in turn."""
     counts = apportion(n, {number: seeds.weight for number, seeds in enumerate(sets)})
-    dealt: list[_Group] = []
+    dealt: list[Group] = []
     for number, seeds in enumerate(sets):
-        groups = [_Group(number, kind) for kind in seeds.tasks.kinds]
+        groups = [Group(number, kind) for kind in seeds.tasks.kinds]
         dealt += [groups[i % len(groups)] for i in range(counts[number])]
     return dealt
 
 
 def _with_operation(
-    groups: Sequence[_Group], shares: Mapping[Template, float], mix: Mix, rng: np.random.Generator
+    groups: Sequence[Group], shares: Mapping[Template, float], mix: Mix, rng: np.random.Generator
 ) -> list[_Entry]:
     """A template for each of `groups`, and whether its task needs the operation."""
     counts = apportion(len(groups), shares)
@@ -177,3 +191,26 @@ def _with_operation(
         _Entry(template, group, needs_operation=i not in full_image)
         for i, (template, group) in enumerate(zip(mixed, groups, strict=True))
     ]
+
+
+def _swapped(entries: Sequence[_Entry], fits: Callable[[Group, Template], bool]) -> list[_Entry]:
+    """The entries, those whose template does not fit having changed it with others."""
+    out = list(entries)
+    places: dict[tuple[Template, Group], list[int]] = defaultdict(list)
+    for at, (template, group, _) in enumerate(out):
+        places[template, group].append(at)
+    for at in range(len(out)):
+        template, group, needs = out[at]
+        if fits(group, template):
+            continue
+        for (other, other_group), candidates in places.items():
+            if not (fits(other_group, template) and fits(group, other)):
+                continue
+            while candidates and out[candidates[-1]][:2] != (other, other_group):
+                candidates.pop()  # has changed its template meanwhile
+            if candidates:
+                partner = candidates.pop()
+                out[at] = _Entry(other, group, out[partner].needs_operation)
+                out[partner] = _Entry(template, other_group, needs)
+                break
+    return out
