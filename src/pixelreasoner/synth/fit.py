@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.synth.mix import Template
@@ -24,7 +25,7 @@ def fits(task: Task, template: Template, tools: Tools) -> bool:
     """Whether the operations of a template can be chosen on a task; their words are nobody's matter here."""
     try:
         outline(task, template, tools, np.random.default_rng(0))
-    except SynthesisError:
+    except (SynthesisError, MediaError):
         return False
     return True
 
@@ -35,7 +36,7 @@ def with_cue(task: Task, box: Box) -> Task:
 
 
 def fits_kinds(sets: Sequence[Seeds], tools: Tools) -> Fits:
-    """Whether a template fits one of the first tasks of a kind at least; it does where no cue is known yet."""
+    """Whether a template fits one of the first tasks of a kind; it does where no cue is known yet."""
 
     @cache
     def first(group: Group) -> list[Task]:

@@ -4,7 +4,7 @@ What a slot gives depends on the recipe, its number and the replies of the serve
 on other slots, on the order in which they are made, or on how often the run was interrupted. ::
 
     task  propose  outline  difficulty  write  compose  judge  -> Made
-            \________ turned down by any stage: a Rejection, and the next task
+            '-------- turned down by any stage: a Rejection, and the next task
 """
 
 from __future__ import annotations
