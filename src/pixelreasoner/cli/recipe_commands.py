@@ -25,8 +25,11 @@ Recipe = Annotated[tyro.conf.Positional[Path], option("RECIPE")]
 Overrides = Annotated[tyro.conf.Positional[tuple[str, ...]], option("[KEY=VALUE ...]")]
 Out = Annotated[Path | None, option("DIR")]
 Resume = Annotated[bool, option()]
+DryRun = Annotated[bool, option()]
 OPTIONS = ("--out", "--resume", "--help")
 """Of every command with a recipe."""
+DRY_RUN = "--dry-run"
+"""Of those that can say beforehand what they will take."""
 EVIDENCE_OPTIONS = ("--out", "--base", "--help")
 """Of `evidence`, which takes a recipe of `eval`."""
 WITH_VALUE = ("--out", "--base")
@@ -48,6 +51,13 @@ class RecipeCommand:
     """What its run leaves, and what comes next."""
     many_processes: bool = False
     """Whether the processes that torchrun starts work on it together."""
+    dry_run: str = ""
+    """The module with `dry_run(config)`, which shows what a run will take; empty where there is none."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of the command."""
+        return (*OPTIONS, *([DRY_RUN] if self.dry_run else []))
 
 
 RECIPE_COMMANDS = {
@@ -60,6 +70,7 @@ RECIPE_COMMANDS = {
             look="show {out} --html {out}/trajectories.html",
             next=NextStage("sft", "data", "trajectories.jsonl"),
         ),
+        dry_run="pixelreasoner.synth.dry_run",
     ),
     "sft": RecipeCommand(
         "pixelreasoner.train.sft",
@@ -116,7 +127,21 @@ def recipe_command(name: str, command: RecipeCommand) -> Callable[..., None]:
         if is_main_process():
             say_result(name, command.result, recipe, folder_of(config))
 
-    run.__doc__ = f"""{command.summary}
+    def run_or_estimate(
+        recipe: Recipe,
+        overrides: Overrides = (),
+        *,
+        out: Out = None,
+        resume: Resume = False,
+        dry_run: DryRun = False,
+    ) -> None:
+        if not dry_run:
+            run(recipe, overrides, out=out, resume=resume)
+            return
+        config = resolve(name, config_class(command), recipe, overrides, out)
+        vars(importlib.import_module(command.dry_run))["dry_run"](config)
+
+    about = f"""{command.summary}
 
     Args:
         recipe: A TOML file, the name of a shipped recipe (`pixelreasoner recipes` lists them), or the folder
@@ -125,7 +150,12 @@ def recipe_command(name: str, command: RecipeCommand) -> Callable[..., None]:
         out: The folder of the results, in place of the recipe's.
         resume: Go on where the run in that folder was interrupted.
     """
-    return run
+    if not command.dry_run:
+        run.__doc__ = about
+        return run
+    run_or_estimate.__doc__ = f"""{about}    dry_run: Say what it would ask, take and cost, and do nothing.
+    """
+    return run_or_estimate
 
 
 def config_class(command: RecipeCommand) -> type[Config]:

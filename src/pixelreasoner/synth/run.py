@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from pixelreasoner.core.files import write_text
 from pixelreasoner.core.progress_line import ProgressLine, Row
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
@@ -16,13 +14,13 @@ from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.waiting import clear
 from pixelreasoner.endpoint.cache import SqliteCache
 from pixelreasoner.synth.config import SynthConfig, build_seeds
-from pixelreasoner.synth.fit import fits_kinds
 from pixelreasoner.synth.journal import REJECTIONS_FILE, Journal, filled
 from pixelreasoner.synth.mix import Template
+from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.served import ServedSlots
 from pixelreasoner.synth.servers import prompts_version, replies_file, server_sections, spent
-from pixelreasoner.synth.slots import Seeds, Slot, Slots, plan
+from pixelreasoner.synth.slots import Seeds, Slot, Slots
 from pixelreasoner.synth.stage_counts import StageCounts
 from pixelreasoner.synth.summary import Summary, shown, summarise, unfilled_sentence
 from pixelreasoner.synth.taught import Taught
@@ -48,7 +46,7 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
         with running(folder.path, "synth", config.n), starting(folder):
             keep_config(folder, config)
             seeds = build_seeds(config)
-            planned = slots_of(config, seeds)
+            planned = slots_of(config, seeds, Taught.load(config))
             with closing(Journal(folder)) as journal:
                 journal.catch_up()
                 _Making(config, seeds, planned, folder, journal, console).run()
@@ -57,17 +55,6 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
             write_text(folder.summary, summary.as_json())
             _say_summary(summary, folder, console)
     return {Template(name): count for name, count in summary.by_template.items()}
-
-
-def slots_of(config: SynthConfig, seeds: Sequence[Seeds]) -> Slots:
-    """What each trajectory of `config` is.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be read.
-        SynthesisError: a set of seeds has too few tasks, or the operations are not those of the templates.
-    """
-    fits = fits_kinds(seeds, Taught.load(config).tools)
-    return plan(config.n, config.mix, seeds, np.random.default_rng(config.seed), fits)
 
 
 @dataclass(frozen=True)
