@@ -395,9 +395,13 @@ def test_seeds_are_written_and_read_back(n_boxes: int, suffix: str, tmp_path: Pa
             {"images": "0.png", "question": "", "options": ["a", "b"]},
             "question: is empty; answers and options",
         ),
-        ({"id": "x"}, "question: missing, and so are images and videos"),
     ],
 )
 def test_what_can_be_no_seed(row, message, jsonl, pictures):
     with pytest.raises(RecordError, match=rf"line 1: {message}"):
         open_task_file(jsonl(row), seeds=True)
+
+
+def test_a_row_of_nothing_is_no_seed(jsonl):
+    with pytest.raises(RecordError, match="line 1: question: missing, and so are images and videos"):
+        only(jsonl({"id": "x"}), seeds=True)
