@@ -37,8 +37,8 @@ class RowForm:
     expand: Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]] | None = None
     """From a row of a file to the rows it stands for; None where it stands for itself."""
     measured: str = ""
-    """A column of pictures whose sizes are known when the rows are looked at: a picture in a Parquet file is then
-    `{embedded, size: (width, height)}`, 0 and 0 where it cannot be read."""
+    """A column of pictures whose sizes are known when the rows are looked at: a picture in a Parquet file is
+    then `{embedded, size: (width, height)}`, 0 and 0 where it cannot be read."""
 
 
 def dataset_folder(path: str, hub_files: Sequence[str], noun: str) -> Path:

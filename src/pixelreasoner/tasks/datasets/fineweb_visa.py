@@ -6,13 +6,14 @@
 | `image` | `{bytes, path}`, or bytes: the screenshot of a page |
 | `bounding_box` | [left, top, right, bottom] of the passage, in pixels |
 
-The cue of a task is the passage. As the authors of Pixel Reasoner do, rows are left out whose box is 10 px wide or
-high at most, or nearer than that to an edge of the page. So are rows without a usable box: what "multi-na" in the
-name of the set stands for is not documented, and such rows are taken for those that have no answer on the page.
+The cue of a task is the passage. As the authors of Pixel Reasoner do, rows are left out whose box is 10 px
+wide or high at most, or nearer than that to an edge of the page. So are rows without a usable box: what
+"multi-na" in the name of the set stands for is not documented, and such rows are taken for those that have no
+answer on the page.
 
-Source: the list of columns of `MrLight/fineweb-visa-multi-na` (60,000 rows for training; VISA, Ma et al. 2024).
-Not verified: the unit of the box, and how rows without an answer are marked. It is large and not fetched by
-itself: give its folder, or that name.
+Source: the list of columns of `MrLight/fineweb-visa-multi-na` (60,000 rows for training; VISA, Ma et al.
+2024). Not verified: the unit of the box, and how rows without an answer are marked. It is large and not
+fetched by itself: give its folder, or that name.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def read(row: Mapping[str, Any]) -> NormalRow:
 
 
 def on_its_page(task: Task, row: Mapping[str, Any]) -> Task:
-    """The task, its box checked against the page itself: where the picture is a file, its size is known now."""
+    """The task, its box checked against the page itself, whose size is known now even if it is a file."""
     (page,) = task.media
     assert isinstance(page, Picture)
     _check_edges(_box(row.get("bounding_box")), page.size)

@@ -1,8 +1,8 @@
 """What was found in a large file, kept so that the file is looked through once.
 
 A few arrays for each file, under `PIXELREASONER_CACHE`, else `XDG_CACHE_HOME/pixelreasoner`, else
-`~/.cache/pixelreasoner`. The folder may be removed at any time. Where nothing can be written, the file is looked
-through each time.
+`~/.cache/pixelreasoner`. The folder may be removed at any time. Where nothing can be written, the file is
+looked through each time.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def cache_folder() -> Path:
 def _read(place: Path) -> Arrays | None:
     """The arrays in a file; None where it is not there, or damaged."""
     try:
-        with np.load(place, allow_pickle=False) as file:
+        # Opened here: numpy does not close a file that it finds damaged.
+        with place.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             opened: Any = file
             return {name: opened[name] for name in opened.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):

@@ -57,8 +57,8 @@ READERS: tuple[KnownSet, ...] = (
 def recognised(place: Path) -> KnownSet | None:
     """What reads the data set in a folder or a file; None where it is none that is known.
 
-    Rows are told by the columns of the first, SA-1B by the names of its files, and a folder of images and videos
-    by having no files of rows.
+    Rows are told by the columns of the first, SA-1B by the names of its files, and a folder of images and
+    videos by having no files of rows.
     """
     return next((reader for reader in READERS if reader.fits(place)), None)
 

@@ -1,8 +1,8 @@
 """From the masks of a picture to the regions that may be worth a question.
 
-SA-1B's masks have neither names nor texts: they only propose. A region is the box of a mask (`bbox`, x, y, width,
-height). The masks themselves (`segmentation`, compressed COCO RLE) are not decoded: `bbox` and `area` say all that
-is asked of them here.
+SA-1B's masks have neither names nor texts: they only propose. A region is the box of a mask (`bbox`, x, y,
+width, height). The masks themselves (`segmentation`, compressed COCO RLE) are not decoded: `bbox` and `area`
+say all that is asked of them here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pixelreasoner.core.geometry import Box, Size
 
 SHORTEST_PX = 28
-"""A region is longer on both sides: a crop of less shows a model of the Qwen-VL families less than a token."""
+"""A region is longer on both sides: a crop of less is less than one token of a Qwen2.5-VL model."""
 LEAST_FILLED = 0.25
 """Share of its box that a mask fills at least; the box of a wire or a frame shows something else."""
 LEAST_IOU, LEAST_STABILITY = 0.88, 0.95

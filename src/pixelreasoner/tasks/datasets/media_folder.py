@@ -1,9 +1,10 @@
 """Any folder of pictures and videos, and of folders of them. Seeds only.
 
-Files are told apart by their suffixes: those of the image formats that are read (of an animation the first moment
-counts), and those of common video containers. They come in natural order (`img2` before `img10`), a folder's own
-files and folders mixed. What begins with a dot is passed over, links to folders are not followed, and other files
-are counted as left out. A seed's id is its path in the folder; there are no candidates.
+Files are told apart by their suffixes: those of the image formats that are read (of an animation the first
+moment counts), and those of common video containers. They come in natural order (`img2` before `img10`), a
+folder's own files and folders mixed. What begins with a dot is passed over, links to folders are not
+followed, and other files are counted as left out. A seed's id is its path in the folder; there are no
+candidates.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class _Names:
         self.ends.append(len(self.text))
 
     def __getitem__(self, at: int) -> str:
-        return os.fsdecode(self.text[self.ends[at] : self.ends[at + 1]])
+        return os.fsdecode(bytes(self.text[self.ends[at] : self.ends[at + 1]]))
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _suffixes() -> frozenset[str]:
 
 
 def _files(folder: Path, above: str = "") -> Iterator[str]:
-    """The files below a folder, by their paths from it on; of one folder at a time the names are in memory."""
+    """The files below a folder, by their paths from it on. Names are in memory folder by folder."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: natural_order(Path(entry.name)))
     except OSError as e:

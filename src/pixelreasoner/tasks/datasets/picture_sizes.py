@@ -1,4 +1,4 @@
-"""The sizes of the pictures in a Parquet file, from their headers; the file is read for it once (`index_cache`)."""
+"""The sizes of the pictures in a Parquet file, from their headers; the file is read for it once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 1000
 
 
 def picture_sizes(path: Path, column: str) -> npt.NDArray[np.int64]:
-    """Width and height of the picture in each row, int64 [N, 2]; 0 and 0 where there is none that can be read.
+    """Width and height of the picture in each row, int64 [N, 2]; 0 and 0 where none can be read.
 
     Args:
         path: a Parquet file.

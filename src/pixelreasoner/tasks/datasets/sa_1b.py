@@ -6,13 +6,13 @@
 | `sa_N.json` | `image`: `{image_id, width, height, file_name}`; `annotations`: a list of masks |
 
 Of a mask are read `bbox` [x, y, width, height] in pixels, `area`, `predicted_iou` and `stability_score`; not
-`segmentation`, `crop_box` and `point_coords`. The boxes of the masks that `mask_regions` chooses are the candidates
-of the seed (`Cue.boxes`). A picture of which no mask is left is a seed without candidates.
+`segmentation`, `crop_box` and `point_coords`. The boxes of the masks that `mask_regions` chooses are the
+candidates of the seed (`Cue.boxes`). A picture of which no mask is left is a seed without candidates.
 
-Archives are read as they are released, `sa_000000.tar` and so on, or unpacked, in one folder or many. Source: the
-description of the format beside the release of Segment Anything. Not verified: the shorter side, and that faces
-and number plates are blurred. Nothing is fetched: the set is given out by Meta, under the SA-1B Dataset Research
-License.
+Archives are read as they are released, `sa_000000.tar` and so on, or unpacked, in one folder or many. Source:
+the description of the format beside the release of Segment Anything. Not verified: the shorter side, and that
+faces and number plates are blurred. Nothing is fetched: the set is given out by Meta, under the SA-1B Dataset
+Research License.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where the pictures of SA-1B lie: archives `sa_000000.tar` as they are released, or folders.
 
 Each holds `sa_N.jpg` and `sa_N.json`. A member of an archive is read where it lies; nothing is unpacked. The
-places in an archive are found once (`index_cache`). In memory a shard is a path; the indexes of the shards in use
-are kept, forty bytes for a picture.
+places in an archive are found once (`index_cache`). In memory a shard is a path; the indexes of the shards in
+use are kept, forty bytes for a picture.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ class TarShard:
                         found[name[2]].extend((int(name[1]), member.offset_data, member.size))
         except (tarfile.TarError, OSError, EOFError) as e:
             raise RecordError(f"{self.path} is no whole tar archive ({e}); fetch it again") from e
-        return _paired(*(np.array(found[kind], np.int64).reshape(-1, 3) for kind in ("jpg", "json")))._asdict()
+        return _paired(
+            *(np.array(found[kind], np.int64).reshape(-1, 3) for kind in ("jpg", "json"))
+        )._asdict()
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             yield from entries
     except OSError as e:
-        raise RecordError(
-            f"the folder {folder} cannot be read ({e.strerror}); check its permissions"
-        ) from e
+        raise RecordError(f"the folder {folder} cannot be read ({e.strerror}); check its permissions") from e
 
 
 def _paired(pictures: Table, annotations: Table) -> ShardIndex:

@@ -9,13 +9,13 @@
 | `start`, `end` | the stretch, in seconds |
 
 The cue of a task is the frames within that stretch, among those taken from the video; the one nearest to its
-middle where none is within it, and the middle eight where more are, since one operation shows eight. Frames are
-taken from the middles of equal stretches of the video: of n frames of a video of D seconds, frame i is the one
-shown at D (i - 1/2) / n. Which frames are within is decided by the times at which they really are shown, and
-those are kept with the video of every task and every trajectory (`Video.times_s`).
+middle where none is within it, and the middle eight where more are, since one operation shows eight. Frames
+are taken from the middles of equal stretches of the video: of n frames of a video of D seconds, frame i is
+the one shown at D (i - 1/2) / n. Which frames are within is decided by the times at which they really are
+shown, and those are kept with the video of every task and every trajectory (`Video.times_s`).
 
-Letters follow the order of `choice_id`. With `choices_seed` the choices of each question come in a random order,
-which depends on the seed and the question's id alone.
+Letters follow the order of `choice_id`. With `choices_seed` the choices of each question come in a random
+order, which depends on the seed and the question's id alone.
 
 Source: the field names of `STAR_train.json` and `STAR_val.json` as readers of STAR use them. Not verified:
 the name of the folder of videos (the folder itself, `Charades_v1_480/` and `videos/` are looked through). The
