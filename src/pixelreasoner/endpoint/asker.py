@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
@@ -13,6 +14,7 @@ from pixelreasoner.endpoint.access import PaidServerConfig
 from pixelreasoner.endpoint.cache import CachedReply, ResponseCache, spending_of
 from pixelreasoner.endpoint.estimates import PromptEstimate, text_tokens
 from pixelreasoner.endpoint.failures import (
+    EndpointError,
     RejectedRequestError,
     RequestFailedError,
     TooLongError,
@@ -29,12 +31,16 @@ from pixelreasoner.endpoint.structure import MEND, read_structure
 from pixelreasoner.endpoint.transport import Transport, body_of
 
 M = TypeVar("M", bound=BaseModel)
+P = ParamSpec("P")
+R = TypeVar("R")
 SEED_STEP = 1_000_003
 """From the seed of a try to that of the next one."""
 OTHER_TEMPERATURE = 0.7
 """At least, where a refused or cut reply is asked for again: at 0 the same one would come."""
 REFUSAL = "refusal"
 CUT = "length"
+REJECTED_AT_FIRST = 8
+"""Requests, beside one for each place, that a server may reject before it has taken one."""
 HELD_BACK = "content_filter"
 
 
@@ -69,11 +75,13 @@ class Asker:
         """
         clock = clock or SystemClock()
         self._config, self._cache, self._ledger, self._clock = config, cache, ledger, clock
+        self._section = section
         self._transport = Transport(config, section, "Asking a server")
         self._limits = RateLimits(config, clock)
         self._places = asyncio.Semaphore(config.concurrency)
         self._estimate = PromptEstimate()
         self._under_way: dict[str, asyncio.Future[None]] = {}
+        self._n_answered = self._n_rejected = 0
 
     async def text(self, request: ChatRequest) -> str:
         """The words of a reply.
@@ -112,13 +120,18 @@ class Asker:
                 asked = _again(replace(asked, seed=request.seed + number * SEED_STEP), request, reply, e)
         raise AssertionError("at least one try")
 
+    @property
+    def n_under_way(self) -> int:
+        """Requests that wait for a place or for their reply."""
+        return len(self._under_way)
+
     async def close(self) -> None:
         """End the connections. Requests under way should have ended or been cancelled."""
         await self._transport.close()
 
     async def _reply(self, request: ChatRequest) -> CachedReply:
         """The reply to a request, from the cache or from the server."""
-        key = await asyncio.to_thread(request.key, self._config.model, self._config.extra)
+        key = await _aside(request, request.key, self._config.model, self._config.extra)
         while True:
             if (kept := self._cache.get(key)) is not None:
                 self._ledger.add(request.purpose, Spending(from_cache=1))
@@ -130,16 +143,32 @@ class Asker:
         try:
             async with self._places:
                 reply = await self._paid(request)
+            self._n_answered += 1
             self._cache.put(key, reply, request.purpose)
             self._ledger.add(request.purpose, spending_of(reply))
             return reply
         except TooLongError as e:
             raise UnusableReplyError("too_long", str(e)) from e
         except RejectedRequestError as e:
+            self._see_that_some_are_taken(e)
             raise UnusableReplyError("rejected_request", str(e)) from e
         finally:
             del self._under_way[key]
             under_way.set_result(None)
+
+    def _see_that_some_are_taken(self, error: RejectedRequestError) -> None:
+        """Count a rejected request. Where all are, not the requests are wrong.
+
+        Raises:
+            EndpointError: many were rejected, and none was answered.
+        """
+        self._n_rejected += 1
+        # Rejections come sooner than replies: each place may get one before the first reply is there.
+        if not self._n_answered and self._n_rejected >= REJECTED_AT_FIRST + self._config.concurrency:
+            raise EndpointError(
+                f"{self._config.url} has taken none of {self._n_rejected} requests: {error}; mend the "
+                f"section {self._section} of the recipe (json_schema and extra say what is sent)"
+            ) from error
 
     async def _paid(self, request: ChatRequest) -> CachedReply:
         """The reply of the server, within limits and budget."""
@@ -154,7 +183,7 @@ class Asker:
     async def _tried(self, request: ChatRequest, tokens: int) -> Reply:
         """The reply of the first try that gets one."""
         config = self._config
-        body = await asyncio.to_thread(body_of, request, config.model, config.json_schema, config.extra)
+        body = await _aside(request, body_of, request, config.model, config.json_schema, config.extra)
         jitter = random.Random(request.seed)
         for number in range(config.retries + 1):
             await self._limits.begin(tokens)
@@ -194,6 +223,11 @@ class Asker:
             model=self._config.model,
             estimated=estimated,
         )
+
+
+async def _aside(request: ChatRequest, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The result of some work about a request; the event loop goes on where it has pictures to look at."""
+    return await asyncio.to_thread(work, *args, **kwargs) if request.pictures else work(*args, **kwargs)
 
 
 def _words(reply: CachedReply) -> str:

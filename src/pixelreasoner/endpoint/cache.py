@@ -184,10 +184,11 @@ class SqliteCache:
         self._file.execute("begin immediate")
         try:
             yield
+            self._file.execute("commit")
         except BaseException:
-            self._file.execute("rollback")
+            if self._file.in_transaction:  # on a full disk, SQLite has taken it back itself
+                self._file.execute("rollback")
             raise
-        self._file.execute("commit")
 
     @contextmanager
     def _named(self) -> Generator[None]:

@@ -8,8 +8,8 @@ from typing import Any
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.endpoint.requests import ChatRequest
 
-CHARACTERS_PER_TOKEN = 4
-"""Of English; what else there is has fewer, and the next replies correct it."""
+BYTES_PER_TOKEN = 4
+"""Of text in UTF-8; the next replies correct it."""
 PIXELS_PER_TOKEN = 28 * 28
 """Of pictures, as Qwen2.5-VL reads them."""
 UNKNOWN_PICTURE = 1024
@@ -22,7 +22,7 @@ WEIGHT = 0.1
 
 def text_tokens(text: str) -> int:
     """About how many tokens a text has."""
-    return -(-len(text) // CHARACTERS_PER_TOKEN)
+    return -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN)
 
 
 def picture_tokens(size: Size) -> int:

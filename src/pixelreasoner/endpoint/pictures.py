@@ -14,6 +14,7 @@ from pixelreasoner.chat.pixels import resized
 from pixelreasoner.core.byte_cache import ByteCache
 from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.image_files import EncodedImage
+from pixelreasoner.core.image_pixels import orientation
 from pixelreasoner.core.media import Picture, Region
 from pixelreasoner.core.media_io import encode_png
 
@@ -42,7 +43,7 @@ class PictureUrl:
         return f"picture:{self.picture.digest}:{self.size.width}x{self.size.height}"
 
     def content(self) -> memoryview:
-        """The data URL, in ASCII. Of a photograph (JPEG, WebP) it is a JPEG, else a PNG.
+        """The data URL, in ASCII: a JPEG of a photograph (JPEG, WebP), its own where it can be; else a PNG.
 
         Raises:
             MediaError: the picture cannot be read any more.
@@ -50,11 +51,27 @@ class PictureUrl:
         key = (self.picture.digest, self.size)
         kept = ENCODED.get(key)
         if kept is None:
-            made = Picture(resized(self.picture, self.size))
-            url = data_url(encode_jpeg(made), "jpeg") if _is_lossy(self.picture) else png_url(made)
-            kept = np.frombuffer(url, np.uint8)
+            kept = np.frombuffer(self._encoded(), np.uint8)
             ENCODED.put(key, kept)
         return kept.data
+
+    def _encoded(self) -> bytes:
+        if (content := self._as_it_is()) is not None:
+            return data_url(content, "jpeg")
+        made = Picture(resized(self.picture, self.size))
+        return data_url(encode_jpeg(made), "jpeg") if _is_lossy(self.picture) else png_url(made)
+
+    def _as_it_is(self) -> bytes | None:
+        """The file of the picture, where every reader sees the same in it: a plain JPEG, upright."""
+        source = self.picture.source
+        if not isinstance(source, EncodedImage) or source.suffix != ".jpg" or self.size != source.size:
+            return None
+        if source.digest() != self.picture.digest:
+            return None  # it was changed: reading its pixels says so
+        content = source.content()
+        with Image.open(io.BytesIO(content)) as image:
+            plain = image.format == "JPEG" and image.mode in ("RGB", "L") and orientation(image) == 1
+        return content if plain else None
 
 
 def text_part(text: str) -> dict[str, Any]:

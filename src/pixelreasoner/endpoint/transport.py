@@ -87,12 +87,20 @@ def body_of(request: ChatRequest, model: str, mode: Mode, extra: Mapping[str, An
 
 def _client(config: ServerConfig, section: str, purpose: str) -> AsyncOpenAI:
     try:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     except ModuleNotFoundError as e:
         raise MissingExtraError("openai", "endpoint", purpose) from e
+    key = api_key(config, section)
+    import httpx2
+
+    # Each place keeps its connection; the client's own limits would have most of many made anew.
+    n = config.concurrency
+    limits = httpx2.Limits(max_connections=n, max_keepalive_connections=n)
+    timeout_s = config.timeout_s + OVER_THE_LIMIT_S
     return AsyncOpenAI(
         base_url=config.url,
-        api_key=api_key(config, section),
-        timeout=config.timeout_s + OVER_THE_LIMIT_S,
+        api_key=key,
+        timeout=timeout_s,
         max_retries=0,
+        http_client=DefaultAsyncHttpxClient(limits=limits, timeout=timeout_s),
     )
