@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from pixelreasoner.core.task import Task
-from pixelreasoner.rewards.choices import LETTERS, chosen_letter, listed_options, written_options
+from pixelreasoner.rewards.choices import LETTERS, chosen_letter, listed_options
 
 MOST_CHARACTERS = 1_500
 """Of one text."""
@@ -40,6 +40,7 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 """Scripts without blanks between words: Thai, Lao, Japanese, Chinese."""
+_FIRST_OPTION = re.compile(r"\n[ \t]*\(?A[).:][ \t]")
 _LETTER_NAMED = r"(?:\b(?i:option|answer|choice)s?\s*(?:is|are|:)?\s*\(?|\()([A-{last}])(?:\)|\b)"
 
 
@@ -102,8 +103,7 @@ def options_of(task: Task) -> tuple[str, ...]:
 
 def question_stem(task: Task) -> str:
     """The question without the options under it."""
-    options = options_of(task)
-    return task.question.partition("\n" + written_options(options))[0] if options else task.question
+    return _FIRST_OPTION.split(task.question)[0] if options_of(task) else task.question
 
 
 def right_options(task: Task) -> dict[str, str]:
