@@ -168,7 +168,7 @@ def test_a_budget_ends_the_run_and_more_of_it_goes_on(
 
 def test_a_wrong_key_ends_the_run_at_once(checkpoint: Path, pages: Path, tmp_path: Path, server: ChatServer):
     server.script = lambda body: Answer(status=401, error="who are you?")
-    with pytest.raises(EndpointError, match="chat_teacher.server"):
+    with pytest.raises(EndpointError, match=r"chat_teacher\.server"):
         run(config(tmp_path / "out", checkpoint, pages, server.url, **PAGES))
     assert len(server.requests) <= 8, "those that were under way together"
 

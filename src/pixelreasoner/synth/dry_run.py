@@ -125,7 +125,8 @@ def estimated(config: SynthConfig) -> Estimate:
     rest = planned[so_far.slots :]
     yields = so_far.yields()
     asked: dict[str, Asked] = {}
-    for slot, count in Counter(_kind(slot) for slot in rest).items():
+    kinds = Counter(_kind(slot) for slot in rest) if server_sections(config) else {}
+    for slot, count in kinds.items():
         sizes = prompt_tokens(config, seeds, taught, slot)
         calls = calls_of(config, slot, yields, seeds)
         for purpose, size in sizes.items():
