@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -104,6 +104,57 @@ def bench_gpu(
     settings = Settings(frozen=frozen, rows=1, recompute=True)
     plan = gpu.GpuPlan(model=model, minutes=minutes, settings=settings)
     _finish(gpu.run(plan), out, "gpu", model=model, minutes=minutes, frozen=frozen)
+
+
+def bench_gpu_checks(
+    *,
+    device: str = "cuda",
+    tiny: bool = False,
+    part: Literal["checks", "figures", "all"] = "checks",
+    only: tuple[str, ...] = (),
+    at_once: int = 4,
+    minutes: float = 20.0,
+    out: Out = None,
+) -> None:
+    """What the package computes on a GPU against a CPU in float64, and what true sizes take of it.
+
+    Each check is printed as it is done. Exit code 2 when one has failed.
+
+    Args:
+        device: Where; `--device cpu --tiny` tries the checks themselves.
+        tiny: Sizes for a processor of two cores.
+        part: checks compares, figures measures steps of training and decoding at true sizes.
+        only: Only these groups of checks, such as kernels or commands.
+        at_once: Groups that compare side by side, each in its own process.
+        minutes: For everything; what does not fit any more is ended, and has failed.
+        out: Where the records go, a JSON object per line, each at once.
+    """
+    import json
+
+    from benchmarks.checks import driver
+    from pixelreasoner.core.errors import ConfigError, PixelReasonerError
+
+    if unknown := [name for name in only if name not in driver.GROUPS]:
+        raise ConfigError(f"no group of checks is called {unknown[0]}; there are {', '.join(driver.GROUPS)}")
+    groups = (
+        only
+        or {
+            "checks": tuple(g for g in driver.GROUPS if g not in driver.FIGURES),
+            "figures": driver.FIGURES,
+            "all": tuple(driver.GROUPS),
+        }[part]
+    )
+    failed: list[str] = []
+    for record in driver.run(driver.Plan(device, tiny, groups, at_once, minutes)):
+        sys.stdout.write(f"{driver.line_of(record)}\n")
+        sys.stdout.flush()
+        if out is not None:
+            with out.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(record)}\n")
+        if record.get("passed") is False:
+            failed.append(record["name"])
+    if failed:
+        raise PixelReasonerError(f"{len(failed)} failed: {'; '.join(failed)}")
 
 
 def bench_overlap(*, quick: bool = False, out: Out = None) -> None:
@@ -351,6 +402,7 @@ COMMANDS = {
     "rollout": bench_rollout,
     "step": bench_step,
     "gpu": bench_gpu,
+    "gpu-checks": bench_gpu_checks,
     "memory": bench_memory,
     "eval-scale": bench_eval_scale,
     "synth": bench_synth,

@@ -116,6 +116,14 @@ SHAPES = {
          "num_key_value_heads": 4, "intermediate_size": 18944},
         _VISION_25, _ROPE_25,
     ),
+    "Qwen3-VL-4B": Shape(
+        "qwen3_vl",
+        {"vocab_size": 151936, "hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32,
+         "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728},
+        {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16, "patch_size": 16,
+         "num_position_embeddings": 2304, "deepstack_visual_indexes": [5, 11, 17]},
+        {"rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True}, tied=True,
+    ),
     "Qwen3-VL-8B": Shape(
         "qwen3_vl",
         {"vocab_size": 151936, "hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32,
@@ -123,6 +131,17 @@ SHAPES = {
         {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "patch_size": 16,
          "num_position_embeddings": 2304, "deepstack_visual_indexes": [8, 16, 24]},
         {"rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True},
+    ),
+    "Qwen3.5-9B": Shape(
+        "qwen3_5",
+        {"vocab_size": 248320, "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 16,
+         "num_key_value_heads": 4, "head_dim": 256, "intermediate_size": 12288, "linear_num_key_heads": 16,
+         "linear_num_value_heads": 32, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
+         "full_attention_interval": 4},
+        {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "patch_size": 16,
+         "num_position_embeddings": 2304},
+        {"rope_theta": 1e7, "mrope_section": [11, 11, 10], "mrope_interleaved": True,
+         "partial_rotary_factor": 0.25},
     ),
     "small-qwen2.5": Shape(
         "qwen2_5_vl", _SMALL_TEXT, _SMALL_VISION | {"window_size": 64, "fullatt_block_indexes": [3]},
@@ -182,8 +201,7 @@ def random_model(
         ConfigError: there is no shape of that name.
     """
     shape = shape_named(name)
-    tokenizer = train_tokenizer(CORPUS, VOCABULARY)
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer = _tokenizer()
     config = _config(shape, tokenizer)
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)
@@ -202,9 +220,28 @@ def write_checkpoint(name: str, folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def write_description(name: str, folder: Path) -> Path:
+    """All of a checkpoint of that shape but its weights: enough for who asks how large it is."""
+    shape = shape_named(name)
+    tokenizer = _tokenizer()
+    config = _config(shape, tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CHAT_FORMAT.save(folder)
+    write_processor_config(folder, _renderer(shape, tokenizer, config.vision_config))
+    return folder
+
+
 def stock_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """A checkpoint as transformers runs it, nothing of it changed."""
     return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = train_tokenizer(CORPUS, VOCABULARY)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 def _renderer(shape: Shape, tokenizer: PreTrainedTokenizerFast, vision: Any) -> QwenVLRenderer:

@@ -185,6 +185,23 @@ def test_a_saved_checkpoint_keeps_its_processor_file_and_loads_in_transformers(c
     assert not info["mismatched_keys"]
 
 
+def test_a_saved_checkpoint_holds_the_weights_that_transformers_does_not_read(commands):
+    """`mtp.*` of Qwen3.5; nothing of the other families."""
+    released = _weights(commands.folder)
+    unread = [name for name in released if name.startswith("mtp.")]
+    config = json.loads((commands.folder / "config.json").read_text())
+    assert len(unread) == (config["model_type"] == "qwen3_5")
+    saved = _weights(commands.saved["rl"])  # two loads and two saves later
+    for name in unread:
+        assert saved[name].equal(released[name])
+
+
+def _weights(folder):
+    from safetensors.torch import load_file
+
+    return {name: w for file in sorted(folder.glob("*.safetensors")) for name, w in load_file(file).items()}
+
+
 @pytest.mark.parametrize("stage", ["sft", "rl"])
 def test_a_saved_checkpoint_gives_the_logits_of_plain_transformers(commands, stage, picture):
     import torch

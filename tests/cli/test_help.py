@@ -37,6 +37,8 @@ def test_the_help_of_a_command_fits_and_names_the_options_of_all(name, width, ca
     assert out.startswith(f"usage: pixelreasoner {name} ")
     assert OPTIONS in out
     assert max(len(line) for line in out.replace(OPTIONS, "").splitlines()) <= width
+    assert "(default: None)" not in out
+    assert "(default: False)" not in out
 
 
 @pytest.mark.parametrize(

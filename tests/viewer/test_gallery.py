@@ -92,9 +92,20 @@ def test_a_row_of_the_index_has_what_is_filtered_and_sorted_by(
         "reward",
     ]
     assert model["attempts"] == [
-        [0, 1.0, "answer", ["crop_image"], "K", [2, 1, 4, 0, 1.0, 0.0875, None]],
-        [1, None, "turn_limit", ["select_frames"], None, [1, 0, 2, 0, None, None, None]],
+        [0, 1.0, "answer", ["crop_image"], "K", [2, 1, 4, 0, 1.0, 0.0875, None], "", ""],
+        [1, None, "turn_limit", ["select_frames"], None, [1, 0, 2, 0, None, None, None], "", ""],
     ]
+
+
+def test_the_index_has_templates_and_why_one_was_turned_down(zoomed: Trajectory, tmp_path: Path):
+    """The reason without its detail: that is what attempts have in common."""
+    kept = replace(zoomed, source="further_zoom")
+    turned_down = replace(kept, rejection="judge: the crop is not needed (it read K elsewhere)")
+    write_gallery(tmp_path / "p.html", [Attempts("m", [kept, turned_down])], title="")
+    (index,) = data_of(tmp_path / "p.html", "index.js")
+    rows = [row[6:] for row in index["models"][0]["attempts"]]
+    assert rows == [["further_zoom", ""], ["further_zoom", "judge: the crop is not needed"]]
+    assert "it read K elsewhere" in (tmp_path / "p.html").read_text()
 
 
 def test_two_models_meet_at_their_tasks_in_any_order(zoomed: Trajectory, clip: Trajectory, tmp_path: Path):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from pixelreasoner.cli.options import option
 from pixelreasoner.core.errors import MediaError, PixelReasonerError, RecordError
 
 if TYPE_CHECKING:
@@ -29,19 +30,17 @@ LOOKS_AT_THE_WHOLE = (
 
 
 def ask(
-    inputs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE... QUESTION")] = (),
+    inputs: Annotated[tyro.conf.Positional[tuple[str, ...]], option("FILE... QUESTION")] = (),
     *,
-    sample: Annotated[
-        tuple[SampleName, ...] | None, tyro.conf.arg(metavar="[{card,board,page,clip} ...]")
-    ] = None,
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
-    chat_format: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
-    device: str | None = None,
-    dtype: Literal["auto", "fp32", "bf16"] | None = None,
-    recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
-    max_operations: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    sample: Annotated[tuple[SampleName, ...] | None, option("[{card,board,page,clip} ...]")] = None,
+    model: Annotated[str | None, option("NAME")] = None,
+    chat_format: Annotated[str | None, option("NAME")] = None,
+    device: Annotated[str | None, option("NAME")] = None,
+    dtype: Annotated[Literal["auto", "fp32", "bf16"] | None, option("{auto,fp32,bf16}")] = None,
+    recipe: Annotated[Path | None, option("FILE")] = None,
+    save: Annotated[Path | None, option("FILE")] = None,
+    as_json: Annotated[bool, option(name="json")] = False,
+    max_operations: Annotated[int | None, option("N")] = None,
 ) -> None:
     """Ask a question about images or a video.
 

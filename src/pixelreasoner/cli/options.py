@@ -7,9 +7,14 @@ from typing import Any
 import tyro
 
 
-def option(metavar: str | None = None) -> Any:
-    """An option or argument shown as `metavar`; a default that says nothing is not shown."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=_hint)
+def option(metavar: str | None = None, *, name: str | None = None) -> Any:
+    """An option or argument shown as `metavar`; a default that says nothing is not shown.
+
+    Args:
+        metavar: what stands for the value; None leaves that to tyro.
+        name: of the option, where it is not that of the parameter.
+    """
+    return tyro.conf.arg(name=name, metavar=metavar, help_behavior_hint=_hint)
 
 
 def _hint(default: str) -> str:

@@ -42,7 +42,7 @@ def overlap(
     a_path: Annotated[str | None, option("DIR|NAME")] = None,
     b_path: Annotated[str | None, option("DIR|NAME")] = None,
     limit: Annotated[int | None, option("N")] = None,
-    out: Annotated[Path | None, tyro.conf.arg(name="json"), option("FILE")] = None,
+    out: Annotated[Path | None, option("FILE", name="json")] = None,
     html: Annotated[Path | None, option("FILE")] = None,
     strict: Annotated[bool, option()] = False,
 ) -> None:

@@ -34,6 +34,8 @@ def show(
     highest: Metric = None,
     stop: Annotated[str | None, option("REASON")] = None,
     task: Annotated[str | None, option("ID")] = None,
+    template: Annotated[str | None, option("NAME")] = None,
+    verdict: Annotated[str | None, option("VERDICT")] = None,
     limit: Annotated[int | None, option("N")] = None,
 ) -> None:
     """Print trajectories, or write a page of them; two runs side by side.
@@ -48,6 +50,11 @@ def show(
         highest: Those with the highest values first.
         stop: Only those that ended so: answer, turn_limit, token_limit, image_limit.
         task: Only rollouts of this task.
+        template: Only those that synthesis wrote after this template: text_only, single_pass, recrop_once,
+            recrop_twice, further_zoom, reselect.
+        verdict: Of the folder of a synthesis. kept: what is in the set, as when left out. rejected: what was
+            turned down and had come as far as a trajectory. A stage, a reason or stage.reason: only that.
+            all: both.
         limit: How many of each source; 20 are printed when left out, and a page gets all.
     """
     from pixelreasoner.cli.ending import say_done
@@ -64,7 +71,7 @@ def show(
         raise RecordError("--lowest and --highest exclude one another; give one of them")
     if limit is None and html is None:
         limit = PRINTED
-    query = RecordQuery(step, task, stop, lowest, highest, limit)
+    query = RecordQuery(step, task, stop, template, verdict, lowest, highest, limit)
     console = TerminalConsole()
     if html is not None:
         _write_page(console, html, sources, query)
@@ -80,6 +87,7 @@ def show(
             print_trajectory(console, trajectory)
     if console.is_terminal:
         given = {"--step": step, "--lowest": lowest, "--highest": highest, "--stop": stop, "--task": task}
+        given |= {"--template": template, "--verdict": verdict}
         chosen = [word for name, value in given.items() if value is not None for word in (name, str(value))]
         command = ["show", str(source), *chosen, "--limit", str(limit), "--html", "trajectories.html"]
         say_done({}, {"As a page": shlex.join(command)})
@@ -97,7 +105,7 @@ def _found(source: Path, query: RecordQuery) -> Iterator[Trajectory]:
     found = find_trajectories(source, query)
     first = list(islice(found, 1))
     if not first:
-        asked = query.step is not None or query.task or query.stop
+        asked = query.step is not None or query.task or query.stop or query.template or query.verdict
         raise RecordError(f"{source} holds no {'such ' if asked else ''}trajectories")
     return chain(first, found)
 

@@ -190,6 +190,14 @@ class LineFile:
         self.close()
 
 
+def count_lines(path: Path) -> int:
+    """The lines of a file that end; 0 where there is no file."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+
 def left_name(path: Path, kind: str = "part") -> Path:
     """A new name beside `path`, by which `remove_left` finds what a killed writer left."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.{kind}")

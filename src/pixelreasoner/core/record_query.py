@@ -1,4 +1,4 @@
-"""Which recorded trajectories to look at: by step, task or stop reason, lowest or highest in a metric.
+"""Which recorded trajectories to look at: by step, task, template or verdict, lowest or highest in a metric.
 
 Everything is decided on the text of the records; only the pictures of those that are chosen are read.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ import numpy as np
 from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.records import MediaFolder, not_json, trajectory_from_json
+from pixelreasoner.core.rejections import ALL, KEPT, rejected_records, rejections_by_line
 from pixelreasoner.core.rollout_log import STEP_METRIC, step_files
 from pixelreasoner.core.run_folder import ROLLOUTS_FOLDER, TRAJECTORIES_FILE
 from pixelreasoner.core.trajectory import Trajectory
 
+POLICY = "policy"
+"""The source of a record that names none."""
 COUNTS = ("operations", "invalid_operations", "turns", "sampled_tokens")
 """What a trajectory can be sorted by besides its metrics."""
 
@@ -34,6 +37,11 @@ class RecordQuery:
     """Counted from 1; -1 is the last one recorded, -2 the one before."""
     task: str | None = None
     stop: str | None = None
+    template: str | None = None
+    """Of a synthesis: who wrote it (`Trajectory.source`)."""
+    verdict: str | None = None
+    """Of the folder of a synthesis: "kept" as None; "rejected", a stage, a reason or "stage.reason" for what
+    was turned down; "all" for both."""
     lowest: str | None = None
     """A metric, or one of `COUNTS`: the trajectories with the lowest values, the lowest first."""
     highest: str | None = None
@@ -49,6 +57,7 @@ class _Line:
     number: int
     """From 1."""
     data: dict[str, Any]
+    rejection: str = ""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -62,9 +71,10 @@ class _Line:
         """
         get = MediaFolder(self.file.parent / "media").get if pictures else _blank
         try:
-            return trajectory_from_json(self.data, get)
+            made = trajectory_from_json(self.data, get)
         except (RecordError, MediaError) as e:
             raise RecordError(f"{self.file}, line {self.number}: {e}") from e
+        return replace(made, rejection=self.rejection) if self.rejection else made
 
 
 def _blank(digest: str) -> Picture:
@@ -109,23 +119,44 @@ def record_files(source: Path) -> dict[int, Path]:
 
 
 def _matching(source: Path, query: RecordQuery) -> Iterator[_Line]:
+    if query.verdict in (None, KEPT, ALL):
+        yield from _kept(source, query)
+    if query.verdict not in (None, KEPT):
+        assert query.verdict is not None
+        yield from (line for line in _rejected(source, query.verdict) if _fits(line, query))
+
+
+def _rejected(run: Path, verdict: str) -> Iterator[_Line]:
+    """The records of what a run turned down, with the reasons."""
+    reasons = rejections_by_line(run, verdict)
+    path = rejected_records(run)
+    for line in _lines(path) if reasons and path.is_file() else ():
+        if (reason := reasons.get(line.number - 1)) is not None:
+            yield replace(line, rejection=str(reason))
+
+
+def _fits(line: _Line, query: RecordQuery) -> bool:
+    task = line.data.get("task", {})
+    return (
+        (query.step is None or line.metrics.get(STEP_METRIC) == query.step)
+        and (query.task is None or task.get("id") == query.task)
+        and (query.stop is None or line.data.get("stop") == query.stop)
+        and (query.template is None or line.data.get("source", POLICY) == query.template)
+    )
+
+
+def _kept(source: Path, query: RecordQuery) -> Iterator[_Line]:
     files = record_files(source)
     step = query.step
     if step is not None and step < 0:
         step = _step_from_the_end(files, step)
+        query = replace(query, step=step)
     if step is not None and step_files(next(iter(files.values())).parent):
         # A file holds the steps up to the first one of the next file.
         last = max((first for first in files if first <= step), default=None)
         files = {} if last is None else {last: files[last]}
     for path in files.values():
-        for line in _lines(path):
-            task = line.data.get("task", {})
-            if (
-                (step is None or line.metrics.get(STEP_METRIC) == step)
-                and (query.task is None or task.get("id") == query.task)
-                and (query.stop is None or line.data.get("stop") == query.stop)
-            ):
-                yield line
+        yield from (line for line in _lines(path) if _fits(line, query))
 
 
 def _step_from_the_end(files: dict[int, Path], place: int) -> int:

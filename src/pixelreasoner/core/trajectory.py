@@ -152,6 +152,8 @@ class Trajectory:
     nobody said."""
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     """Scores given later (reward terms, correctness), kept with the record."""
+    rejection: str = ""
+    """Why synthesis turned it down, "stage: reason (detail)"; empty for what was kept, and for rollouts."""
 
     @property
     def read_observations(self) -> tuple[Observation | None, ...]:

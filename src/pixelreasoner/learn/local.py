@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pixelreasoner.learn.learner import LearnerConfig
@@ -79,14 +78,14 @@ class LocalLearner(PackedLearner):
             "n_skipped": self.n_skipped,
             "model": self.model.hf.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            **self.rng_states(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.n_updates, self.n_skipped = state["n_updates"], state.get("n_skipped", 0)
         self.model.hf.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.restore_rng(state["torch_rng"])
+        self.restore_rng(state)
 
     def save(self, folder: Path) -> None:
         """Write a complete checkpoint folder."""

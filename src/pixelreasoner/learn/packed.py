@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,13 +71,22 @@ class PackedLearner(ABC):
             metrics.add_means(means, n_tokens)
         return metrics.result() | ({"skipped_steps": float(skipped)} if skipped else {})
 
-    def restore_rng(self, states: Tensor | Sequence[Tensor]) -> None:
-        """Give each process its own of the states of torch's generator; one without gets a new stream."""
-        found = [states] if isinstance(states, Tensor) else states
+    def rng_states(self) -> dict[str, Tensor]:
+        """Of torch's generators in this process: the CPU's; and a CUDA device's, which draws dropout."""
+        device = self.model.device
+        own = {"torch_rng": torch.get_rng_state()}
+        return own | ({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+    def restore_rng(self, state: Mapping[str, Any]) -> None:
+        """Give each process its own of the states of torch's generators; one without gets a new stream."""
         rank = self.processes.rank
+        found = _each(state["torch_rng"])
         torch.set_rng_state(found[min(rank, len(found) - 1)])
         if rank >= len(found):
             torch.manual_seed(int(torch.randint(2**62, ())) + rank)
+        device, on_device = self.model.device, _each(state.get("cuda_rng", ()))
+        if device.type == "cuda" and rank < len(on_device):
+            torch.cuda.set_rng_state(on_device[rank], device)
 
     def _skip(self, error: NonFiniteError) -> None:
         """Leave a step out: its gradients go. All processes do, as loss and norm are those of all of them.
@@ -122,3 +132,8 @@ class PackedLearner(ABC):
         norm = optimizer_step(self.optimizer, step=step, total=total, config=self.config.optim)
         self.n_skipped = 0
         return {"loss": loss, "grad_norm": norm}, int(all_tokens)
+
+
+def _each(states: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    """Of each process; a run in one has saved its own alone."""
+    return [states] if isinstance(states, Tensor) else states

@@ -120,7 +120,7 @@ class ShardedLearner(PackedLearner):
             "n_skipped": self.n_skipped,
             "model": self.model.hf.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "torch_rng": self.processes.gather(torch.get_rng_state()),
+            **{name: self.processes.gather(own) for name, own in self.rng_states().items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -132,7 +132,7 @@ class ShardedLearner(PackedLearner):
             for name, tensor in own.items():
                 local(tensor).copy_(local(cut_like(state["model"][name], tensor)))
         self.optimizer.load_state_dict(self._cut_states(state["optimizer"]))
-        self.restore_rng(state["torch_rng"])
+        self.restore_rng(state)
 
     def save(self, folder: Path) -> None:
         """Write a complete checkpoint folder, by the main process."""

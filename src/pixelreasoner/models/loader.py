@@ -115,7 +115,7 @@ def load_weights_of(
         merge_adapters(hf)
     prepare(hf)
     hf.to(device)  # pyright: ignore[reportArgumentType] (its stub knows no devices)
-    return VisionLanguageModel(hf, renderer, source=folder, attention=attention)
+    return VisionLanguageModel(hf, renderer, source=folder, weights=weights, attention=attention)
 
 
 def adapters_of(config: ModelConfig, folder: Path) -> Path | None:

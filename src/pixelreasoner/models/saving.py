@@ -20,7 +20,7 @@ from pixelreasoner.core.files import left_name, remove_left, sync_files, sync_fo
 from pixelreasoner.models.adapters import ADAPTER_FOLDER, merged_weights, save_adapters
 from pixelreasoner.models.processor_config import write_processor_config
 from pixelreasoner.models.vlm import VisionLanguageModel
-from pixelreasoner.models.weight_files import quiet
+from pixelreasoner.models.weight_files import quiet, unread_weights
 
 PROCESSOR_FILES = (PREPROCESSOR_FILE, VIDEO_FILE, PROCESSOR_FILE)
 
@@ -81,6 +81,9 @@ def _write_weights(
     model: VisionLanguageModel, weights: Iterable[tuple[str, Tensor]], folder: Path, dtype: torch.dtype
 ) -> None:
     state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in weights}
+    if model.weights is not None:
+        # As they are: nothing has trained them.
+        state |= unread_weights(model.weights, model.hf)
     with quiet():
         model.hf.save_pretrained(folder, state_dict=state)
     # transformers writes the dtype of the model in memory.

@@ -61,6 +61,7 @@ class VisionLanguageModel(nn.Module):
         renderer: QwenVLRenderer,
         *,
         source: Path | None = None,
+        weights: Path | None = None,
         attention: AttentionRule = DEFAULT_RULE,
         base: str | None = None,
         merge_on_save: bool = True,
@@ -71,6 +72,7 @@ class VisionLanguageModel(nn.Module):
             hf: the transformers model; for packed rows and cascade plans it went through `loader.prepare`.
             renderer: the checkpoint's.
             source: the folder it was loaded from, whose processor files are saved along.
+            weights: the folder its weights were read from; what it has no place for is saved along.
             attention: how packed rows are computed.
             base: the checkpoint that its adapters belong to, where it has some.
             merge_on_save: whether adapters are added to the weights that are saved.
@@ -79,6 +81,7 @@ class VisionLanguageModel(nn.Module):
         self.hf = hf
         self.renderer = renderer
         self.source = source
+        self.weights = weights
         self.attention = attention
         self.base = base
         self.merge_on_save = merge_on_save

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,27 @@ def read_model(folder: Path, *, dtype: torch.dtype) -> PreTrainedModel:
     model, report = loaded
     _check_report(folder, report)
     return model
+
+
+def unread_weights(folder: Path, hf: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """The weights of a folder that its model has no place for, such as `mtp.*` (multi-token prediction).
+
+    They are small beside the others: servers draft tokens with them. None where the folder has gone.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+    """
+    patterns = [re.compile(p) for p in hf._keys_to_ignore_on_load_unexpected or ()]
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")) if patterns else ():
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 (no mapping)
+                    if any(p.match(name) for p in patterns):
+                        found[name] = file.get_tensor(name)
+        except (SafetensorError, OSError) as e:
+            raise CheckpointError(f"{path} cannot be read ({damage_of(path)}); download it again") from e
+    return found
 
 
 def _check_files(folder: Path) -> None:

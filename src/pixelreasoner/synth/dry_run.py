@@ -15,13 +15,14 @@ from rich.console import Group
 from rich.table import Table
 
 from pixelreasoner.core.progress_line import clock_text
+from pixelreasoner.core.rejections import REJECTIONS_FILE
 from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.endpoint.access import PaidServerConfig
 from pixelreasoner.endpoint.cache import totals_in
 from pixelreasoner.endpoint.ledger import Spending, total
 from pixelreasoner.synth.config import SynthConfig, build_seeds
-from pixelreasoner.synth.journal import REJECTIONS_FILE, filled
+from pixelreasoner.synth.journal import filled
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.prompt_sizes import prompt_tokens

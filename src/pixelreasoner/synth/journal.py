@@ -22,12 +22,10 @@ from typing import IO, Any
 from pixelreasoner.core.files import LineFile, replacing, write_bytes, writing
 from pixelreasoner.core.media_refs import MEDIA_FOLDER, digests_of, pictures_in, recover
 from pixelreasoner.core.records import MediaFolder, drop_cut_line, record_line
+from pixelreasoner.core.rejections import REJECTED_FOLDER, REJECTIONS_FILE
 from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.waiting import Waiting
 from pixelreasoner.synth.made import Made
-
-REJECTIONS_FILE = "rejections.jsonl"
-REJECTED_FOLDER = "rejected"
 
 
 @dataclass(frozen=True)

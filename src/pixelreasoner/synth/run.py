@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from pixelreasoner.core.files import write_text
 from pixelreasoner.core.progress_line import ProgressLine, Row
+from pixelreasoner.core.rejections import REJECTIONS_FILE
 from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.waiting import clear
 from pixelreasoner.endpoint.cache import SqliteCache
 from pixelreasoner.synth.config import SynthConfig, build_seeds
-from pixelreasoner.synth.journal import REJECTIONS_FILE, Journal, filled
+from pixelreasoner.synth.journal import Journal, filled
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.regions import SynthesisError

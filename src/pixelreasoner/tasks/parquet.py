@@ -154,9 +154,21 @@ def _schema(pa: Any) -> Any:
 
 
 def _pyarrow() -> Any:
+    return import_pyarrow("A Parquet file of tasks")
+
+
+def import_pyarrow(what: str) -> Any:
+    """The module `pyarrow`, with `pyarrow.parquet` in it.
+
+    Args:
+        what: needs it, as the message begins.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as e:
-        raise MissingExtraError("pyarrow", "data", "A Parquet file of tasks") from e
+        raise MissingExtraError("pyarrow", "data", what) from e
     return pyarrow

@@ -31,12 +31,15 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.viewer.html import asset, render, write_page
 from pixelreasoner.viewer.pictures import FILE_NAME, PictureFiles
+from pixelreasoner.viewer.roles import ROLLOUT
 from pixelreasoner.viewer.steps import TrajectoryView, asked, count, view
 
 IN_CHUNK = 50
 """Attempts of a file."""
 IN_PAGE = 20
 """Attempts that are in the page itself."""
+FACTS = 5
+"""Fields of a row of the index that come before its numbers."""
 ASSETS = ("gallery.css", "gallery.js")
 _OWN_NAME = re.compile(r"(attempts-\d+-\d+|messages-\d+|index)\.js")
 
@@ -147,7 +150,7 @@ class _Writer:
             )
         names = list(dict.fromkeys(name for values in numbers for name in values))
         for row, values in zip(rows, numbers, strict=True):
-            row.append([_finite(values.get(name)) for name in names])
+            row.insert(FACTS, [_finite(values.get(name)) for name in names])
         self._models.append({"name": model.name, "numbers": names, "attempts": rows})
         self._write(f"messages-{place}.js", "messages", place, messages)
 
@@ -200,12 +203,18 @@ def script_json(value: object) -> str:
 
 
 def _facts(trajectory: Trajectory) -> Iterator[Any]:
-    """Yield score, stop reason, operations by name, answer: what the list shows and filters by."""
+    """Yield score, stop reason, operations by name, answer, template, reason of rejection.
+
+    The list shows them, and filters by them.
+    """
     yield _finite(trajectory.metrics.get(SCORE_METRIC))
     yield str(trajectory.stop)
     calls = [t.call.name for t in trajectory.turns if t.call is not None and t.observation is not None]
     yield sorted(set(calls))
     yield trajectory.answer
+    yield "" if trajectory.source == ROLLOUT else trajectory.source
+    # The detail is special to one: what is filtered by is the stage and the reason.
+    yield trajectory.rejection.partition(" (")[0]
 
 
 def _numbers(trajectory: Trajectory) -> dict[str, float]:

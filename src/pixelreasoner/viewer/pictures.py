@@ -31,7 +31,7 @@ class Mark:
     """A box drawn over a figure, in percent of its sides."""
 
     kind: str
-    """"crop" or "cue": decides the colour."""
+    """"cue", or a role of `viewer.roles`: decides the colour."""
     label: str
     left: float
     top: float
@@ -54,6 +54,8 @@ class Figure:
     note: str = ""
     marks: tuple[Mark, ...] = ()
     selected: bool = False
+    role: str = ""
+    """Of the operation that selected it."""
     alt: str = ""
     """What it is, for who does not see it."""
 
@@ -75,6 +77,7 @@ def figure(
     note: str = "",
     marks: tuple[Mark, ...] = (),
     selected: bool = False,
+    role: str = "",
     alt: str = "",
 ) -> Figure:
     """Return `picture` with its longest side at about `longest` CSS pixels, enlarged when it is small.
@@ -92,13 +95,14 @@ def figure(
         note=note,
         marks=marks,
         selected=selected,
+        role=role,
         alt=alt or _alt(label, note, marks),
     )
 
 
 def _alt(label: str, note: str, marks: tuple[Mark, ...]) -> str:
     """Return the words of a figure: "Image 1, 640 × 480, with crop 2 and the evidence marked"."""
-    names = [f"crop {m.label}" if m.kind == "crop" else "the evidence" for m in marks]
+    names = ["the evidence" if m.kind == "cue" else f"crop {m.label}" for m in marks]
     marked = f"with {' and '.join(names)} marked" if names else ""
     return ", ".join(part for part in (label, note, marked) if part)
 

@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from pixelreasoner.core.files import count_lines
 from pixelreasoner.core.metrics_file import last_metrics
 from pixelreasoner.core.run_folder import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE, TRAJECTORIES_FILE
 from pixelreasoner.core.run_status import STATUS_FILE, RunState, read_status, state_of
@@ -66,7 +67,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         kind=status.kind if status else "",
         state=state_of(folder),
-        step=int(row["step"]) if row else _count_lines(folder / TRAJECTORIES_FILE),
+        step=int(row["step"]) if row else count_lines(folder / TRAJECTORIES_FILE),
         total=status.total if status else None,
         metrics=metrics | summary,
         changed=max(times, default=(folder / CONFIG_FILE).stat().st_mtime),
@@ -142,10 +143,3 @@ def _summary(folder: Path) -> dict[str, float]:
         return {name: float(summary[name]["all"]) for name in ("accuracy", "rapr")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _count_lines(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    with path.open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))

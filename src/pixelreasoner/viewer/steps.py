@@ -11,6 +11,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Figure, Mark, figure, mark
+from pixelreasoner.viewer.roles import CROP, LABELS, LARGE, LEGEND, operation_roles
 
 INPUT_SIDE, CROP_SIDE, SOURCE_SIDE, FRAME_SIDE, SELECTED_SIDE = 720, 380, 260, 150, 220
 """The longest side, in CSS pixels, of each kind of figure."""
@@ -27,6 +28,8 @@ class Numbered:
     """The number of the input image it was cut from; its own number when it was not cut."""
     box: Box | None = None
     """Its box, in pixels of the root."""
+    role: str = CROP
+    """Of the operation that returned it (`viewer.roles`)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class TurnView:
     """The operation as a function call; empty when there was none, or none could be read."""
     status: str
     """"none", "valid" or "invalid"."""
+    role: str
+    """Of its operation."""
     reply: str
     masked: str
     """What of the message is not trained on; empty for nothing."""
@@ -62,6 +67,8 @@ class TrajectoryView:
     references: tuple[str, ...]
     correct: bool | None
     """None when the answer has no score."""
+    rejection: str
+    """Why synthesis turned it down; empty for what was kept."""
     metrics: tuple[tuple[str, str], ...]
     legend: tuple[tuple[str, str], ...]
     """(kind of mark, meaning) for the marks present."""
@@ -86,6 +93,7 @@ def view(trajectory: Trajectory) -> TrajectoryView:
         answer=trajectory.answer,
         references=task.answers,
         correct=None if correct is None else correct > 0.5,
+        rejection=trajectory.rejection,
         metrics=tuple((name.replace("_", " "), number(value)) for name, value in trajectory.metrics.items()),
         legend=_legend(trajectory),
     )
@@ -126,7 +134,7 @@ def _numbered(trajectory: Trajectory) -> list[Numbered]:
     """Return the images in order of appearance: image 1 is the first."""
     pictures = [item for item in trajectory.task.media if isinstance(item, Picture)]
     images = [Numbered(picture, root=i) for i, picture in enumerate(pictures, start=1)]
-    for turn in trajectory.turns:
+    for turn, role in zip(trajectory.turns, operation_roles(trajectory), strict=True):
         observation = turn.observation
         for picture in observation.images if observation is not None else ():
             if (
@@ -138,7 +146,7 @@ def _numbered(trajectory: Trajectory) -> list[Numbered]:
                 dx, dy = (source.box.x1, source.box.y1) if source.box is not None else (0.0, 0.0)
                 b = observation.box
                 in_root = Box(b.x1 + dx, b.y1 + dy, b.x2 + dx, b.y2 + dy)
-                images.append(Numbered(picture, root=source.root, box=in_root))
+                images.append(Numbered(picture, root=source.root, box=in_root, role=role))
             else:
                 images.append(Numbered(picture, root=len(images) + 1))
     return images
@@ -153,7 +161,7 @@ def _inputs(trajectory: Trajectory, images: list[Numbered]) -> tuple[Figure, ...
             continue
         index = len(figures) + 1
         marks = [
-            mark("crop", str(i), image.box, item.size)
+            mark(image.role, _label(i, image.role), image.box, item.size)
             for i, image in enumerate(images, start=1)
             if image.root == index and image.box is not None
         ]
@@ -171,7 +179,13 @@ def _inputs(trajectory: Trajectory, images: list[Numbered]) -> tuple[Figure, ...
 
 def _strip(video: Video, trajectory: Trajectory, cue: Cue | None) -> tuple[Figure, ...]:
     """Return every frame of a video, with selected frames highlighted and the cue drawn."""
-    chosen = {i for t in trajectory.turns if t.observation is not None for i in t.observation.frames}
+    # A frame that was selected twice shows the last time: wrong selections come first.
+    chosen = {
+        i: role
+        for turn, role in zip(trajectory.turns, operation_roles(trajectory), strict=True)
+        if turn.observation is not None
+        for i in turn.observation.frames
+    }
     frames: list[Figure] = []
     for i, (frame, time_s) in enumerate(zip(video.frames, video.times_s, strict=True), start=1):
         marks: tuple[Mark, ...] = ()
@@ -185,23 +199,36 @@ def _strip(video: Video, trajectory: Trajectory, cue: Cue | None) -> tuple[Figur
                 note=f"{time_s:.1f} s",
                 marks=marks,
                 selected=i in chosen,
-                alt=f"Frame {i} at {time_s:.1f} s{', selected' if i in chosen else ''}",
+                role=chosen.get(i, ""),
+                alt=_frame_alt(i, time_s, chosen.get(i)),
             )
         )
     return tuple(frames)
 
 
-def masked_note(turn: Turn) -> str:
-    """What is not trained on, in words; empty for nothing."""
+def _frame_alt(number: int, time_s: float, role: str | None) -> str:
+    selected = "" if role is None else f", selected{LABELS.get(role, '')}"
+    return f"Frame {number} at {time_s:.1f} s{selected}"
+
+
+def _label(number: int, role: str) -> str:
+    """What stands at a crop: its number, and what it is where that is not the ordinary."""
+    return f"{number}{LABELS.get(role, '')}"
+
+
+def masked_note(turn: Turn, role: str = CROP) -> str:
+    """What is not trained on, in words; empty for nothing. `role` is that of its operation."""
     if turn.masked is None:
         return ""
-    return "message not trained on" if turn.masked[0] == 0 else "deliberately wrong operation, not trained on"
+    what = "too large crop" if role == LARGE else "wrong operation"
+    return "message not trained on" if turn.masked[0] == 0 else f"deliberately {what}, not trained on"
 
 
 def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ...]:
     views: list[TurnView] = []
     shown = sum(isinstance(item, Picture) for item in trajectory.task.media)
-    for number, turn in enumerate(trajectory.turns, start=1):
+    roles = operation_roles(trajectory)
+    for number, (turn, role) in enumerate(zip(trajectory.turns, roles, strict=True), start=1):
         observation = turn.observation
         views.append(
             TurnView(
@@ -209,9 +236,10 @@ def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ..
                 text=written_text(turn),
                 call=call_text(turn.call) if turn.call is not None else "",
                 status="none" if observation is None else "valid" if observation.valid else "invalid",
+                role=role if observation is not None else "",
                 reply=observation.text.strip() if observation is not None else "",
-                masked=masked_note(turn),
-                source_figure=_source_figure(observation, images, shown + 1)
+                masked=masked_note(turn, role),
+                source_figure=_source_figure(observation, images, shown + 1, role)
                 if observation is not None
                 else None,
                 images=_returned(observation, shown + 1) if observation is not None else (),
@@ -221,12 +249,12 @@ def _turns(trajectory: Trajectory, images: list[Numbered]) -> tuple[TurnView, ..
     return tuple(views)
 
 
-def _source_figure(observation: Observation, images: list[Numbered], index: int) -> Figure | None:
+def _source_figure(observation: Observation, images: list[Numbered], index: int, role: str) -> Figure | None:
     """Return the source image of a crop with its box: for a crop of a crop, the first crop."""
     if observation.box is None or not observation.images or not 1 <= observation.source < index:
         return None
     source = images[observation.source - 1]
-    marks = (mark("crop", str(index), observation.box, source.picture.size),)
+    marks = (mark(role, _label(index, role), observation.box, source.picture.size),)
     return figure(source.picture, longest=SOURCE_SIDE, label=f"in image {observation.source}", marks=marks)
 
 
@@ -273,8 +301,13 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
 def _legend(trajectory: Trajectory) -> tuple[tuple[str, str], ...]:
     cropped = any(t.observation is not None and t.observation.box is not None for t in trajectory.turns)
     selected = any(t.observation is not None and t.observation.frames for t in trajectory.turns)
+    valid = [t.observation is not None and t.observation.valid for t in trajectory.turns]
+    roles = [role for role, ok in zip(operation_roles(trajectory), valid, strict=True) if ok]
+    judged = ((role, LEGEND[role]) for role in LEGEND if role in roles)
+    plain = "cut out by the model" if cropped else "selected by the model" if selected else ""
     legend = (
-        ("crop", "cut out by the model" if cropped else "selected by the model" if selected else ""),
+        (CROP, plain if CROP in roles else ""),
+        *judged,
         ("cue", _cue_legend(trajectory.task)),
     )
     return tuple((kind, text) for kind, text in legend if text)

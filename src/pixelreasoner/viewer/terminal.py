@@ -15,17 +15,18 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.terminal import visible, visible_line
 from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory
+from pixelreasoner.viewer.roles import ROLLOUT, operation_roles
 from pixelreasoner.viewer.steps import call_text, masked_note, number, weight_versions, written_text
 
 MAX_CELL = 22
 """Characters of a cell of a table; longer ones are cut."""
-TEXT_COLUMNS = ("task", "stop", "answer")
+TEXT_COLUMNS = ("task", "template", "turned down", "stop", "answer")
 
 
 def print_trajectory(console: Console, trajectory: Trajectory) -> None:
     """Print the whole trajectory, in reading order."""
     print_task(console, trajectory.task)
-    for turn in trajectory.turns:
+    for turn, role in zip(trajectory.turns, operation_roles(trajectory), strict=True):
         if text := written_text(turn):
             console.print(Text(visible(text)))
         if turn.call is not None:
@@ -33,7 +34,7 @@ def print_trajectory(console: Console, trajectory: Trajectory) -> None:
         if turn.observation is not None:
             print_observation(console, turn.observation)
         if turn.masked is not None:
-            console.print(Padding(f"[dim]({masked_note(turn)})[/]", (0, 0, 0, 2)))
+            console.print(Padding(f"[dim]({masked_note(turn, role)})[/]", (0, 0, 0, 2)))
     print_outcome(console, trajectory)
 
 
@@ -89,6 +90,8 @@ def print_outcome(console: Console, trajectory: Trajectory) -> None:
     if (correct := trajectory.metrics.get(SCORE_METRIC)) is not None:
         line.append(*(("   ✓ right", "green") if correct > 0.5 else ("   ✗ wrong", "red")))
     console.print(line)
+    if trajectory.rejection:
+        console.print(Text(f"✗ turned down · {visible_line(trajectory.rejection)}", style="red"))
     if trajectory.metrics:
         values = trajectory.metrics.items()
         scores = "  ".join(f"{visible_line(name)} {number(value)}" for name, value in values)
@@ -138,9 +141,13 @@ def _columns(trajectories: Sequence[Trajectory]) -> dict[str, list[str]]:
         visible_line(n): [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories]
         for n in metrics
     }
+    written = any(y.source != ROLLOUT for y in trajectories)
+    rejected = any(y.rejection for y in trajectories)
     first, others = dict(list(values.items())[:4]), dict(list(values.items())[4:])
     return {
         "task": [visible_line(y.task.id) for y in trajectories],
+        **({"template": [y.source.replace("_", " ") for y in trajectories]} if written else {}),
+        **({"turned down": [visible_line(y.rejection) for y in trajectories]} if rejected else {}),
         **first,
         "operations": [str(y.n_operations) for y in trajectories],
         "stop": [y.stop.replace("_", " ") for y in trajectories],

@@ -165,3 +165,42 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path: Path):
         "no image or video": ["release.json, row 5"],
         "no message of the user": ["release.json, row 6", "release.json, row 7"],
     }
+
+
+# -------------------------------------------------------------------------------- fields of our exports
+
+
+def test_a_recorded_mask_is_the_papers(tmp_path: Path):
+    """Here it keeps the second call out, which no rule of ours would."""
+    said = RECROP["message_list"][4]["content"][0]["text"]
+    own = {**RECROP, "masked": [None, [10, len(said)], None], "template": "recrop_once"}
+    [y], _ = read(tmp_path, own)
+    assert unmasked(y) == [f"Zoom on it. {crop(0, 0, 2, 2)}", "Not here. ", "It is \\boxed{B}"]
+    assert y.source == "recrop_once"
+    [y], _ = read(tmp_path, own, mask="none")
+    assert unmasked(y) == [turn.text for turn in y.turns]
+
+
+@pytest.mark.parametrize(
+    "mask", [None, [], [None] * 2, [[0, 10**6], None, None], [[0.5, 1], None, None], "all"]
+)
+def test_a_mask_that_does_not_fit_is_passed_over(tmp_path: Path, mask: object):
+    [y], _ = read(tmp_path, {**RECROP, "masked": mask})
+    assert unmasked(y) == ["Zoom on it. ", f"Not here. {crop(3, 2, 6, 4)}", "It is \\boxed{B}"]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_frames_have_their_times(tmp_path: Path, n: int):
+    """One frame with its time is no video file."""
+    times = [0.5, 1.25, 4.0][:n]
+    first = message("user", "What?" + GUIDELINE, video=FRAMES[:n])
+    [y], _ = read(tmp_path, {**row("v", "\\boxed{A}", first=first), "times_s": times})
+    (video,) = y.task.media
+    assert isinstance(video, Video)
+    assert video.times_s == tuple(times)
+
+
+def test_a_question_may_speak_of_guidelines(tmp_path: Path):
+    first = message("user", "Which Guidelines: are these?" + GUIDELINE, "images/a.png")
+    [y], _ = read(tmp_path, row("g", "\\boxed{A}", first=first))
+    assert y.task.question == "Which Guidelines: are these?"

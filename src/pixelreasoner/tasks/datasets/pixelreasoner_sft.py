@@ -12,8 +12,12 @@ A row is `{"qid": ..., "message_list": [...]}`. A message has a `role` and a `co
 Source: the data set's card (format, archives `images.zip` and `videos.zip`) and the authors' trainer
 (`instruction_tuning/sft_tooltrainer.py`), which takes `message_list` as it is. Not verified, since the files
 could not be read: that boxes are pixels of the image as stored (numbers that are all at most 1 are read as
-fractions); the exact words of the guideline (everything from its "Guidelines:" on is taken off); and whether
-rows mark their wrong operations: none of the fields that are known does.
+fractions); the exact words of the guideline (everything from its last "Guidelines:" on is taken off); and
+whether rows mark their wrong operations: none of the fields that are known does.
+
+`pixelreasoner export` writes the same format with three more fields of a row, which are read here: `masked`
+(for each message of the model the characters that are not learned, or null; the mask "paper" then is this
+one), `template`, and `times_s` (of the frames of a video).
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.media import Media, Picture, Video
 from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
+from pixelreasoner.core.trajectory import Observation, Span, StopReason, Trajectory, Turn
 from pixelreasoner.tasks.datasets.answers import plain_question
 from pixelreasoner.tasks.datasets.data_files import FilesRows, RowForm, dataset_folder, find_files
 from pixelreasoner.tasks.datasets.media_store import MediaStore
@@ -42,12 +46,15 @@ from pixelreasoner.tasks.media_fields import read_image, read_video
 HUB_ID = "TIGER-Lab/PixelReasoner-SFT-Data"
 NAME = "pixelreasoner-sft"
 FILES = ("release.json", "*.json", "*.jsonl", "*.parquet")
+_FIELDS = ("qid", "message_list", "masked", "template", "times_s")
 COORDINATES = "pixel of the images as stored"
 """No model's: `chat.rerender` writes the boxes for one."""
 CROP, SELECT = "crop_image", "select_frames"
 NORMALIZED = "crop_image_normalized"
 
-_GUIDELINE = re.compile(r"\s*Guidelines:.*\Z", re.DOTALL)
+_GUIDELINE = re.compile(r"\s*Guidelines:(?!.*Guidelines:).*\Z", re.DOTALL)
+_OWN_MASK = "paper"
+"""The mask in whose place that of a row stands, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,9 @@ class SftTrajectories:
         """
         if mask not in MASKS:
             raise ConfigError(f"there is no mask '{mask}'; choose from {', '.join(MASKS)}")
-        self._mask = MASKS[mask]
+        self._mask, self._own_mask = MASKS[mask], mask == _OWN_MASK
         place = dataset_folder(path, ("*.json", "*.jsonl", "*.parquet", "*.zip"), NAME)
-        self._rows = FilesRows(find_files(place, FILES, "train", NAME), RowForm(("qid", "message_list")))
+        self._rows = FilesRows(find_files(place, FILES, "train", NAME), RowForm(_FIELDS))
         self._media = MediaStore(place if place.is_dir() else place.parent)
         self.report = LoadReport(f"{NAME} ({path})")
         """Of the rows that were passed; trajectories are counted by what they do."""
@@ -105,7 +112,7 @@ class SftTrajectories:
             raise UnusableError("the row cannot be read", str(values))
         row = cast(Mapping[str, Any], values) if isinstance(values, Mapping) else {}
         question, *rest = _messages(row.get("message_list"))
-        task = self._task(str(row.get("qid") or default_id), question)
+        task = self._task(str(row.get("qid") or default_id), question, row.get("times_s"))
         turns = self._turns(task, rest)
         answer = last_boxed(turns[-1].text)
         made = Trajectory(
@@ -113,16 +120,17 @@ class SftTrajectories:
             tuple(turns),
             StopReason.ANSWER,
             answer,
-            source="text_only" if len(turns) == 1 else NAME,
+            source=str(row.get("template") or ("text_only" if len(turns) == 1 else NAME)),
             coordinates=COORDINATES,
         )
-        masked = zip(made.turns, self._mask(made), strict=True)
+        own = _recorded_mask(row.get("masked"), turns) if self._own_mask else None
+        masked = zip(made.turns, self._mask(made) if own is None else own, strict=True)
         return replace(made, turns=tuple(replace(turn, masked=span) for turn, span in masked))
 
-    def _task(self, name: str, message: _Message) -> Task:
+    def _task(self, name: str, message: _Message, times: object) -> Task:
         media: list[Media] = list(self._pictures(message.images))
         if message.video:
-            media.append(self._video(message.video))
+            media.append(self._video(message.video, times))
         kind = "video" if message.video else "image"
         question = _GUIDELINE.sub("", plain_question(message.text))
         return Task(name, plain_question(question), tuple(media), (), kind=kind, split="train")
@@ -156,12 +164,16 @@ class SftTrajectories:
         except RecordError as e:
             raise UnusableError("an image cannot be read", str(e)) from e
 
-    def _video(self, names: Sequence[str]) -> Video:
-        # One name is a video file; several are its frames.
-        fields: dict[str, Any] = {"video": names[0] if len(names) == 1 else list(names)}
+    def _video(self, names: Sequence[str], times: object) -> Video:
+        timed = isinstance(times, (list, tuple)) and len(cast(Sequence[Any], times)) == len(names)
+        # One name is a video file; several, or one with its time, are frames.
+        fields: dict[str, Any] = {"video": names[0] if len(names) == 1 and not timed else list(names)}
         self._media.check(fields)
         try:
-            return read_video(self._media.filled(fields)["video"], self._media.folder, "video", 16)
+            value: Any = self._media.filled(fields)["video"]
+            if timed:
+                value = {"frames": value, "times_s": times}
+            return read_video(value, self._media.folder, "video", 16)
         except (RecordError, MediaError) as e:
             raise UnusableError("a video cannot be read", str(e)) from e
 
@@ -201,6 +213,24 @@ def _message(values: Any) -> _Message:
                 v for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, str)
             ]
     return _Message(str(table.get("role")), "".join(texts), tuple(images), tuple(video))
+
+
+def _recorded_mask(value: Any, turns: Sequence[Turn]) -> list[Span | None] | None:
+    """For each message what a row says is not learned of it; None where the row says nothing that fits."""
+    items = cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else ()
+    if len(items) != len(turns):
+        return None
+    spans: list[Span | None] = []
+    for item, turn in zip(items, turns, strict=True):
+        numbers = tuple(cast(Sequence[Any], item)) if isinstance(item, (list, tuple)) else ()
+        if numbers and not (
+            len(numbers) == 2
+            and all(type(number) is int for number in numbers)
+            and 0 <= numbers[0] <= numbers[1] <= len(turn.text)
+        ):
+            return None
+        spans.append((numbers[0], numbers[1]) if numbers else None)
+    return spans
 
 
 def _own_call(text: str) -> tuple[str, ToolCall | None]:

@@ -6,7 +6,7 @@ var pixelreasoner = (() => {
   const ROWS = 100, KEPT = 40;
   const folder = new URL(".", document.currentScript.src).href;
   const $ = (id) => document.getElementById(id);
-  const ANY = { left: "0", right: "", verdict: "", marks: "", kind: "", need: "", operation: "", stop: "", sort: "", q: "" };
+  const ANY = { left: "0", right: "", verdict: "", marks: "", template: "", rejected: "", kind: "", need: "", operation: "", stop: "", sort: "", q: "" };
   const ALL = "all";
   const state = { ...ANY };
   const chunks = new Map(), messages = new Map(), loading = new Map();
@@ -77,6 +77,8 @@ var pixelreasoner = (() => {
     if (state.marks && !fits(entry)) return false;
     const tries = shownModels().map((m) => attemptOf(entry, m));
     if (state.verdict && !VERDICTS[state.verdict](tries.map(isRight))) return false;
+    if (state.template && !tries.some((a) => a && a[6] === state.template)) return false;
+    if (state.rejected && !tries.some((a) => a && (state.rejected === "-" ? !a[7] : a[7] === state.rejected))) return false;
     if (state.stop && !tries.some((a) => a && a[2] === state.stop)) return false;
     if (state.operation && !tries.some((a) => a && (state.operation === "-" ? !a[3].length : a[3].includes(state.operation)))) return false;
     if (!words.length) return true;
@@ -137,17 +139,19 @@ var pixelreasoner = (() => {
     fillMarks();
     $("right").closest("label").hidden = models.length < 2;
     options("kind", [["", "all"], ...counted(data.tasks.map((t) => t[2]).filter(Boolean))]);
+    options("template", [["", "all"], ...counted(attempts.map((a) => a[6]).filter(Boolean))]);
+    options("rejected", attempts.some((a) => a[7]) ? [["", "all"], ["-", "kept"], ...counted(attempts.map((a) => a[7]).filter(Boolean))] : []);
     options("need", [["", "all"], ["1", "needs an operation"], ["0", "the full image is enough"]]
       .filter(([v]) => !v || data.tasks.some((t) => String(t[3]) === v)));
     options("operation", [["", "all"], ["-", "none used"], ...counted(attempts.flatMap((a) => a[3]))]);
     options("stop", [["", "all"], ...counted(attempts.map((a) => a[2]))]);
-    for (const id of ["left", "right", "verdict", "kind", "need", "operation", "stop", "sort"]) {
+    for (const id of ["left", "right", "verdict", "template", "rejected", "kind", "need", "operation", "stop", "sort"]) {
       $(id).onchange = () => change({ [id]: $(id).value });
     }
     let typing;
     $("search").oninput = () => { clearTimeout(typing); typing = setTimeout(() => change({ q: $("search").value }), 150); };
     $("controls").onsubmit = (event) => event.preventDefault();
-    $("clear").onclick = () => { $("search").value = ""; change({ verdict: "", marks: "", kind: "", need: "", operation: "", stop: "", sort: ANY.sort, q: "" }); };
+    $("clear").onclick = () => { $("search").value = ""; change({ verdict: "", marks: "", template: "", rejected: "", kind: "", need: "", operation: "", stop: "", sort: ANY.sort, q: "" }); };
   }
 
   // Right or wrong of each model, where there are more than the two that "Answer" speaks of.
@@ -185,7 +189,7 @@ var pixelreasoner = (() => {
     for (const id of Object.keys(ANY)) if (id !== "q" && id !== "marks") $(id).value = state[id];
     for (const select of document.querySelectorAll("select[data-model]")) select.value = state.marks[select.dataset.model] || "-";
     if (document.activeElement !== $("search")) $("search").value = state.q;
-    const active = ["verdict", "marks", "kind", "need", "operation", "stop", "sort"].filter((id) => state[id] !== ANY[id]).length;
+    const active = ["verdict", "marks", "template", "rejected", "kind", "need", "operation", "stop", "sort"].filter((id) => state[id] !== ANY[id]).length;
     $("active").textContent = active ? `(${active} set)` : "";
   }
 
@@ -238,7 +242,7 @@ var pixelreasoner = (() => {
     const marks = element("span", "marks"), tries = shownModels().map((m) => attemptOf(entry, m));
     marks.append(...tries.map(mark));
     const sort = state.sort.split("|")[0], place = data.models[state.left].numbers.indexOf(sort);
-    const facts = [task[2] && words(task[2]), tries.map((a) => a ? a[4] ?? "no answer" : "not tried").join(" / "),
+    const facts = [task[2] && words(task[2]), tries[0] && words(tries[0][6]), tries.map((a) => a ? a[4] ?? "no answer" : "not tried").join(" / "),
       place >= 0 && tries[0] && `${sort} ${Number((tries[0][5][place] ?? NaN).toPrecision(4))}`];
     link.href = `#at=${entry}`;
     link.append(marks, element("span", "text", task[1]), element("span", "facts", facts.filter(Boolean).join(" · ")));
