@@ -65,7 +65,8 @@ def _box(value: Any) -> Box:
     sides = cast(Sequence[Any], value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
     if len(sides) != 4 or not all(isinstance(side, (int, float)) and math.isfinite(side) for side in sides):
         raise UnusableError("no box of the evidence", f"{value!r:.60}" if value else "")
-    box = Box(*map(float, sides))
+    x1, y1, x2, y2 = map(float, sides)
+    box = Box(x1, y1, x2, y2)
     if box.width <= 0 or box.height <= 0:
         raise UnusableError("no box of the evidence", f"{list(sides)}")
     if box.width <= LEAST_PX or box.height <= LEAST_PX:
