@@ -39,6 +39,7 @@ from pixelreasoner.tasks.datasets.mask_regions import RegionRules, regions_of
 from pixelreasoner.tasks.datasets.report import LoadReport, UnusableError
 from pixelreasoner.tasks.datasets.sa_shards import Shard, Table, find_shards, index_of
 from pixelreasoner.tasks.datasets.seeds import SeedTasks
+from pixelreasoner.tasks.source import TaskLabel
 
 KIND = "sa-1b"
 MANY = 4
@@ -105,7 +106,8 @@ def sa_1b(
         reasons = list(report.lines()) or ["it has no sa_*.jpg, and no archive sa_*.tar with some"]
         raise RecordError("\n".join([f"{report.name} has no picture with annotations", *reasons]))
     rules = RegionRules(candidates, least_share, most_share)
-    return SeedTasks(repeat(KIND, starts[-1]), _Maker(shards, starts, split, rules), report)
+    labels = repeat(TaskLabel(KIND, is_seed=True), starts[-1])
+    return SeedTasks(labels, _Maker(shards, starts, split, rules), report)
 
 
 def _look_through(shards: Sequence[Shard], report: LoadReport) -> array[int]:
@@ -116,7 +118,7 @@ def _look_through(shards: Sequence[Shard], report: LoadReport) -> array[int]:
     for shard in tracked(shards, "shards", total=len(shards)) if shown else shards:
         index = index_of(shard)
         starts.append(starts[-1] + len(index.entries))
-        numbers.append(index.entries[:, 0])
+        numbers.append(index.entries[:, 0].copy())
         report.use("", len(index.entries))
         for reason, lone, suffix in (
             ("a picture without annotations", index.no_annotations, "jpg"),
