@@ -6,14 +6,13 @@
 | `image` | `{bytes, path}`, or bytes: the screenshot of a page |
 | `bounding_box` | [left, top, right, bottom] of the passage, in pixels |
 
-The cue of a task is the passage. As the authors of Pixel Reasoner do, rows are left out whose box is 10 px
-wide or high at most, or nearer than that to an edge of the page. So are rows without a usable box: what
-"multi-na" in the name of the set stands for is not documented, and such rows are taken for those that have no
-answer on the page.
+The cue of a task is the passage. Rows are left out whose box is 10 px wide or high at most, or at most 10 px
+from an edge of the page, as the authors of VISA do before they train. So are rows without a box.
 
-Source: the list of columns of `MrLight/fineweb-visa-multi-na` (60,000 rows for training; VISA, Ma et al.
-2024). Not verified: the unit of the box, and how rows without an answer are marked. It is large and not
-fetched by itself: give its folder, or that name.
+Source: the trainer of VISA (Ma et al. 2024), which reads these four columns of
+`MrLight/fineweb-visa-multi-na`, takes the box as pixels of the picture, and has the two filters; 60,000 rows
+for training. Not verified: what "multi-na" in the name stands for, and how rows without an answer are marked.
+It is large and not fetched by itself: give its folder, or that name.
 """
 
 from __future__ import annotations
