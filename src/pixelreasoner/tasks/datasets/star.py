@@ -17,9 +17,10 @@ shown, and those are kept with the video of every task and every trajectory (`Vi
 Letters follow the order of `choice_id`. With `choices_seed` the choices of each question come in a random
 order, which depends on the seed and the question's id alone.
 
-Source: the field names of `STAR_train.json` and `STAR_val.json` as readers of STAR use them. Not verified:
-the name of the folder of videos (the folder itself, `Charades_v1_480/` and `videos/` are looked through). The
-test split has no answers. Nothing is fetched: give the folder.
+Source: the field names of `STAR_train.json` and `STAR_val.json` as readers of STAR use them, and the README
+of the data set, by which the videos are those of Charades, scaled to 480p. Not verified: the name of the
+folder of videos (the folder itself, `Charades_v1_480/` and `videos/` are looked through). The test split has
+no answers. Nothing is fetched: give the folder.
 """
 
 from __future__ import annotations
