@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -17,7 +18,7 @@ import pytest
 
 from benchmarks.chat_server import Answer, Body, pictures_in, serving
 from endpoint_helpers import FAULTS, PRICES, Faulty, Waits, Wanted, asks, request, words_of
-from pixelreasoner.core.errors import ConfigError
+from pixelreasoner.core.errors import ConfigError, MissingExtraError
 from pixelreasoner.core.media import Picture
 from pixelreasoner.endpoint.asker import PATIENCE, Asker
 from pixelreasoner.endpoint.cache import MemoryCache, SqliteCache
@@ -206,6 +207,12 @@ def test_a_missing_key_is_said_before_anything_is_sent(monkeypatch: pytest.Monke
     with idle as server, pytest.raises(ConfigError, match=r"teacher\.api_key_env"):
         asks(server, lambda a: a.text(request()), api_key_env="MY_KEY")
     assert server.requests == []
+
+
+def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtraError, match=r"pixelreasoner\[endpoint\]"):
+        asks("http://localhost:1/v1", lambda a: a.text(request()))
 
 
 def kinds_of(found: list[str | BaseException]) -> dict[str, int]:

@@ -142,7 +142,7 @@ class Asker:
         under_way = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
             async with self._places:
-                reply = await self._paid(request)
+                reply = await self._paid(request, random.Random(key))
             self._n_answered, self._n_failed = self._n_answered + 1, 0
             self._cache.put(key, reply, request.purpose)
             self._ledger.add(request.purpose, spending_of(reply))
@@ -172,25 +172,24 @@ class Asker:
         if n >= PATIENCE + self._config.concurrency:
             raise EndpointError(
                 f"{self._config.url} has answered none of {n} requests: {error}; see whether it is up, or "
-                f"mend the section {self._section} of the recipe (json_schema and extra say what is sent), and "
+                f"mend the section {self._section} of the recipe (json_schema, extra: what is sent), and "
                 f"go on with --resume"
             ) from error
 
-    async def _paid(self, request: ChatRequest) -> CachedReply:
+    async def _paid(self, request: ChatRequest, jitter: random.Random) -> CachedReply:
         """The reply of the server, within limits and budget."""
         prompt = self._estimate.of(request)
         tokens = prompt + request.max_tokens
         reserve = await self._ledger.reserve(tokens, self._config.usd(prompt, request.max_tokens))
         try:
-            return await self._tried(request, tokens)
+            return await self._tried(request, tokens, jitter)
         finally:
             self._ledger.settle(reserve)
 
-    async def _tried(self, request: ChatRequest, tokens: int) -> CachedReply:
+    async def _tried(self, request: ChatRequest, tokens: int, jitter: random.Random) -> CachedReply:
         """The reply of the first try that gets one."""
         config = self._config
         body = await _aside(request, body_of, request, config.model, config.json_schema, config.extra)
-        jitter = random.Random(request.seed)
         for number in range(config.retries + 1):
             await self._limits.begin(tokens)
             used = 0
