@@ -40,7 +40,8 @@ from pixelreasoner.rewards.scorers import check_scorer
 from pixelreasoner.tasks.media_fields import read_image, read_video, video_row
 
 SEEDS_ARE_FOR = (
-    "tasks without a question are seeds: `pixelreasoner synth` writes questions about them, with a teacher that can"
+    "tasks without a question are seeds: `pixelreasoner synth` writes questions about them, with a teacher "
+    "that can"
 )
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
@@ -143,14 +144,16 @@ class TaskRow(Config):
         Raises:
             RecordError: the field is named: a file that is missing or no image, a cue outside its image.
         """
-        media = self._read_media(folder, n_frames)
+        media, question = self._read_media(folder, n_frames), self._question()
+        if not (media or question):
+            raise RecordError("question: missing, and so are images and videos to write one about")
         return Task(
             id=self.id or default_id,
-            question=self._question(),
+            question=question,
             media=media,
             answers=self.letters(),
             kind=self.kind,
-            cue=None if self.cue is None else _cue(self.cue, media, of_seed=not self._question()),
+            cue=None if self.cue is None else _cue(self.cue, media, of_seed=not question),
             needs_operation=self.needs_operation,
             split=self.split or split,
             subject=self.subject,
@@ -214,8 +217,6 @@ def _check_seed(row: TaskRow, what: str, *, seeds: bool) -> None:
         raise RecordError(f"question: {what}; answers and options need one")
     if not seeds:
         raise RecordError(f"question: {what}; {SEEDS_ARE_FOR}")
-    if not row.images and row.video is None and not row.media:
-        raise RecordError(f"question: {what}, and so are images and videos to write one about")
 
 
 def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:

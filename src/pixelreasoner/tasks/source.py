@@ -94,8 +94,8 @@ class ReadsRows(Protocol):
 class IndexedTasks:
     """A finite source: a label for each task, and a function that makes the tasks at given positions.
 
-    An index entry takes three bytes, and eight more in a selection or another order, whatever the task's media
-    take.
+    An index entry takes three bytes, and eight more in a selection or another order, whatever the task's
+    media take.
     """
 
     def __init__(self, labels: Iterable[TaskLabel], read: Callable[[Iterable[int]], Iterator[Task]]) -> None:
