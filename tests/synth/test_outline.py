@@ -12,6 +12,8 @@ from pixelreasoner.chat.chat_format import ChatFormat, find_format
 from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.inspection import inspected_regions
+from pixelreasoner.core.media import Video
+from pixelreasoner.core.task import Cue
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.rewards.scorers import exact
@@ -98,3 +100,16 @@ def test_a_step_that_leaves_no_boxes_is_refused(tools: Tools, unit: Unit, step: 
     toolbox = Interaction().toolbox(unit, ChatFormat())
     with pytest.raises(SynthesisError, match=rf"coordinate_step is {step}.*set it to {remedy} or less"):
         Tools.of(replace(tools.vision, unit=unit), step, toolbox)
+
+
+def test_a_wrong_selection_is_outside_of_a_stretch_longer_than_an_operation_shows(tools: Tools):
+    task = WORLD.task("train", "clip", 0, needs_operation=True)
+    (video,) = task.media
+    assert isinstance(video, Video)
+    frames = (video.frames * 16)[:16]
+    long = replace(task, media=(Video(frames),), cue=Cue(frames=tuple(range(2, 14))))
+    for seed in range(10):
+        wrong, right = outline(long, T.RESELECT, tools, np.random.default_rng(seed)).steps
+        assert set(wrong.observation.frames) <= {1, 14, 15, 16}
+        assert set(right.observation.frames) <= set(range(2, 14))
+        assert len(right.observation.frames) == 8
