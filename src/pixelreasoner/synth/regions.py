@@ -28,6 +28,16 @@ LEAST_ROOM = 1.15
 """A good crop's side is at least this many times the longer side of the cue."""
 MARGIN = 0.25
 """Share of a crop's side kept between its edge and the cue, where the image has room."""
+ELONGATED = 4.0
+"""From this ratio of its sides on, a cue gets crops of its own shape: a square around a line of text would be
+most of the page."""
+ALONG, ACROSS = (1.1, 1.25), (1.6, 2.4)
+"""The sides of a good crop of an elongated cue, in longer and in shorter sides of the cue."""
+FAR_ALONG, FAR_AREA = (1.3, 1.6), (2.2, 3.2)
+"""Of one that is too large: its longer side in longer sides of the cue, and its area in areas of the largest
+good crop."""
+LARGEST_ACROSS, LARGEST_AREA = 0.85, 0.6
+"""The most of the image's side across the cue, and of its area, that it may take."""
 SHORTEST_PX = 28.0
 """The shortest side of a wrong crop, unless a good one is shorter; what released vision towers read at
 least."""
@@ -111,6 +121,8 @@ def fitting_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator) -> Box
 
     `cue` is in original pixels of the grid's image; so for all functions here.
     """
+    if _is_elongated(cue):
+        return _framed(cue, grid, rng, *_good_sides(cue, rng))
     side, longer = math.sqrt(cue.area), max(cue.width, cue.height)
     most = min(FITTING[1] * side, LARGEST_FITTING * min(grid.size))
     return _around(cue, grid, rng, least=max(FITTING[0] * side, LEAST_ROOM * longer), most=most)
@@ -122,6 +134,8 @@ def too_large_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator) -> B
     Raises:
         SynthesisError: the cue takes so much of the image that no crop is too large for it.
     """
+    if _is_elongated(cue):
+        return _framed(cue, grid, rng, *_far_larger_sides(cue, grid, rng))
     side, cap = math.sqrt(cue.area), LARGEST * min(grid.size)
     clearly_larger = 1.5 * max(FITTING[1] * side, LEAST_ROOM * max(cue.width, cue.height))
     if cap < clearly_larger:
@@ -131,21 +145,22 @@ def too_large_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator) -> B
 
 
 def disjoint_box(cue: Box, grid: CoordinateGrid, rng: np.random.Generator, *others: Box) -> Box:
-    """A wrong crop: the size of a good one, with nothing of the cue, and of `others` where there is room.
+    """A wrong crop: of the size and shape of a good one, without the cue, and `others` where there is room.
 
     Raises:
         SynthesisError: the cue leaves no room for it.
     """
-    width, height = grid.size
-    wanted = max(float(rng.uniform(*FITTING)) * math.sqrt(cue.area), grid.cut.least_px)
-    least = min(wanted, max(SHORTEST_PX, grid.cut.least_px))
+    wanted, least_px = _wrong_sides(cue, rng), grid.cut.least_px
     for forbidden in ((cue, *others), (cue,)):
         for tried in range(TRIES):
-            side = min(max(wanted * 0.93**tried, least), *grid.size)
-            x, y = float(rng.uniform(0, width - side)), float(rng.uniform(0, height - side))
-            written = grid.encode_box(Box(x, y, x + side, y + side))
+            w, h = (
+                min(max(side * 0.93**tried, min(max(side, least_px), max(SHORTEST_PX, least_px))), limit)
+                for side, limit in zip(wanted, grid.size, strict=True)
+            )
+            x, y = float(rng.uniform(0, grid.size.width - w)), float(rng.uniform(0, grid.size.height - h))
+            written = grid.encode_box(Box(x, y, x + w, y + h))
             cut = grid.decode_box(written)
-            if min(cut.width, cut.height) < min(grid.cut.least_px, *grid.size):
+            if min(cut.width, cut.height) < min(least_px, *grid.size):
                 continue
             if not any(grid.kept_clear(cut).overlaps(box) for box in forbidden):
                 return written
@@ -179,6 +194,52 @@ def disjoint_frames(
     if runs:
         return tuple(runs[int(rng.integers(len(runs)))])
     return tuple(sorted(rng.choice(free, n, replace=False).tolist()))
+
+
+def _is_elongated(cue: Box) -> bool:
+    return max(cue.width, cue.height) > ELONGATED * min(cue.width, cue.height)
+
+
+def _good_sides(cue: Box, rng: np.random.Generator) -> tuple[float, float]:
+    """Of a good crop of an elongated cue, in pixels: along its longer side, and across."""
+    longer, shorter = max(cue.width, cue.height), min(cue.width, cue.height)
+    return float(rng.uniform(*ALONG)) * longer, float(rng.uniform(*ACROSS)) * shorter
+
+
+def _far_larger_sides(cue: Box, grid: CoordinateGrid, rng: np.random.Generator) -> tuple[float, float]:
+    """As `_good_sides`, of a crop that is too large.
+
+    Raises:
+        SynthesisError: there is none.
+    """
+    longer, shorter = max(cue.width, cue.height), min(cue.width, cue.height)
+    width, height = grid.size
+    length, breadth = (width, height) if cue.width >= cue.height else (height, width)
+    rounding = 2 * grid.cell_px
+    good = (ALONG[1] * longer + rounding) * (ACROSS[1] * shorter + rounding)
+    along = min(float(rng.uniform(*FAR_ALONG)) * longer, length)
+    most = min(LARGEST_ACROSS * breadth, LARGEST_AREA * width * height / along)
+    least = FAR_AREA[0] * good / along
+    if most < least:
+        raise SynthesisError("the cue is too large a part of its image for a crop that is too large")
+    return along, float(rng.uniform(least, min(most, FAR_AREA[1] * good / along)))
+
+
+def _wrong_sides(cue: Box, rng: np.random.Generator) -> tuple[float, float]:
+    """Width and height of a wrong crop, in pixels, where there is room."""
+    if not _is_elongated(cue):
+        side = float(rng.uniform(*FITTING)) * math.sqrt(cue.area)
+        return side, side
+    along, across = _good_sides(cue, rng)
+    return (along, across) if cue.width >= cue.height else (across, along)
+
+
+def _framed(cue: Box, grid: CoordinateGrid, rng: np.random.Generator, along: float, across: float) -> Box:
+    """A rectangle around the cue, of these sides."""
+    width, height = (along, across) if cue.width >= cue.height else (across, along)
+    x1, x2 = _span(cue.x1, cue.x2, width, grid.size.width, rng)
+    y1, y2 = _span(cue.y1, cue.y2, height, grid.size.height, rng)
+    return grid.encode_box(Box(x1, y1, x2, y2))
 
 
 def _around(cue: Box, grid: CoordinateGrid, rng: np.random.Generator, *, least: float, most: float) -> Box:
