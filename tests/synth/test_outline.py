@@ -12,8 +12,8 @@ from pixelreasoner.chat.chat_format import ChatFormat, find_format
 from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.inspection import inspected_regions
-from pixelreasoner.core.media import Video
-from pixelreasoner.core.task import Cue
+from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.rewards.scorers import exact
@@ -21,7 +21,7 @@ from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import Tools, elsewhere, outline
 from pixelreasoner.synth.regions import SynthesisError
-from pixelreasoner.synth.teacher import OracleTeacher
+from pixelreasoner.synth.teacher import OracleTeacher, TrajectoryTexts
 from pixelreasoner.tasks.pixelworld import PixelWorld
 
 T = Template
@@ -113,3 +113,17 @@ def test_a_wrong_selection_is_outside_of_a_stretch_longer_than_an_operation_show
         assert set(wrong.observation.frames) <= {1, 14, 15, 16}
         assert set(right.observation.frames) <= set(range(2, 14))
         assert len(right.observation.frames) == 8
+
+
+@pytest.mark.parametrize("cue", [Box(300, 200, 450, 296), Box(60, 300, 500, 325), Box(0, 100, 30, 400)])
+@pytest.mark.parametrize("template", IMAGE_TEMPLATES)
+def test_broad_cues_and_lines_of_text(tools: Tools, released: Tools, template: Template, cue: Box):
+    picture = Picture(np.zeros((480, 640, 3), np.uint8))
+    task = Task("t", "Q?", (picture,), ("a",), cue=Cue(box=cue), subject="it")
+    fine = Tools.of(tools.vision, 2, tools.toolbox)
+    for spoken in (fine, released):
+        for seed in range(5):
+            done = outline(task, template, spoken, np.random.default_rng(seed))
+            texts = TrajectoryTexts(("I look.",) * len(done.steps), "\\boxed{a}")
+            trajectory = compose(done, texts, HERMES, "", mask="operation")
+            assert verify(trajectory, exact, HERMES) == []
