@@ -7,13 +7,13 @@ from collections import Counter
 
 from benchmarks.chat_server import Body
 from benchmarks.teacher_script import TRANSPORT, USELESS, TeacherScript
-from pixelreasoner.synth.prompts import Prompts
+from pixelreasoner.synth.prompts import TeacherPrompts
 
 
 def body(number: int) -> Body:
     """A request for a question about a box."""
-    words = f"Picture {number}.\n{Prompts().place_box}"
-    system = {"role": "system", "content": Prompts().propose}
+    words = f"Picture {number}.\n{TeacherPrompts().place_box}"
+    system = {"role": "system", "content": TeacherPrompts().propose}
     return {"messages": [system, {"role": "user", "content": words}], "seed": number}
 
 
