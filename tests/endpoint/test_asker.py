@@ -3,78 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import random
+import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Lock
-from typing import Any, TypeVar
+from threading import Lock, Thread
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
 
-from benchmarks.chat_server import Answer, Body, ChatServer, pictures_in, serving
-from pixelreasoner.core.errors import ConfigError
+from benchmarks.chat_server import Answer, Body, pictures_in, serving
+from endpoint_helpers import FAULTS, PRICES, Faulty, Waits, Wanted, asks, request, words_of
+from pixelreasoner.core.errors import ConfigError, MissingExtraError
 from pixelreasoner.core.media import Picture
-from pixelreasoner.endpoint.access import PaidServerConfig
-from pixelreasoner.endpoint.asker import REJECTED_AT_FIRST, Asker
-from pixelreasoner.endpoint.cache import MemoryCache, ResponseCache, SqliteCache
+from pixelreasoner.endpoint.asker import PATIENCE, Asker
+from pixelreasoner.endpoint.cache import MemoryCache, SqliteCache
 from pixelreasoner.endpoint.failures import EndpointError, RequestFailedError, UnusableReplyError
-from pixelreasoner.endpoint.ledger import Budget, Ledger, OutOfBudgetError, Spending, total
-from pixelreasoner.endpoint.limits import Clock
+from pixelreasoner.endpoint.ledger import Ledger, Spending, total
 from pixelreasoner.endpoint.requests import ChatRequest, picture_part, text_part
 
 pytest.importorskip("openai")
-
-R = TypeVar("R")
-
-
-class Wanted(BaseModel):
-    n: int
-
-
-def request(words: str = "Which?", **fields: Any) -> ChatRequest:
-    return ChatRequest("write", ({"role": "user", "content": words},), **fields)
-
-
-def asks(
-    server: ChatServer,
-    work: Callable[[Asker], Awaitable[R]],
-    *,
-    cache: ResponseCache | None = None,
-    ledger: Ledger | None = None,
-    clock: Clock | None = None,
-    **config: Any,
-) -> R:
-    """What some work with an asker gives."""
-    table = {"url": server.url, "model": "m", "retry_wait_s": 0.01, "retry_max_wait_s": 0.02, "retries": 2}
-
-    async def run() -> R:
-        asker = Asker(
-            PaidServerConfig(**(table | config)), cache or MemoryCache(), ledger or Ledger(),
-            section="teacher", clock=clock,
-        )  # fmt: skip
-        try:
-            return await asyncio.wait_for(_awaited(work(asker)), 20)
-        finally:
-            await asker.close()
-
-    return asyncio.run(run())
-
-
-async def _awaited(work: Awaitable[R]) -> R:
-    return await work
-
-
-def words_of(body: Body) -> str:
-    return body["messages"][0]["content"]
-
-
-PRICES = {"usd_per_million_prompt_tokens": 1000.0, "usd_per_million_completion_tokens": 10_000.0}
 
 
 def test_a_reply_is_asked_for_once_and_is_on_disk_for_the_next_process(tmp_path: Path):
@@ -82,10 +34,8 @@ def test_a_reply_is_asked_for_once_and_is_on_disk_for_the_next_process(tmp_path:
         for _ in range(2):
             with SqliteCache(tmp_path / "c") as cache:
                 ledger = Ledger(before=cache.totals())
-                assert (
-                    asks(server, lambda a: a.text(request()), cache=cache, ledger=ledger, **PRICES)
-                    == "It is K."
-                )
+                found = asks(server, lambda a: a.text(request()), cache=cache, ledger=ledger, **PRICES)
+                assert found == "It is K."
                 assert total(ledger.spent).usd == pytest.approx(100 * 1e-3 + 10 * 1e-2)
         assert ledger.now == {"write": Spending(from_cache=1)}
     assert len(server.requests) == 1
@@ -130,32 +80,6 @@ def test_no_more_under_way_than_there_are_places():
     assert len(server.requests) == 12
 
 
-FAULTS = {
-    "busy": Answer(status=429, error="busy", headers={"Retry-After": "0"}),
-    "broken": Answer(status=500, error="broken"),
-    "cut JSON": Answer(raw=b'{"choices": [{"message": {"content": "a'),
-    "no message": Answer(raw=b'{"choices": []}'),
-    "a page": Answer(raw=b"<html>at capacity</html>"),
-    "cut body": Answer("a", content_length=100_000),
-    "late": Answer("a", delay_s=1.0),
-}
-
-
-class Faulty:
-    """A fault in place of the first `times` replies to each request."""
-
-    def __init__(self, fault: Answer, times: int) -> None:
-        self.fault, self.times = fault, times
-        self.asked: Counter[str] = Counter()
-        self._lock = Lock()
-
-    def __call__(self, body: Body) -> Answer:
-        with self._lock:
-            self.asked[words_of(body)] += 1
-            n = self.asked[words_of(body)]
-        return self.fault if n <= self.times else Answer(f"to {words_of(body)}")
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_tried_again(fault: str):
     ledger = Ledger()
@@ -184,32 +108,33 @@ def test_a_server_that_is_not_there():
         asks(server, lambda a: a.text(request()), retries=0)
 
 
-def test_one_who_sends_bit_by_bit_does_not_get_round_the_time_out():
-    def slow(body: Body) -> Answer:
-        time.sleep(0.25)
-        return Answer("a", content_length=10**6)
+class Trickle(BaseHTTPRequestHandler):
+    """Sends a byte of the reply every 50 ms, for 10 s."""
 
-    with serving(slow) as server:
-        began = time.monotonic()
-        with pytest.raises(RequestFailedError):
-            asks(server, lambda a: a.text(request()), timeout_s=0.2, retries=0)
-    assert time.monotonic() - began < 3
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "200")
+        self.end_headers()
+        with suppress(ConnectionError):
+            for _ in range(200):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
-class Waits:
-    """A clock that sleeps for no time, and takes note."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.time += seconds
-        await asyncio.sleep(0)
+def test_a_server_that_sends_bit_by_bit_does_not_get_round_the_time_out():
+    server = HTTPServer(("127.0.0.1", 0), Trickle)
+    thread = Thread(target=server.handle_request)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    began = time.monotonic()
+    with pytest.raises(RequestFailedError, match=r"no reply in 0\.3 s"):
+        asks(url, lambda a: a.text(request()), timeout_s=0.3, retries=0)
+    assert time.monotonic() - began < 5
+    thread.join()
+    server.server_close()
 
 
 def test_the_server_is_left_alone_as_long_as_it_asks():
@@ -229,6 +154,19 @@ def test_requests_per_minute():
     with serving(lambda body: Answer("a")) as server:
         asks(server, work, clock=clock, requests_per_minute=30)
     assert clock.slept == [2, 2, 2]
+
+
+@pytest.mark.parametrize("usage", [(100, 10), None])
+def test_tokens_per_minute(usage: tuple[int, int] | None):
+    async def work(asker: Asker) -> None:
+        for i in range(4):
+            await asker.text(request(f"{i:04}" + "a" * 380, max_tokens=20))  # 100 tokens, and 10 of 20
+
+    clock = Waits()
+    with serving(lambda body: Answer("b" * 40, usage=usage)) as server:
+        asks(server, work, clock=clock, tokens_per_minute=600)
+    # 10 a second, of which 10 are there at first; 10 of each request come back.
+    assert clock.slept == pytest.approx([11, 11, 11, 11])
 
 
 @pytest.mark.parametrize(
@@ -271,20 +209,39 @@ def test_a_missing_key_is_said_before_anything_is_sent(monkeypatch: pytest.Monke
     assert server.requests == []
 
 
-def test_a_server_that_takes_no_request_ends_the_run_and_one_that_takes_some_does_not():
-    n = REJECTED_AT_FIRST + 4
+def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtraError, match=r"pixelreasoner\[endpoint\]"):
+        asks("http://localhost:1/v1", lambda a: a.text(request()))
 
-    async def work(asker: Asker) -> list[str]:
-        found = await asyncio.gather(*(asker.text(request(str(i))) for i in range(n)), return_exceptions=True)
-        return [type(e).__name__ for e in found]
 
-    rejected = Answer(status=400, error="unknown field: response_format")
-    with serving(lambda body: rejected) as server:
-        kinds = Counter(asks(server, work, concurrency=4))
-    assert kinds == {"UnusableReplyError": n - 1, "EndpointError": 1}
-    with serving(lambda body: Answer("a") if words_of(body) == "0" else rejected) as server:
-        kinds = Counter(asks(server, work, concurrency=1))
-    assert kinds == {"UnusableReplyError": n - 1, "str": 1}
+def kinds_of(found: list[str | BaseException]) -> dict[str, int]:
+    return Counter(type(e).__name__ for e in found)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Answer(status=400, error="unknown field: response_format"), "UnusableReplyError"),
+        (Answer(status=500, error="broken"), "RequestFailedError"),
+    ],
+)
+def test_a_server_that_answers_no_request_is_given_up(fault: Answer, kind: str):
+    n = PATIENCE + 4
+
+    async def work(asker: Asker) -> list[str | BaseException]:
+        return await asyncio.gather(*(asker.text(request(str(i))) for i in range(n)), return_exceptions=True)
+
+    with serving(lambda body: fault) as server:
+        found = asks(server, work, concurrency=4, retries=0)
+    assert kinds_of(found) == {kind: n - 1, "EndpointError": 1}
+    said = next(str(e) for e in found if isinstance(e, EndpointError))
+    assert f"has answered none of {n} requests: status {fault.status}: {fault.error}; see" in said
+    with serving(lambda body: Answer("a") if words_of(body) == "0" else fault) as server:
+        found = asks(server, work, concurrency=1, retries=0)
+    # One that has answered may reject as many as it wants, and fail as often as before.
+    given_up = {"EndpointError": n - 1 - PATIENCE} if kind == "RequestFailedError" else {}
+    assert kinds_of(found) == {"str": 1, kind: n - 1 - sum(given_up.values())} | given_up
 
 
 def test_a_structure_is_asked_for_again_with_what_is_wrong():
@@ -327,74 +284,6 @@ def test_a_server_that_says_nothing_of_tokens_is_estimated():
     with serving(lambda body: Answer("b" * 40, usage=None)) as server:
         asks(server, lambda a: a.text(request("a" * 384)), ledger=ledger, **PRICES)
     assert ledger.now == {"write": Spending(1, 100, 10, pytest.approx(0.2), estimated=1)}
-
-
-def many(n: int, prompt: str) -> Callable[[Asker], Awaitable[list[Any]]]:
-    """As many requests together, each with 20 tokens for the reply; errors are results."""
-
-    async def work(asker: Asker) -> list[Any]:
-        tasks = (asker.text(request(prompt.format(i), max_tokens=20)) for i in range(n))
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    return work
-
-
-@pytest.mark.parametrize("concurrency", [1, 16])
-def test_a_budget_ends_the_run_and_is_not_overrun(tmp_path: Path, concurrency: int):
-    work = many(40, "{:04}" + "a" * 380)  # 100 tokens, and 20 for the reply, which takes 10
-    with serving(lambda body: Answer("a", delay_s=0.01)) as server, SqliteCache(tmp_path / "c") as cache:
-        for budget in (1000, 1300, 1300):
-            ledger = Ledger(Budget(tokens=budget), cache.totals())
-            found = asks(server, work, cache=cache, ledger=ledger, concurrency=concurrency)
-            assert {type(e) for e in found} == {str, OutOfBudgetError}
-            assert budget - 120 < total(ledger.spent).tokens <= budget
-            assert total(cache.totals()).tokens == total(ledger.spent).tokens == 110 * len(server.requests)
-
-
-def test_prompts_that_take_more_than_estimated_overrun_a_budget_by_no_more_than_is_under_way():
-    ledger = Ledger(Budget(tokens=1000))
-    with serving(lambda body: Answer("a", delay_s=0.05)) as server:  # 100 tokens, where 5 are estimated
-        asks(server, many(60, "{}"), ledger=ledger, concurrency=4)
-    assert 1000 - 120 < total(ledger.spent).tokens <= 1000 + 4 * 110
-
-
-def test_who_is_cancelled_leaves_nothing_behind_and_the_others_get_their_reply():
-    async def work(asker: Asker) -> str:
-        first = asyncio.create_task(asker.text(request()))
-        await asyncio.sleep(0.05)
-        second = asyncio.create_task(asker.text(request()))  # waits for the first
-        await asyncio.sleep(0.05)
-        first.cancel()
-        await asyncio.wait([first])
-        found = await second
-        assert asker.n_under_way == 0
-        assert asyncio.all_tasks() == {asyncio.current_task()} | {
-            t for t in asyncio.all_tasks() if t.get_coro().__qualname__.startswith("asks.")
-        }
-        return found
-
-    ledger = Ledger()
-    with serving(lambda body: Answer("a", delay_s=0.2)) as server:
-        assert asks(server, work, ledger=ledger) == "a"
-    assert len(server.requests) == 2
-    assert ledger.now == {"write": Spending(1, 100, 10)}
-    gc.collect()  # a task or connection that is left would warn now
-
-
-def test_an_interrupt_with_all_places_taken_ends_cleanly():
-    async def work(asker: Asker) -> None:
-        many = asyncio.gather(*(asker.text(request(str(i))) for i in range(20)))
-        await asyncio.sleep(0.1)
-        assert asker.n_under_way == 20
-        many.cancel()
-        await asyncio.wait([many])
-        assert asker.n_under_way == 0
-
-    with serving(lambda body: Answer("a", delay_s=0.5)) as server:
-        began = time.monotonic()
-        asks(server, work, concurrency=8)
-        assert time.monotonic() - began < 3
-    gc.collect()
 
 
 def test_a_third_of_all_replies_being_bad_changes_nothing_but_the_number_of_requests():

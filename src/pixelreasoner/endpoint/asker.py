@@ -39,8 +39,8 @@ OTHER_TEMPERATURE = 0.7
 """At least, where a refused or cut reply is asked for again: at 0 the same one would come."""
 REFUSAL = "refusal"
 CUT = "length"
-REJECTED_AT_FIRST = 8
-"""Requests, beside one for each place, that a server may reject before it has taken one."""
+PATIENCE = 8
+"""Requests, beside one for each place, that may go without a reply before the server is given up."""
 HELD_BACK = "content_filter"
 
 
@@ -81,7 +81,7 @@ class Asker:
         self._places = asyncio.Semaphore(config.concurrency)
         self._estimate = PromptEstimate()
         self._under_way: dict[str, asyncio.Future[None]] = {}
-        self._n_answered = self._n_rejected = 0
+        self._n_answered = self._n_rejected = self._n_failed = 0
 
     async def text(self, request: ChatRequest) -> str:
         """The words of a reply.
@@ -89,7 +89,7 @@ class Asker:
         Raises:
             UnusableReplyError: the reply is of no use.
             RequestFailedError: no try got a reply.
-            EndpointError: the server refuses all requests.
+            EndpointError: the server refuses all requests, or answers none.
             OutOfBudgetError: the request could go over the budget.
             MediaError: a picture cannot be read any more.
         """
@@ -142,54 +142,59 @@ class Asker:
         under_way = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
             async with self._places:
-                reply = await self._paid(request)
-            self._n_answered += 1
+                reply = await self._paid(request, random.Random(key))
+            self._n_answered, self._n_failed = self._n_answered + 1, 0
             self._cache.put(key, reply, request.purpose)
             self._ledger.add(request.purpose, spending_of(reply))
             return reply
         except TooLongError as e:
             raise UnusableReplyError("too_long", str(e)) from e
         except RejectedRequestError as e:
-            self._see_that_some_are_taken(e)
+            self._n_rejected += 1
+            self._see_that_some_are_answered(e)
             raise UnusableReplyError("rejected_request", str(e)) from e
+        except RequestFailedError as e:
+            self._n_failed += 1
+            self._see_that_some_are_answered(e)
+            raise
         finally:
             del self._under_way[key]
             under_way.set_result(None)
 
-    def _see_that_some_are_taken(self, error: RejectedRequestError) -> None:
-        """Count a rejected request. Where all are, not the requests are wrong.
+    def _see_that_some_are_answered(self, error: RequestFailedError) -> None:
+        """Look at a request without a reply. Where no request gets one, other ones need not be tried.
 
         Raises:
-            EndpointError: many were rejected, and none was answered.
+            EndpointError: none of the first ones was answered, or none of the last that were not rejected.
         """
-        self._n_rejected += 1
-        # Rejections come sooner than replies: each place may get one before the first reply is there.
-        if not self._n_answered and self._n_rejected >= REJECTED_AT_FIRST + self._config.concurrency:
+        n = self._n_failed if self._n_answered else self._n_failed + self._n_rejected
+        # Failures come sooner than replies: each place may have one before the first reply is there.
+        if n >= PATIENCE + self._config.concurrency:
             raise EndpointError(
-                f"{self._config.url} has taken none of {self._n_rejected} requests: {error}; mend the "
-                f"section {self._section} of the recipe (json_schema and extra say what is sent)"
+                f"{self._config.url} has answered none of {n} requests: {error}; see whether it is up, or "
+                f"mend the section {self._section} of the recipe (json_schema, extra: what is sent), and "
+                f"go on with --resume"
             ) from error
 
-    async def _paid(self, request: ChatRequest) -> CachedReply:
+    async def _paid(self, request: ChatRequest, jitter: random.Random) -> CachedReply:
         """The reply of the server, within limits and budget."""
         prompt = self._estimate.of(request)
         tokens = prompt + request.max_tokens
         reserve = await self._ledger.reserve(tokens, self._config.usd(prompt, request.max_tokens))
         try:
-            return self._counted(request, await self._tried(request, tokens))
+            return await self._tried(request, tokens, jitter)
         finally:
             self._ledger.settle(reserve)
 
-    async def _tried(self, request: ChatRequest, tokens: int) -> Reply:
+    async def _tried(self, request: ChatRequest, tokens: int, jitter: random.Random) -> CachedReply:
         """The reply of the first try that gets one."""
         config = self._config
         body = await _aside(request, body_of, request, config.model, config.json_schema, config.extra)
-        jitter = random.Random(request.seed)
         for number in range(config.retries + 1):
             await self._limits.begin(tokens)
             used = 0
             try:
-                reply = await self._transport.send(body)
+                reply = self._counted(request, await self._transport.send(body))
                 used = reply.prompt_tokens + reply.completion_tokens
                 return reply
             except TryAgainError as e:

@@ -112,7 +112,8 @@ def one_line(text: str) -> str:
 
 
 def _refusal(error: APIStatusError, config: ServerConfig, section: str) -> Exception:
-    status, text = error.status_code, one_line(error.message)
+    status = error.status_code
+    text = one_line(error.message).removeprefix(f"Error code: {status} - ")
     if status in REFUSED or (status == 429 and _code(error) == NO_QUOTA):
         key = config.api_key_env
         sent = f"the key in {key}" if key else f"no key ({section}.api_key_env names none)"
