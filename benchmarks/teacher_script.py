@@ -28,7 +28,7 @@ from threading import Lock
 from typing import Any
 
 from benchmarks.chat_server import Answer, Body, ChatServer, texts_in
-from pixelreasoner.synth.prompts import Prompts
+from pixelreasoner.synth.prompts import JudgePrompts, TeacherPrompts
 
 TRANSPORT = ("status 500", "status 503", "status 429", "late", "cut connection", "broken body")
 USELESS = ("truncated", "refused", "nonsense", "other structure")
@@ -74,11 +74,11 @@ class TeacherScript:
         self._asked: Counter[str] = Counter()
         self._told: dict[str, str] = {}
         self._shown: set[tuple[str, str]] = set()
-        prompts = Prompts()
+        prompts = TeacherPrompts()
         self._by_system = {
             prompts.propose: ("propose", self._propose),
             prompts.write: ("write", self._write),
-            prompts.judge: ("judge", self._judge),
+            JudgePrompts().judge: ("judge", self._judge),
         }
 
     def __call__(self, body: Body) -> Answer:

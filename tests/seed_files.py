@@ -271,7 +271,8 @@ def draw_page(rng: np.random.Generator, *, fault: str = "") -> tuple[Page, bytes
         x1, y1, x2, y2 = draw.textbbox((LEFT, y), text, font(TEXT_PX))
         passage = (round(x1) - 3, round(y1) - 3, round(x2) + 3, round(y2) + 3)
         start = LEFT + font(TEXT_PX).getlength(before)
-        answer_box = tuple(map(round, draw.textbbox((start, y), answer, font(TEXT_PX))))
+        a1, b1, a2, b2 = map(round, draw.textbbox((start, y), answer, font(TEXT_PX)))
+        answer_box = (a1, b1, a2, b2)
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1)
     question = f"How much did the {thing} in {place} reach?"
@@ -340,10 +341,9 @@ def make_star(folder: Path, n: int, *, split: str = "train", seed: int = 0) -> l
     made: list[StarQuestion] = []
     rows: list[dict[str, Any]] = []
     for number in range(n):
-        at = number % 4
+        film, at = divmod(number, 4)
+        video, (windows, content) = f"{film:04d}Q", films[film % len(films)]
         if at == 0:
-            video = f"{number // 4:04d}Q"
-            windows, content = films[number // 4 % len(films)]
             (videos / f"{video}.mp4").write_bytes(content)
         (start, end), colour = windows[at], list(COLOURS)[at]
         choices = [f"The {WORDS[i]}." for i in rng.choice(len(WORDS), 4, replace=False)]

@@ -194,7 +194,7 @@ class TestDataSets:
         assert "3 of 3 tasks have no question; tasks without a question are seeds" in out.replace("\n", " ")
         assert "3 pictures, 0 left out\n" in out
         assert "no reference answers" not in out
-        assert main(["tasks", str(file), "--html", str(page)]) == 0
+        assert main(["tasks", str(file), "--show", "1", "--html", str(page)]) == 0
         assert page.read_text().count('class="mark cue') == 4
         assert list(open_task_file(file, seeds=True).take(0, 9)) == list(
             sa_1b(split="train", path=str(tmp_path / "sa")).take(0, 9)

@@ -17,7 +17,7 @@ from pixelreasoner.synth.chat_teacher import ChatTeacher, TeacherServerConfig, f
 from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import MOVES, Outline, Tools, outline
-from pixelreasoner.synth.prompts import Prompts
+from pixelreasoner.synth.prompts import TeacherPrompts
 from pixelreasoner.synth.rejection import RejectedError
 from pixelreasoner.synth.teacher import TrajectoryTexts
 from pixelreasoner.tasks.pixelworld import PixelWorld
@@ -79,7 +79,7 @@ def test_one_call_words_a_trajectory_and_the_answer_is_the_reference(tools: Tool
     done = outlined(choice(task()), T.RECROP_ONCE, tools)
     texts = written(script, done)
     assert len(bodies) == 1
-    ways = [way.format(subject="the handle of the saw") for way in Prompts().zoom]
+    ways = [way.format(subject="the handle of the saw") for way in TeacherPrompts().zoom]
     first, second = texts.before
     assert first.removeprefix("There is a workshop with a bench. ") in ways
     assert second.removeprefix("This is a window. No handle is in it. ") in ways
@@ -98,7 +98,7 @@ def test_the_teacher_sees_the_picture_each_crop_and_what_it_is_worth(tools: Tool
     written(script, done)
     (body,) = bodies
     system, user = body["messages"]
-    assert system["content"] == Prompts().write
+    assert system["content"] == TeacherPrompts().write
     kinds = [
         "picture" if part["type"] == "image_url" else part["text"].split(":")[0] for part in user["content"]
     ]
@@ -131,7 +131,7 @@ def test_videos(tools: Tools, template: Template):
     bodies: list[Body] = []
     script = TeacherScript()
     texts = written(lambda body: (bodies.append(body), script(body))[1], done)
-    ways = [way.format(subject=done.task.subject) for way in Prompts().select]
+    ways = [way.format(subject=done.task.subject) for way in TeacherPrompts().select]
     assert all(any(text.endswith(way) for way in ways) for text in texts.before)
     words = texts_in(bodies[0]["messages"][1])
     assert all(f"Frame {number} (" in words for number in range(1, len(done.task.media[0].frames) + 1))

@@ -19,7 +19,7 @@ from pixelreasoner.synth.compose import compose
 from pixelreasoner.synth.judging import CropJudge, CropJudgeConfig, Verdict, last_shown
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import Tools, outline
-from pixelreasoner.synth.prompts import Prompts
+from pixelreasoner.synth.prompts import JudgePrompts
 from pixelreasoner.synth.rejection import RejectedError
 from pixelreasoner.synth.teacher import TrajectoryTexts
 from synth.asking import asked, server_config
@@ -94,7 +94,7 @@ def test_an_answer_that_follows_from_the_crop_and_from_nothing_else(tools: Tools
     assert len(crop) == len(swap) == 1
     assert is_red(crop[0])
     assert not is_red(swap[0])
-    assert all(body["messages"][0]["content"] == Prompts().judge for body in judge.bodies)
+    assert all(body["messages"][0]["content"] == JudgePrompts().judge for body in judge.bodies)
     assert "Which word is on the red square?" in texts_in(judge.bodies[0]["messages"][1])
     assert "cedar" not in texts_in(judge.bodies[0]["messages"][1])  # it is not told
 
@@ -115,7 +115,7 @@ def test_frames_of_a_video(tools: Tools):
     assert (len(crop), len(swap)) == (2, 2)
     assert all(map(is_red, crop))
     assert not any(map(is_red, swap))
-    assert Prompts().judge_letter in texts_in(judge.bodies[0]["messages"][1])
+    assert JudgePrompts().judge_letter in texts_in(judge.bodies[0]["messages"][1])
 
 
 @pytest.mark.parametrize(

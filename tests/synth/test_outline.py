@@ -12,6 +12,8 @@ from pixelreasoner.chat.chat_format import ChatFormat, find_format
 from pixelreasoner.chat.hermes import HERMES
 from pixelreasoner.core.geometry import Box, Unit
 from pixelreasoner.core.inspection import inspected_regions
+from pixelreasoner.core.media import Picture, Video
+from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.rewards.scorers import exact
@@ -19,7 +21,7 @@ from pixelreasoner.synth.compose import compose, verify
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import Tools, elsewhere, outline
 from pixelreasoner.synth.regions import SynthesisError
-from pixelreasoner.synth.teacher import OracleTeacher
+from pixelreasoner.synth.teacher import OracleTeacher, TrajectoryTexts
 from pixelreasoner.tasks.pixelworld import PixelWorld
 
 T = Template
@@ -98,3 +100,30 @@ def test_a_step_that_leaves_no_boxes_is_refused(tools: Tools, unit: Unit, step: 
     toolbox = Interaction().toolbox(unit, ChatFormat())
     with pytest.raises(SynthesisError, match=rf"coordinate_step is {step}.*set it to {remedy} or less"):
         Tools.of(replace(tools.vision, unit=unit), step, toolbox)
+
+
+def test_a_wrong_selection_is_outside_of_a_stretch_longer_than_an_operation_shows(tools: Tools):
+    task = WORLD.task("train", "clip", 0, needs_operation=True)
+    (video,) = task.media
+    assert isinstance(video, Video)
+    frames = (video.frames * 16)[:16]
+    long = replace(task, media=(Video(frames),), cue=Cue(frames=tuple(range(2, 14))))
+    for seed in range(10):
+        wrong, right = outline(long, T.RESELECT, tools, np.random.default_rng(seed)).steps
+        assert set(wrong.observation.frames) <= {1, 14, 15, 16}
+        assert set(right.observation.frames) <= set(range(2, 14))
+        assert len(right.observation.frames) == 8
+
+
+@pytest.mark.parametrize("cue", [Box(300, 200, 450, 296), Box(60, 300, 500, 325), Box(0, 100, 30, 400)])
+@pytest.mark.parametrize("template", IMAGE_TEMPLATES)
+def test_broad_cues_and_lines_of_text(tools: Tools, released: Tools, template: Template, cue: Box):
+    picture = Picture(np.zeros((480, 640, 3), np.uint8))
+    task = Task("t", "Q?", (picture,), ("a",), cue=Cue(box=cue), subject="it")
+    fine = Tools.of(tools.vision, 2, tools.toolbox)
+    for spoken in (fine, released):
+        for seed in range(5):
+            done = outline(task, template, spoken, np.random.default_rng(seed))
+            texts = TrajectoryTexts(("I look.",) * len(done.steps), "\\boxed{a}")
+            trajectory = compose(done, texts, HERMES, "", mask="operation")
+            assert verify(trajectory, exact, HERMES) == []

@@ -15,11 +15,13 @@ from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.synth.regions import (
     CoordinateGrid,
     CutRule,
+    Shape,
     SynthesisError,
     disjoint_box,
     disjoint_frames,
     fitting_box,
     fitting_frames,
+    shape_of,
     too_large_box,
 )
 from toolboxes import standard_toolbox
@@ -215,3 +217,63 @@ def test_padded_boxes_by_hand():
     corner = grid.encode_box(Box(196, 98, 200, 100))
     assert corner == Box(0.96, 0.96, 0.98, 0.98, Unit.FRACTION)
     assert grid.decode_box(corner) == Box(172, 86, 200, 100)
+
+
+@st.composite
+def lines(draw: st.DrawFn, grid: CoordinateGrid) -> Box:
+    """A passage of a page, or a column: four to twelve times as long as broad."""
+    length, breadth = grid.size if (across := draw(st.booleans())) else (grid.size.height, grid.size.width)
+    long = draw(st.floats(0.4, 0.6)) * length
+    short = min(long / draw(st.floats(4.01, 12)), 0.05 * breadth)
+    at, below = draw(st.floats(0, length - long)), draw(st.floats(0, breadth - short))
+    box = Box(at, below, at + long, below + short)
+    return box if across else Box(box.y1, box.x1, box.y2, box.x2)
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_lines_of_text_get_crops_of_their_own_shape(data: st.DataObject, seed: int):
+    grid, rng = data.draw(grids()), np.random.default_rng(seed)
+    assume(grid.cell_px < 10)
+    cue = data.draw(lines(grid))
+    shape = shape_of(cue, grid.size)
+    assert shape is Shape.LINE
+    right, large = (grid.decode_box(make(cue, grid, rng, shape)) for make in (fitting_box, too_large_box))
+    assert right.contains(cue)
+    assert large.contains(cue)
+    rounding = 2 * grid.cell_px + 2
+    longer, shorter = max(cue.width, cue.height), min(cue.width, cue.height)
+    assert right.area <= (1.25 * longer + rounding) * (2.4 * shorter + rounding)
+    assert large.area >= 2 * right.area
+    assert large.area <= 0.6 * grid.size.width * grid.size.height + rounding * sum(grid.size)
+    wrong = grid.decode_box(disjoint_box(cue, grid, rng, shape=shape))
+    assert not wrong.overlaps(cue)
+    assert min(wrong.width, wrong.height) >= min(shorter, 28)
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_a_broad_cue_gets_close_crops(data: st.DataObject, seed: int):
+    grid, rng = data.draw(grids()), np.random.default_rng(seed)
+    assume(grid.cell_px < 10)
+    least = min(grid.size)
+    cue = data.draw(cues(grid, low=0.15 * least, high=0.25 * least))
+    shape = shape_of(cue, grid.size)
+    assert shape is Shape.CLOSE
+    right, large = (grid.decode_box(make(cue, grid, rng, shape)) for make in (fitting_box, too_large_box))
+    rounding = 2 * grid.cell_px + 2
+    assert right.contains(cue)
+    assert right.area <= (1.4 * cue.width + rounding) * (1.4 * cue.height + rounding)
+    assert large.contains(cue)
+    assert large.area >= 2 * right.area
+    assert large.area <= 0.6 * grid.size.width * grid.size.height + rounding * sum(grid.size)
+    assert not grid.decode_box(disjoint_box(cue, grid, rng, shape=shape)).overlaps(cue)
+
+
+def test_shapes_by_hand():
+    size = Size(640, 480)
+    # A square is too large from 1.5 * 3.2 sides of the cue on, and may take 0.6 * 480 = 288 pixels: 60 sides.
+    assert shape_of(Box(0, 0, 60, 60), size) is Shape.SQUARE
+    assert shape_of(Box(0, 0, 61, 61), size) is Shape.CLOSE
+    assert shape_of(Box(0, 0, 120, 30), size) is Shape.SQUARE  # four to one, and as much area as 60 by 60
+    assert shape_of(Box(0, 0, 30, 121), size) is Shape.LINE

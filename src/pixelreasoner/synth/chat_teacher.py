@@ -28,9 +28,9 @@ from pixelreasoner.endpoint.access import PaidServerConfig
 from pixelreasoner.endpoint.asker import Asker
 from pixelreasoner.endpoint.requests import ChatMessage, ChatRequest, text_part
 from pixelreasoner.synth.outline import Move, Outline
-from pixelreasoner.synth.prompts import Prompts
+from pixelreasoner.synth.prompts import TeacherPrompts
 from pixelreasoner.synth.rejection import RejectedError, unusable_replies
-from pixelreasoner.synth.shown import SentPictures
+from pixelreasoner.synth.shown import SentPictures, frame_marker
 from pixelreasoner.synth.teacher import TrajectoryTexts
 from pixelreasoner.synth.text_faults import (
     MOST_SUBJECT_WORDS,
@@ -57,7 +57,7 @@ class TeacherServerConfig(Config):
     tries: Annotated[int, Field(ge=1, le=20)] = 3
     """Texts that it writes about one trajectory at most, until there are some without faults; each of them
     may be asked for that often too, until it is readable."""
-    prompts: Prompts = Prompts()
+    prompts: TeacherPrompts = TeacherPrompts()
     """What it is told."""
 
 
@@ -121,7 +121,7 @@ class ChatTeacher:
     def _request(self, outline: Outline, seed: int) -> ChatRequest:
         prompts, config = self.config.prompts, self.config
         content = [
-            *config.pictures.whole_parts(outline.task.media, frame_marker(prompts)),
+            *config.pictures.whole_parts(outline.task.media, frame_marker(prompts.frame)),
             text_part("\n".join(known_facts(outline.task))),
         ]
         for number, step in enumerate(outline.steps, start=1):
@@ -211,11 +211,6 @@ def faults_of(texts: Texts, outline: Outline) -> list[str]:
     if not states_answer(texts.conclusion, task):
         found.append("conclusion does not state the right answer, in the words of the question")
     return found
-
-
-def frame_marker(prompts: Prompts) -> Any:
-    """The words before a frame of a video, from its number and its time."""
-    return lambda number, seconds: prompts.frame.format(number=number, seconds=seconds)
 
 
 def _seen(number: int) -> str:

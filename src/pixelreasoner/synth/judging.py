@@ -26,12 +26,11 @@ from pixelreasoner.endpoint.access import PaidServerConfig
 from pixelreasoner.endpoint.asker import Asker
 from pixelreasoner.endpoint.requests import ChatMessage, ChatRequest, text_part
 from pixelreasoner.rewards.scorers import Scorer
-from pixelreasoner.synth.chat_teacher import frame_marker
 from pixelreasoner.synth.outline import Tools, elsewhere
-from pixelreasoner.synth.prompts import Prompts
+from pixelreasoner.synth.prompts import JudgePrompts
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.rejection import RejectedError, unusable_replies
-from pixelreasoner.synth.shown import SentPictures
+from pixelreasoner.synth.shown import SentPictures, frame_marker
 
 
 class CropJudgeConfig(Config):
@@ -45,7 +44,7 @@ class CropJudgeConfig(Config):
     """Whether it is shown another place too, where it must not find the answer."""
     max_tokens: Count = 512
     """Of a reply; a model that thinks first needs more."""
-    prompts: Prompts = Prompts()
+    prompts: JudgePrompts = JudgePrompts()
     """What it is told."""
 
 
@@ -105,7 +104,7 @@ class CropJudge:
         task = trajectory.task
         crop = await self._ask(task, self._parts(shown))
         if not _is_right(crop, task, scorer):
-            whole = self.config.pictures.whole_parts(task.media, frame_marker(self.config.prompts))
+            whole = self.config.pictures.whole_parts(task.media, frame_marker(self.config.prompts.frame))
             full = await self._ask(task, [*whole, *self._parts(shown)])
             if _is_right(full, task, scorer):
                 raise RejectedError("judge", "the answer does not follow from the crop", _said(crop))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from pixelreasoner.ops.operation import Operation
 from pixelreasoner.ops.toolbox import Toolbox
 from pixelreasoner.synth import regions
 from pixelreasoner.synth.mix import Template
-from pixelreasoner.synth.regions import CoordinateGrid, CutRule, SynthesisError
+from pixelreasoner.synth.regions import CoordinateGrid, CutRule, Shape, SynthesisError
 
 
 class Move(Enum):
@@ -212,13 +213,21 @@ class _Builder:
         grid = self.tools.grid(self.context.images[target - 1])
         match move:
             case Move.WRONG:
-                box = regions.disjoint_box(cue, grid, self.rng, *self.wrong)
+                box = regions.disjoint_box(cue, grid, self.rng, *self.wrong, shape=self._shape)
             case Move.TOO_LARGE:
-                box = regions.too_large_box(cue, grid, self.rng)
+                box = regions.too_large_box(cue, grid, self.rng, self._shape)
             case Move.RIGHT:
-                box = regions.fitting_box(cue, grid, self.rng)
+                box = regions.fitting_box(cue, grid, self.rng, self._shape)
         corners = [int(v) if v == int(v) else v for v in (box.x1, box.y1, box.x2, box.y2)]
         return ToolCall(self.tools.crop, {"bbox_2d": corners, "target_image": target})
+
+    @cached_property
+    def _shape(self) -> Shape:
+        """Of the crops; the same for a crop of a crop. What the whole picture answers needs no close crop."""
+        box, item = self._cue.box, self.task.media[self._cue.target - 1]
+        assert box is not None, "a cue without a box is refused before"
+        shape = regions.shape_of(box, item.size)
+        return Shape.SQUARE if shape is Shape.CLOSE and self.task.needs_operation is False else shape
 
     def _box_in_view(self) -> tuple[Box, int]:
         """The cue's box in the image to crop next, in its original pixels, and that image's number."""

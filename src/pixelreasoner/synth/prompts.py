@@ -17,8 +17,6 @@ from pixelreasoner.ops.operation import check_template
 VERSION = 1
 """Of the defaults below; raised with every change of them. The card of a data set names it."""
 
-
-_PLACE: Mapping[str, object] = {"number": 1, "left": 0, "right": 9, "top": 0, "bottom": 9}
 _FIELD: Mapping[str, object] = {"field": "seen_1", "number": 1}
 _TEMPLATES: Mapping[str, Mapping[str, object]] = {
     "proposal_fields": {"place": "region: its number."},
@@ -33,15 +31,35 @@ _TEMPLATES: Mapping[str, Mapping[str, object]] = {
     "select": {"subject": "the red card"},
     "judge_fields": {"answer": "a letter"},
     "frame": {"number": 1, "seconds": 0.5},
-    "region": _PLACE,
+    "region": {"number": 1, "left": 0, "right": 9, "top": 0, "bottom": 9},
 }
 """The fields of each template, with examples."""
+_NEEDED = ("zoom", "select", "proposal_fields", "mend", "judge_fields")
+"""Templates that say nothing without their fields."""
 Sentences = Annotated[tuple[str, ...], Field(min_length=1)]
 """Ways to say the same thing, one of which is drawn. Fields: subject."""
 
 
-class Prompts(Config):
-    """The wording of synthesis."""
+class _Templates(Config):
+    """Texts, some of which have fields."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        for name, example in _TEMPLATES.items():
+            value: str | tuple[str, ...] = getattr(self, name, ())
+            for template in (value,) if isinstance(value, str) else value:
+                try:
+                    check_template(template, name, **example)
+                except ConfigError as e:
+                    raise ValueError(str(e)) from e
+                missing = [field for field in example if "{" + field not in template]
+                if missing and name in _NEEDED:
+                    raise ValueError(f"{name} {template!r} has to hold {{{missing[0]}}}")
+        return self
+
+
+class TeacherPrompts(_Templates):
+    """What the teacher is told, and the sentences that are put in beside its texts."""
 
     propose: str = (
         "You write questions that can only be answered by looking closely at a picture or a video. You are "
@@ -146,6 +164,14 @@ class Prompts(Config):
         "To be sure, I go through the frames that may show {subject}.",
     )
     """What announces a selection of frames."""
+    frame: str = "Frame {number} ({seconds:.1f} s):"
+    """Before each frame of a video. Fields: number, seconds."""
+    region: str = "Region {number}, from {left} to {right} across and {top} to {bottom} down, of 1000:"
+    """Before each region of a seed. Fields: number, left, right, top, bottom (thousandths)."""
+
+
+class JudgePrompts(_Templates):
+    """What the judge is told."""
 
     judge: str = (
         "You answer a question about what you are shown, which may be a small part of a larger picture or a "
@@ -164,20 +190,4 @@ class Prompts(Config):
     judge_words: str = "the answer alone, as short as possible"
     """Of an open one."""
     frame: str = "Frame {number} ({seconds:.1f} s):"
-    """Before each frame of a video, to teacher and judge. Fields: number, seconds."""
-    region: str = "Region {number}, from {left} to {right} across and {top} to {bottom} down, of 1000:"
-    """Before each region of a seed. Fields: number, left, right, top, bottom (thousandths)."""
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        for name, example in _TEMPLATES.items():
-            value = getattr(self, name)
-            for template in (value,) if isinstance(value, str) else value:
-                try:
-                    check_template(template, name, **example)
-                except ConfigError as e:
-                    raise ValueError(str(e)) from e
-                missing = [field for field in example if "{" + field not in template]
-                if missing and name in ("zoom", "select", "proposal_fields", "mend", "judge_fields"):
-                    raise ValueError(f"{name} {template!r} has to hold {{{missing[0]}}}")
-        return self
+    """Before each frame of a video. Fields: number, seconds."""

@@ -22,8 +22,9 @@ from pixelreasoner.endpoint.asker import Asker
 from pixelreasoner.endpoint.requests import ChatMessage, ChatRequest, text_part
 from pixelreasoner.ops.frames import MAX_FRAMES
 from pixelreasoner.rewards.choices import LETTERS, listed_options, written_options
-from pixelreasoner.synth.chat_teacher import SEED_BITS, TeacherServerConfig, frame_marker
+from pixelreasoner.synth.chat_teacher import SEED_BITS, TeacherServerConfig
 from pixelreasoner.synth.rejection import RejectedError, unusable_replies
+from pixelreasoner.synth.shown import frame_marker
 from pixelreasoner.synth.text_faults import (
     MOST_SUBJECT_WORDS,
     form_faults,
@@ -112,7 +113,7 @@ class Proposer:
 
     def _request(self, seed: Task, place: Place, seed_number: int) -> ChatRequest:
         prompts, pictures = self.config.prompts, self.config.pictures
-        content = pictures.whole_parts(seed.media, frame_marker(prompts))
+        content = pictures.whole_parts(seed.media, frame_marker(prompts.frame))
         for number, region in enumerate(place.regions, start=1):
             picture = seed.media[place.target - 1]
             assert isinstance(picture, Picture)
@@ -136,7 +137,7 @@ class Place:
 
     kind: type[Proposal]
     prompt: str
-    """The field of `Prompts` that says how it is written."""
+    """The field of `TeacherPrompts` that says how it is written."""
     target: int
     """1-based index of the media item."""
     regions: tuple[Box, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pixelreasoner.core.media import DECODED, PICTURE_BYTES
 from pixelreasoner.core.progress_line import ProgressLine
 from pixelreasoner.endpoint.cache import ResponseCache
 from pixelreasoner.endpoint.ledger import Ledger, total
@@ -20,6 +21,9 @@ from pixelreasoner.synth.taught import Taught
 
 SLOTS_PER_REQUEST = 2
 """Slots under way for each request that the servers may have: some are always between two requests."""
+
+DECODED_BYTES = 2**28
+"""Of pixels that are kept beyond their use: a task is asked about in one go, and comes once."""
 
 
 class ServedSlots:
@@ -71,6 +75,7 @@ class ServedSlots:
     async def _opened(self) -> AsyncGenerator[MakeSlot]:
         taught = Taught.load(self._config)
         place = EventLoopWorkplace(self._counts)
+        DECODED.resize(DECODED_BYTES)
         try:
             async with open_servers(self._config, taught, self._cache, self._ledger) as servers:
                 pipeline = Pipeline(
@@ -84,3 +89,4 @@ class ServedSlots:
                 yield make
         finally:
             place.close()
+            DECODED.resize(PICTURE_BYTES)

@@ -15,7 +15,7 @@ from pixelreasoner.synth.chat_teacher import ChatTeacher
 from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.synth.difficulty import Student
 from pixelreasoner.synth.judging import CropJudge
-from pixelreasoner.synth.prompts import VERSION, Prompts
+from pixelreasoner.synth.prompts import VERSION
 from pixelreasoner.synth.propose import Proposer
 from pixelreasoner.synth.taught import Taught
 
@@ -58,8 +58,8 @@ def prompts_version(config: SynthConfig) -> str:
     """Which prompts the servers of a recipe are told: a number, and whether the recipe changes some."""
     if not server_sections(config):
         return ""
-    sections = [section for section in (config.chat_teacher, config.judge) if section is not None]
-    changed = any(section.prompts != Prompts() for section in sections)
+    prompts = [section.prompts for section in (config.chat_teacher, config.judge) if section is not None]
+    changed = any(told != type(told)() for told in prompts)
     return f"{VERSION}{', changed' if changed else ''}"
 
 

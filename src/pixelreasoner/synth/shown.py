@@ -46,6 +46,11 @@ class SentPictures(Config):
         )
 
 
+def frame_marker(template: str) -> Callable[[int, float], str]:
+    """The words before a frame of a video, from its number and its time in seconds."""
+    return lambda number, seconds: template.format(number=number, seconds=seconds)
+
+
 def media_parts(
     media: Sequence[Media],
     image_size: Callable[[Picture], Size],

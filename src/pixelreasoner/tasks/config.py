@@ -66,7 +66,8 @@ class TasksConfig(Config):
     """Handed to the source; of a file, the rows of this split and those that name none."""
     options: Options = Field(default_factory=dict)
     """Arguments of the source. pixelworld: seed, kinds, needs_operation_share, photos. A data set: path,
-    and n_frames, taken from each video file. A file: columns (our field -> its column), n_frames."""
+    n_frames (taken from each video file), and those of docs/data.md. A file: columns (our field -> its
+    column), n_frames."""
     kinds: tuple[str, ...] = ()
     """Only these kinds of task; empty is all."""
     needs_operation: bool | None = None

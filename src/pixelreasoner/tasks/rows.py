@@ -40,8 +40,8 @@ from pixelreasoner.rewards.scorers import check_scorer
 from pixelreasoner.tasks.media_fields import read_image, read_video, video_row
 
 SEEDS_ARE_FOR = (
-    "tasks without a question are seeds: `pixelreasoner synth` writes questions about them, with a teacher "
-    "that can"
+    "tasks without a question are seeds: `pixelreasoner synth` writes questions about them, "
+    "with a chat model as its teacher"
 )
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
 

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.task import Task
@@ -107,13 +108,16 @@ class IndexedTasks:
         """
         codes: dict[str, int] = {}
         self._kind, self._need = array("H"), array("b")
-        seeds: set[str] = set()
+        known: dict[TaskLabel, tuple[int, int]] = {}
         for label in labels:
-            self._kind.append(codes.setdefault(label.kind, len(codes)))
-            self._need.append(_NEEDS.index(label.needs_operation))
-            if label.is_seed:
-                seeds.add(label.kind)
-        self._names, self._seeds = tuple(codes), frozenset(seeds)
+            pair = known.get(label)
+            if pair is None:
+                kind = codes.setdefault(label.kind, len(codes))
+                pair = known[label] = kind, _NEEDS.index(label.needs_operation)
+            self._kind.append(pair[0])
+            self._need.append(pair[1])
+        self._names = tuple(codes)
+        self._seeds = frozenset(label.kind for label in known if label.is_seed)
         self._read = read
         self._positions: Sequence[int] = range(len(self._kind))
         """Which entries this source holds, in its order; a selection shares the index."""
@@ -139,15 +143,22 @@ class IndexedTasks:
 
     def select(self, *, kind: Kinds = None, needs_operation: bool | None = None) -> Self:
         wanted = check_kinds(kind, self.kinds)
-        codes = {code for code, name in enumerate(self._names) if wanted is None or name in wanted}
-        needs = {code for code, value in enumerate(_NEEDS) if needs_operation in (None, value)}
+        codes = [code for code, name in enumerate(self._names) if wanted is None or name in wanted]
         if needs_operation is None and len(codes) == len(self._names):
             return copy(self)
-        return self._with(at for at in self._positions if self._kind[at] in codes and self._need[at] in needs)
+        chosen = np.isin(self._here(self._kind), codes)
+        if needs_operation is not None:
+            chosen &= self._here(self._need) == _NEEDS.index(needs_operation)
+        places = np.flatnonzero(chosen)
+        if not isinstance(self._positions, range):
+            places = np.asarray(self._positions)[places]
+        return self._with(array("q", places.astype(np.int64).tobytes()))
 
     def needs(self, kind: str) -> frozenset[bool | None]:
-        codes = {self._need[at] for at in self._positions if self._names[self._kind[at]] == kind}
-        return frozenset(_NEEDS[code] for code in codes)
+        if kind not in self._names:
+            return frozenset()
+        of_kind = self._here(self._kind) == self._names.index(kind)
+        return frozenset(_NEEDS[code] for code in np.unique(self._here(self._need)[of_kind]).tolist())
 
     def rows(self) -> Iterator[tuple[int, object]]:
         """The values of the file behind the tasks, without media: a position in this source, and its row.
@@ -164,6 +175,11 @@ class IndexedTasks:
     def reordered(self, order: Iterable[int]) -> Self:
         """The tasks at some positions of this source, in that order."""
         return self._with(self._positions[at] for at in order)
+
+    def _here(self, codes: array[int]) -> npt.NDArray[np.integer]:
+        """The entries of an index that this source holds, in its order."""
+        every = np.asarray(codes)
+        return every if isinstance(self._positions, range) else every[np.asarray(self._positions)]
 
     def _with(self, positions: Iterable[int]) -> Self:
         other = copy(self)

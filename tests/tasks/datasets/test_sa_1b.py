@@ -6,6 +6,7 @@ import json
 import pickle
 import tarfile
 import tracemalloc
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pixelreasoner.tasks.datasets import sa_shards
 from pixelreasoner.tasks.datasets.report import LoadReport
 from pixelreasoner.tasks.datasets.sa_1b import sa_1b
 from pixelreasoner.tasks.datasets.seeds import SeedTasks
+from pixelreasoner.tasks.source import TaskLabel
 from seed_files import SA_SIZE, make_sa_1b, sa_mask, write_tar
 
 
@@ -187,7 +189,7 @@ def test_options_are_checked(tmp_path: Path):
 def test_an_index_holds_no_object_for_a_picture():
     n = 200_000
     tracemalloc.start()
-    tasks = SeedTasks(("sa-1b" for _ in range(n)), lambda _: iter(()), LoadReport("x"))
+    tasks = SeedTasks(repeat(TaskLabel("sa-1b", is_seed=True), n), lambda _: iter(()), LoadReport("x"))
     selected = tasks.select(kind="sa-1b")
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -6,14 +6,13 @@
 | `image` | `{bytes, path}`, or bytes: the screenshot of a page |
 | `bounding_box` | [left, top, right, bottom] of the passage, in pixels |
 
-The cue of a task is the passage. As the authors of Pixel Reasoner do, rows are left out whose box is 10 px
-wide or high at most, or nearer than that to an edge of the page. So are rows without a usable box: what
-"multi-na" in the name of the set stands for is not documented, and such rows are taken for those that have no
-answer on the page.
+The cue of a task is the passage. Rows are left out whose box is 10 px wide or high at most, or at most 10 px
+from an edge of the page, as the authors of VISA do before they train. So are rows without a box.
 
-Source: the list of columns of `MrLight/fineweb-visa-multi-na` (60,000 rows for training; VISA, Ma et al.
-2024). Not verified: the unit of the box, and how rows without an answer are marked. It is large and not
-fetched by itself: give its folder, or that name.
+Source: the trainer of VISA (Ma et al. 2024), which reads these four columns of
+`MrLight/fineweb-visa-multi-na`, takes the box as pixels of the picture, and has the two filters; 60,000 rows
+for training. Not verified: what "multi-na" in the name stands for, and how rows without an answer are marked.
+It is large and not fetched by itself: give its folder, or that name.
 """
 
 from __future__ import annotations
@@ -65,7 +64,8 @@ def _box(value: Any) -> Box:
     sides = cast(Sequence[Any], value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
     if len(sides) != 4 or not all(isinstance(side, (int, float)) and math.isfinite(side) for side in sides):
         raise UnusableError("no box of the evidence", f"{value!r:.60}" if value else "")
-    box = Box(*map(float, sides))
+    x1, y1, x2, y2 = map(float, sides)
+    box = Box(x1, y1, x2, y2)
     if box.width <= 0 or box.height <= 0:
         raise UnusableError("no box of the evidence", f"{list(sides)}")
     if box.width <= LEAST_PX or box.height <= LEAST_PX:

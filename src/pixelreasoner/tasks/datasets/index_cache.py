@@ -46,7 +46,8 @@ def kept(path: Path, what: str, find: Callable[[], Arrays]) -> Arrays:
     found = find()
     try:
         with replacing(place) as file, writing(place):
-            np.savez(file, **{name: np.asarray(values) for name, values in found.items()})
+            arrays: dict[str, Any] = dict(found)
+            np.savez(file, **arrays)
     except RecordError:
         pass  # no place for it: it is found again next time
     return found

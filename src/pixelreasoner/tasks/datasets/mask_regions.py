@@ -75,7 +75,8 @@ def regions_of(masks: Sequence[Mapping[str, Any]], size: Size, rules: RegionRule
     order = np.lexsort((boxes[:, 0], boxes[:, 1], -areas, -iou * stability, -details))
     chosen: list[Box] = []
     for at in order[usable[order]]:
-        box = Box(*map(float, boxes[at]))
+        x1, y1, x2, y2 = boxes[at].tolist()
+        box = Box(x1, y1, x2, y2)
         if all(box.iou(other) <= MOST_IOU for other in chosen):
             chosen.append(box)
         if len(chosen) == rules.most:

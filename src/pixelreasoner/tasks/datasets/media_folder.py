@@ -22,10 +22,11 @@ from pixelreasoner.core.media_io import N_FRAMES, load_image, load_video, natura
 from pixelreasoner.core.task import Task
 from pixelreasoner.tasks.datasets.report import LoadReport, UnusableError
 from pixelreasoner.tasks.datasets.seeds import SeedTasks
+from pixelreasoner.tasks.source import TaskLabel
 
 IMAGE, VIDEO = "image", "video"
 VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mkv", ".webm", ".avi", ".mov", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
+    (".mp4", ".m4v", ".mkv", ".webm", ".avi", ".mov", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".3gp", ".ogv")
 )
 ROWS = frozenset((".json", ".jsonl", ".parquet", ".tsv", ".csv", ".zip", ".tar"))
 """Suffixes of files that make a folder a data set of some kind, rather than a folder of media."""
@@ -86,7 +87,8 @@ def media_folder(*, split: str, path: str = "", n_frames: Count = N_FRAMES) -> S
     if not kinds:
         raise RecordError(f"{path} holds neither images nor videos; give another folder")
     read = _Maker(folder, names, bytes(kinds), split, n_frames)
-    return SeedTasks((VIDEO if is_video else IMAGE for is_video in kinds), read, report)
+    labels = [TaskLabel(kind, is_seed=True) for kind in (IMAGE, VIDEO)]
+    return SeedTasks((labels[is_video] for is_video in kinds), read, report)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +91,7 @@ class TarShard:
         try:
             with tarfile.open(self.path, "r:") as archive:
                 while (member := archive.next()) is not None:
-                    archive.members.clear()  # it would keep every one
+                    cast(Any, archive).members.clear()  # it would keep every one
                     name = _NAME.fullmatch(PurePosixPath(member.name).name)
                     if name is not None and member.isreg():
                         found[name[2]].extend((int(name[1]), member.offset_data, member.size))

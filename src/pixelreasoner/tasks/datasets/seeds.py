@@ -14,16 +14,16 @@ class SeedTasks(IndexedTasks):
 
     def __init__(
         self,
-        kinds: Iterable[str],
+        labels: Iterable[TaskLabel],
         read: Callable[[Iterable[int]], Iterator[Task]],
         report: LoadReport,
     ) -> None:
         """Keep an index.
 
         Args:
-            kinds: of all seeds, in order.
-            read: as `IndexedTasks`.
+            labels: as `IndexedTasks`; so `read`.
+            read: the seeds at some positions.
             report: the same for a selection: of the whole set.
         """
-        super().__init__((TaskLabel(kind, is_seed=True) for kind in kinds), read)
+        super().__init__(labels, read)
         self.report = report
