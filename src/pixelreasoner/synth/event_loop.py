@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from pixelreasoner.core.footprint import n_bytes
 from pixelreasoner.core.media import pictures_of
 from pixelreasoner.core.task import Task
-from pixelreasoner.core.terminal import visible
 from pixelreasoner.endpoint.failures import EndpointError, RequestFailedError
 from pixelreasoner.endpoint.ledger import OutOfBudgetError
 from pixelreasoner.synth.journal import Finished
 from pixelreasoner.synth.rejection import Stage
 from pixelreasoner.synth.slots import Slot
 from pixelreasoner.synth.stage_counts import StageCounts
+from pixelreasoner.synth.undone import Undone
 
 T = TypeVar("T")
 MakeSlot = Callable[[int, Slot], Coroutine[Any, Any, Finished]]
@@ -32,8 +32,6 @@ PICTURE_BYTES = 2**30
 """Of the pictures of all slots under way, as pixels; a single slot may have more."""
 THREADS = min(4, os.cpu_count() or 1)
 """That cut, encode and check. They share the interpreter: more of them only take memory."""
-SHOWN_FAILURES = 3
-"""Failures that are named as they happen; the others are counted."""
 
 
 def in_event_loop(
@@ -68,7 +66,7 @@ def in_event_loop(
                 yield from done
         finally:
             runner.run(crew.close())
-    crew.raise_failures()
+    crew.undone.raise_errors()
 
 
 class _Crew:
@@ -82,13 +80,10 @@ class _Crew:
         max_failures: int,
         say: Callable[[str], None],
     ) -> None:
-        self._numbered, self._counts, self._say = numbered, counts, say
-        self._ahead, self._max_failures = ahead, max_failures
+        self._numbered, self._counts, self._ahead = numbered, counts, ahead
         self._stack = AsyncExitStack()
         self._running: dict[asyncio.Task[Finished], int] = {}
-        self._failures: dict[int, str] = {}
-        self._ending: EndpointError | OutOfBudgetError | None = None
-        """Why no other slot is begun, where it is no number of failures."""
+        self.undone = Undone(max_failures, say)
 
     async def open(self, opened: AbstractAsyncContextManager[MakeSlot]) -> None:
         """Prepare what makes the slots."""
@@ -111,19 +106,8 @@ class _Crew:
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._stack.aclose()
 
-    def raise_failures(self) -> None:
-        """Raise the error of a run that is not complete.
-
-        Raises:
-            EndpointError, OutOfBudgetError: see `in_event_loop`.
-        """
-        if self._ending is not None:
-            raise self._ending
-        if self._failures:
-            raise EndpointError(self._undone())
-
     def _begin(self) -> None:
-        while self._ending is None and len(self._failures) < self._max_failures:
+        while not self.undone.over:
             if len(self._running) >= self._ahead or (item := next(self._numbered, None)) is None:
                 return
             self._running[asyncio.create_task(self._make(*item))] = item[0]
@@ -135,25 +119,12 @@ class _Crew:
         try:
             finished = task.result()
         except RequestFailedError as e:
-            self._failures[number] = f"trajectory {number + 1}: {visible(str(e))}"
-            if len(self._failures) <= SHOWN_FAILURES:
-                self._say(f"{self._failures[number]}; it stays undone")
+            self.undone.fail(number, str(e))
         except (EndpointError, OutOfBudgetError) as e:
             # What is under way has been paid for: it goes on until it needs another request.
-            self._ending = self._ending or e
+            self.undone.end(e)
         self._counts.leave(number, made=finished is not None)
         return finished
-
-    def _undone(self) -> str:
-        n = len(self._failures)
-        stopped = (
-            f" (max_failures = {self._max_failures}: no other was begun)" if n >= self._max_failures else ""
-        )
-        return (
-            f"{n} {'trajectory' if n == 1 else 'trajectories'} got no reply and {'is' if n == 1 else 'are'} "
-            f"undone{stopped}; {self._failures[min(self._failures)]}. What was made is on disk; the same "
-            f"command with --resume makes the missing ones"
-        )
 
 
 class EventLoopWorkplace:

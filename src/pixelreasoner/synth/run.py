@@ -17,6 +17,7 @@ from pixelreasoner.endpoint.cache import SqliteCache
 from pixelreasoner.synth.config import SynthConfig, build_seeds
 from pixelreasoner.synth.journal import Journal, filled
 from pixelreasoner.synth.mix import Template
+from pixelreasoner.synth.on_ray import RayWorkers, cluster
 from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.served import ServedSlots
@@ -28,13 +29,20 @@ from pixelreasoner.synth.taught import Taught
 from pixelreasoner.synth.workers import in_processes
 
 
-def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
+def run(config: SynthConfig, *, resume: bool = False, ray: str | None = None) -> dict[Template, int]:
     """Write the trajectories of `config`; how many there are of each template.
 
     A run that was interrupted, at whatever moment, goes on with `resume`, and its files are then those of an
-    uninterrupted run, byte for byte.
+    uninterrupted run, byte for byte; those of a run on a cluster are the same.
+
+    Args:
+        config: what to write.
+        resume: whether to go on with the run in the folder.
+        ray: the cluster whose machines make the trajectories, as `on_ray.cluster` takes it; None for this
+            machine.
 
     Raises:
+        MissingExtraError: a cluster is given and Ray is not installed.
         ConfigError: the folder holds a run and `resume` is off, or one of another recipe.
         CheckpointError: the checkpoint cannot be read.
         SynthesisError: there are too few tasks of a kind, or every task was rejected.
@@ -50,7 +58,7 @@ def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
             planned = slots_of(config, seeds, Taught.load(config))
             with closing(Journal(folder)) as journal:
                 journal.catch_up()
-                _Making(config, seeds, planned, folder, journal, console).run()
+                _Making(config, seeds, planned, folder, journal, console).run(ray)
             clear(folder.waiting)
             summary = _summary(config, planned, folder)
             write_text(folder.summary, summary.as_json())
@@ -69,9 +77,11 @@ class _Making:
     journal: Journal
     console: TerminalConsole
 
-    def run(self) -> None:
+    def run(self, ray: str | None) -> None:
         """Make them, and write them."""
-        if server_sections(self.config):
+        if ray is not None:
+            self._on_ray(ray)
+        elif server_sections(self.config):
             self._with_servers()
         else:
             self._without()
@@ -95,6 +105,18 @@ class _Making:
                 for slot in made:
                     self.journal.put(slot)
                     line.update(self.journal.done, {"cost": served.cost()})
+
+    def _on_ray(self, address: str) -> None:
+        numbers = [number for number, _ in self._missing()]
+        if not numbers:
+            return
+        counts = StageCounts(self.journal.done)
+        with cluster(address), self._line(rows=counts.rows) as line:
+            workers = RayWorkers(self.config, self.planned, self.folder.path, counts)
+            with closing(workers.make(numbers, line)) as made:
+                for slot in made:
+                    self.journal.put(slot)
+                    line.update(self.journal.done, workers.figures(self.journal.rejections))
 
     def _missing(self) -> Iterator[tuple[int, Slot]]:
         first, n = self.journal.slots, len(self.planned)
