@@ -244,6 +244,34 @@ def bench_eval_scale(*, quick: bool = False, videos: int = 4000, images: int = 1
     _finish(records, out, "eval-scale", quick=quick, videos=videos, images=images)
 
 
+def bench_synth(
+    *,
+    quick: bool = False,
+    items: int = 4000,
+    concurrency: int = 64,
+    latency: float = 1.0,
+    sizes: tuple[int, ...] = (1_000, 10_000, 100_000),
+    out: Out = None,
+) -> None:
+    """Synthesis with a scripted teacher on a server: throughput against the ideal, and memory by size.
+
+    Args:
+        quick: 64 trajectories of each part.
+        items: Trajectories whose making is timed; 0 leaves the part out.
+        concurrency: Requests under way together.
+        latency: Seconds of each reply.
+        sizes: Numbers of trajectories whose memory is measured, with a server that answers at once.
+        out: Where the measurements go, a JSON object per line.
+    """
+    from benchmarks import synth_scale
+
+    if quick:
+        items, latency, sizes = min(items, 64), min(latency, 0.2), (64,)
+    records = synth_scale.measure_all(items=items, concurrency=concurrency, latency_s=latency, sizes=sizes)
+    given = {"items": items, "concurrency": concurrency, "latency": latency}
+    _finish(records, out, "synth", quick=quick, **given, sizes=" ".join(map(str, sizes)) or None)
+
+
 def bench_hostile_media(*, changed: int = 16, seed: int = 0, only: str = "", out: Out = None) -> None:
     """Load over a thousand damaged, disguised and far too large files, each in a process with budgets.
 
@@ -408,6 +436,7 @@ COMMANDS = {
     "gpu-checks": bench_gpu_checks,
     "memory": bench_memory,
     "eval-scale": bench_eval_scale,
+    "synth": bench_synth,
     "hostile-media": bench_hostile_media,
     "kills": bench_kills,
     "overlap": bench_overlap,

@@ -18,6 +18,7 @@ TITLES = {
     "train": "Training", "rollout": "Rollout", "step": "Whole step", "gpu": "Accelerator",
     "host": "Host memory, 12-megapixel JPEGs", "growth": "Memory and state over steps",
     "eval": "Evaluation of a policy that costs nothing",
+    "synth": "Synthesis with a scripted teacher",
 }  # fmt: skip
 
 
@@ -90,6 +91,13 @@ COLUMNS: dict[str, list[Column]] = {
         ("seconds", _number("seconds", ".0f")), ("rows/s", _number("rows_per_second", ".1f")),
         ("processor's", _number("cpu_seconds", ".0f")),
         ("rows/s of it", _number("rows_per_cpu_second", ".1f")),
+    ],
+    "synth": [
+        ("what", lambda r: str(r["what"])), ("requests", _number("requests", ",.0f")),
+        ("seconds", _number("seconds", ".0f")), ("requests/s", _number("requests_per_second", ".1f")),
+        ("% of ideal", _number("share_of_ideal", ".1f", 0.01)),
+        ("processor's", _number("cpu_seconds", ".0f")),
+        ("before MiB", _number("start_bytes", ".0f", 2**20)), *_PEAK,
     ],
     "growth": [
         ("what", lambda r: str(r["what"])),

@@ -22,17 +22,21 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.killing import DiskPoints
+from benchmarks.synth_scale import write_tasks
 
 OUT = "run"
 RECIPES = {
     "synth": 'out = "run"\nn = 6\n',
+    "synth_server": 'out = "run"\nn = 12\ntasks = { source = "tasks.jsonl" }\n[mix]\ntext_only = 0.25\n'
+    "image = { single_pass = 0.5, recrop_once = 0.25, recrop_twice = 0.25, further_zoom = 0.0 }\n"
+    '[chat_teacher.server]\nurl = "{teacher}"\nmodel = "m"\nconcurrency = 3\nretry_wait_s = 0.01\n',
     "sft": 'out = "run"\ndata = "synth/trajectories.jsonl"\nbatch_size = 2\nsteps = 3\nsave_every = 1\n'
     'keep_checkpoints = 1\n[model]\ncheckpoint = "nano"\ndevice = "cpu"\ntrain = { vision = false }\n',
     "rl": 'out = "run"\nsteps = 2\ntasks_per_step = 2\ngroup_size = 2\nrollout_batch = 4\nsave_every = 1\n'
@@ -46,8 +50,12 @@ RECIPES = {
     "[interaction]\nsampling = { temperature = 0.0, max_tokens = 12 }\n",
 }
 """The shipped recipes, as small as they may be; `demo` takes those in `nano/` below the folder it runs in."""
-COMMANDS = ("synth", "sft", "rl", "eval", "endpoint", "demo")
-"""`endpoint` is `eval` of a server that stays while the command is killed (`benchmarks.chat_server`)."""
+COMMANDS = ("synth", "synth_server", "sft", "rl", "eval", "endpoint", "demo")
+"""`endpoint` is `eval` of a server that stays while the command is killed (`benchmarks.chat_server`), and
+`synth_server` is `synth` with a teacher on one, which answers a fifth of the requests badly."""
+OF_A_SERVER = {"endpoint": "eval", "synth_server": "synth"}
+NOT_COMPARED = (".lock", "seconds.json", "replies.sqlite", "replies.sqlite-wal", "replies.sqlite-shm")
+"""Files that differ from run to run: a database's bytes depend on the order of what was put into it."""
 POINTS = "\0points "
 Moment = tuple[int | None, float | None]
 """The point of the disk, or the seconds after the start, at which a run is killed."""
@@ -89,10 +97,17 @@ def run(
         out: a file that takes the records, too.
     """
     _import_everything()
-    with tempfile.TemporaryDirectory(prefix="pixelreasoner-kills-") as name, _server() as url:
+    chat = [sys.executable, "-m", "benchmarks.chat_server"]
+    teacher = [sys.executable, "-m", "benchmarks.teacher_script", json.dumps({"faults": 0.2, "late_s": 0.1})]
+    with (
+        tempfile.TemporaryDirectory(prefix="pixelreasoner-kills-") as name,
+        _server(chat) as url,
+        _server(teacher) as teacher_url,
+    ):
         for command in commands:
             rng = random.Random(f"{seed}/{command}")
-            record = Trials(Path(name) / command, command, rng, url).run(
+            urls = {"{url}": url, "{teacher}": teacher_url}
+            record = Trials(Path(name) / command, command, rng, urls).run(
                 moments, every, in_a_row, full_disks=not skip_full_disks
             )
             line = json.dumps(record) + "\n"
@@ -107,8 +122,8 @@ def run(
 class Trials:
     """The runs of one command."""
 
-    def __init__(self, folder: Path, command: str, rng: random.Random, url: str) -> None:
-        self.folder, self.command, self._rng, self._url = folder, command, rng, url
+    def __init__(self, folder: Path, command: str, rng: random.Random, urls: Mapping[str, str]) -> None:
+        self.folder, self.command, self._rng, self._urls = folder, command, rng, urls
         self.failures: list[str] = []
 
     def run(self, moments: int, every: int, in_a_row: int, *, full_disks: bool) -> dict[str, Any]:
@@ -190,8 +205,12 @@ class Trials:
         folder = self.folder / name
         (folder / "nano").mkdir(parents=True)
         for recipe, text in RECIPES.items():
-            (folder / f"{recipe}.toml").write_text(text.replace("{url}", self._url))
+            for place, url in self._urls.items():
+                text = text.replace(place, url)
+            (folder / f"{recipe}.toml").write_text(text)
             (folder / "nano" / recipe).write_text(text)
+        if self.command == "synth_server":
+            write_tasks(folder, 36)
         if self.command == "sft":
             data = self.folder / "synth"
             if not data.exists():
@@ -212,7 +231,7 @@ class Trials:
         if self.command == "demo":
             args = ["demo", "--out", OUT]
         else:
-            name = "eval" if self.command == "endpoint" else self.command
+            name = OF_A_SERVER.get(self.command, self.command)
             args = [name, f"{self.command}.toml", *(["--resume"] if again else [])]
         return _forked(folder, args, kill_at=kill_at, after_s=after_s, room=room)
 
@@ -221,7 +240,7 @@ def comparable(folder: Path) -> dict[str, bytes]:
     """The files of a run by name, without what differs from run to run: times, and the lock's file."""
     found: dict[str, bytes] = {}
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.name in (".lock", "seconds.json"):
+        if not path.is_file() or path.name in NOT_COMPARED:
             continue
         content = path.read_bytes()
         if path.suffix in (".json", ".jsonl") and path.name.split(".")[0] in ("metrics", "run", "summary"):
@@ -291,11 +310,9 @@ def _child(folder: Path, args: list[str], kill_at: int | None, room: int | None,
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def _server(command: list[str]) -> Iterator[str]:
     """The address of a chat endpoint, in a process of its own: what is forked here may have no threads."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.chat_server"], stdout=subprocess.PIPE, text=True
-    ) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             yield server.stdout.readline().strip()
@@ -309,5 +326,6 @@ def _import_everything() -> None:
     import pixelreasoner.models.loader
     import pixelreasoner.nano.demo
     import pixelreasoner.policy.group
+    import pixelreasoner.synth.run
     import pixelreasoner.train.rl
     import pixelreasoner.train.sft  # noqa: F401

@@ -1,7 +1,7 @@
 """Measurements as JSON lines, as tables for a terminal or a document, and as a picture.
 
 A record is a flat object; its `kind` is "machine", "train", "memory", "rollout", "step", "gpu", "host",
-"growth", "eval" or "note".
+"growth", "eval", "synth" or "note".
 The record of the machine comes first in a file, and names the command that measured the others.
 """
 

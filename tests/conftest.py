@@ -6,7 +6,8 @@ torch and transformers are imported inside the fixtures: most tests need neither
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,11 @@ def parquet() -> Callable[..., None]:
         pa.parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, row_group_size=2)
 
     return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this test run, which the processes it starts share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIXELREASONER_CACHE", os.fspath(folder := tmp_path_factory.mktemp("cache")))
+        yield folder

@@ -11,7 +11,9 @@ import pytest
 from pixelreasoner.cli.main import main
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.media_io import save_image
+from pixelreasoner.tasks.datasets.sa_1b import sa_1b
 from pixelreasoner.tasks.files import open_task_file
+from seed_files import make_sa_1b
 from tasks.datasets.conftest import put, write_json
 from tasks.datasets.test_pixelreasoner_rl import ROWS, row
 
@@ -181,3 +183,24 @@ class TestDataSets:
             "holds no data set that is known here (pixelreasoner-rl, infographicvqa, "
             in capsys.readouterr().err
         )
+
+    def test_seeds_are_shown_and_converted(self, tmp_path: Path, capsys):
+        make_sa_1b(tmp_path / "sa", 3, shards=1)
+        page, file = tmp_path / "p.html", tmp_path / "seeds.jsonl"
+        assert main(["tasks", str(tmp_path / "sa"), "--show", "1", "--convert", str(file)]) == 0
+        out = capsys.readouterr().out
+        assert "The question is still to be written." in out
+        assert "Seed, 4 candidate regions   sa_1" in out
+        assert "3 of 3 tasks have no question; tasks without a question are seeds" in out.replace("\n", " ")
+        assert "3 pictures, 0 left out\n" in out
+        assert "no reference answers" not in out
+        assert main(["tasks", str(file), "--show", "1", "--html", str(page)]) == 0
+        assert page.read_text().count('class="mark cue') == 4
+        assert list(open_task_file(file, seeds=True).take(0, 9)) == list(
+            sa_1b(split="train", path=str(tmp_path / "sa")).take(0, 9)
+        )
+
+    def test_a_folder_of_pictures(self, tmp_path: Path, capsys):
+        put(tmp_path, "a.png", "in/b.png")
+        assert main(["tasks", str(tmp_path), "--show", "0"]) == 0
+        assert "2 of 2 tasks have no question" in capsys.readouterr().out

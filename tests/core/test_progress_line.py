@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from pixelreasoner.core.progress_line import ProgressLine, clock_text, tracked
+from pixelreasoner.core.progress_line import ProgressLine, Row, clock_text, tracked
 
 FIGURES = {
     "reward": "0.631",
@@ -130,3 +130,43 @@ def test_clock_text():
         "1:02:03",
         "?",
     ]
+
+
+ROWS = [Row("propose", 130, "4 now  12 rejected"), Row("write", 125, "40 now"), Row("judge", 120)]
+
+
+@pytest.mark.parametrize("width", [30, 80, 160])
+def test_parts_have_a_bar_each_and_fit(width):
+    c = console(width, terminal=True)
+    with ProgressLine("synth", 7500, console=c, rows=lambda: ROWS) as line:
+        line.update(120, {"cost": "$1.23"})
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text_of(c))
+    shown = [part for part in re.split(r"[\r\n]+", text) if part.strip()]
+    assert all(len(part) <= width for part in shown)
+    for row in ROWS:
+        (last,) = [part for part in shown if part.strip().startswith(row.label)][-1:]
+        assert f"{row.done}/7500" in last
+        assert last.strip().endswith(row.text) == (width >= 80 or not row.text)
+
+
+@pytest.mark.parametrize(
+    ("width", "fitted"),
+    [
+        (80, ("  propose", 24, "130/7500  4 now  12 rejected")),
+        (48, ("  propose", 9, "130/7500  4 now  12 rejected")),
+        (46, ("  propose", 24, "130/7500")),
+        (27, ("  propose", 8, "130/7500")),
+        (20, ("  propose 130/7500", 0, "")),
+    ],
+)
+def test_a_part_keeps_its_count_longest(width, fitted):
+    line = ProgressLine("synth", 7500, console=console(width, terminal=False))
+    assert line.fitted_row(ROWS[0], width, label_width=7) == fitted
+
+
+def test_a_log_file_gets_the_parts_in_the_same_line():
+    c = console(80, terminal=False)
+    with ProgressLine("synth", 7500, console=c, rows=lambda: ROWS) as line:
+        line.update(1)
+    (said,) = text_of(c).splitlines()
+    assert said.endswith("left  propose 130 (4 now  12 rejected)  write 125 (40 now)  judge 120")

@@ -14,6 +14,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.evals.catalogue import Catalogue, plain_text
 from pixelreasoner.evals.overlap import find_overlap, overlap_json
 from pixelreasoner.evals.overlap_sources import open_side
+from seed_files import make_sa_1b
 
 
 def photo(seed: int) -> Image.Image:
@@ -103,3 +104,13 @@ def test_sides_are_files_with_the_names_of_their_rows_folders_of_images_and_endl
     assert names == {"sa_223750"}  # not the id that the file gives its rows
     endless = open_side("pixelworld", limit=3)
     assert (endless.size, endless.endless, len(list(endless.tasks()))) == (3, True, 3)
+
+
+def test_seeds_are_a_side_with_the_names_of_their_pictures(tmp_path: Path):
+    """V* Bench is made of pictures of SA-1B, which come in archives."""
+    make_sa_1b(tmp_path / "packed", 2, shards=1)
+    make_sa_1b(tmp_path / "unpacked", 2, shards=1, packed=False)
+    for name in ("packed", "unpacked"):
+        tasks = [task for task, _ in open_side(str(tmp_path / name)).tasks()]
+        assert [task.id for task in tasks] == ["sa_1", "sa_2"]
+        assert all(task.is_seed for task in tasks)

@@ -12,7 +12,7 @@ from pixelreasoner.core.recipe import find_recipe, load_recipe
 from pixelreasoner.evals.run import EvalConfig
 from pixelreasoner.nano import ablations, pipeline
 from pixelreasoner.nano.ablations import ABLATIONS, Ablation, ablation_table, interval
-from pixelreasoner.synth.run import SynthConfig
+from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.train.rl import RLConfig
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
-from pixelreasoner.synth.mix import ImageMix, Mix, Slot, Template, VideoMix, apportion, plan
+from pixelreasoner.synth.mix import ImageMix, Mix, Template, VideoMix, apportion
 from pixelreasoner.synth.regions import SynthesisError
+from pixelreasoner.synth.slots import Seeds, Slot, plan
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
 
@@ -23,7 +24,7 @@ T = Template
 
 def slots(n: int, mix: Mix, kinds: tuple[str, ...] = KINDS, seed: int = 0) -> list[Slot]:
     tasks = build_tasks(TasksConfig(options={"kinds": list(kinds)}))
-    return plan(n, mix, tasks, np.random.default_rng(seed))
+    return list(plan(n, mix, [Seeds(tasks)], np.random.default_rng(seed)))
 
 
 def test_the_papers_set_of_7500():
@@ -128,7 +129,7 @@ def of_a_file(labels: list[TaskLabel]) -> IndexedTasks:
 def test_tasks_that_do_not_say_what_they_need():
     """Every slot takes a task of its own, whatever the mix would like it to need."""
     tasks = of_a_file([TaskLabel("sign")] * 40 + [TaskLabel("film", True)] * 20)
-    made = plan(40, Mix(text_only=0.5), tasks, np.random.default_rng(0))
+    made = plan(40, Mix(text_only=0.5), [Seeds(tasks)], np.random.default_rng(0))
     assert {(s.kind, s.needs_operation) for s in made} == {("sign", None), ("film", True)}
     assert sorted(s.index for s in made if s.kind == "sign") == list(range(20))
     assert sorted(s.index for s in made if s.kind == "film") == list(range(20))
@@ -137,4 +138,4 @@ def test_tasks_that_do_not_say_what_they_need():
 
 def test_too_few_tasks_are_told():
     with pytest.raises(SynthesisError, match="takes 30 tasks of kind 'sign', and there are 7; lower n"):
-        plan(30, Mix(), of_a_file([TaskLabel("sign")] * 7), np.random.default_rng(0))
+        plan(30, Mix(), [Seeds(of_a_file([TaskLabel("sign")] * 7))], np.random.default_rng(0))

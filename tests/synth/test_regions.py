@@ -10,14 +10,18 @@ from hypothesis import strategies as st
 from pixelreasoner.core.geometry import Box, Size, Unit
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.ops.crop_normalized import CropImageNormalized
 from pixelreasoner.ops.image_context import DisplayedImage, ImageContext
 from pixelreasoner.synth.regions import (
     CoordinateGrid,
+    CutRule,
+    Shape,
     SynthesisError,
     disjoint_box,
     disjoint_frames,
     fitting_box,
     fitting_frames,
+    shape_of,
     too_large_box,
 )
 from toolboxes import standard_toolbox
@@ -147,3 +151,129 @@ def test_frames_at_the_limits():
     assert disjoint_frames((2, 4), 4, rng) == (1, 3)
     with pytest.raises(SynthesisError, match="every frame"):
         disjoint_frames((1, 2), 2, rng)
+
+
+RELEASED = CutRule(padding=0.1, least_px=29, below_one=True)
+"""What the crop operation of the released checkpoints does: `ops.crop_normalized`."""
+
+
+@st.composite
+def padded_grids(draw: st.DrawFn) -> CoordinateGrid:
+    grid = draw(grids())
+    return CoordinateGrid(grid.size, grid.view, Unit.FRACTION, draw(st.sampled_from([0.01, 0.02])), RELEASED)
+
+
+def executed(said: Box, grid: CoordinateGrid) -> Box:
+    """What the operation of the released checkpoints cuts, asked for as a model asks."""
+    picture = Picture(np.zeros((grid.size.height, grid.size.width, 3), np.uint8))
+    context = ImageContext((DisplayedImage(picture, grid.view),))
+    corners = [said.x1, said.y1, said.x2, said.y2]
+    box = CropImageNormalized(reply="")({"bbox_2d": corners, "target_image": 1}, context).box
+    assert box is not None
+    return box
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=150, deadline=None)
+def test_an_operation_that_pads_its_crops_cuts_nothing_of_the_cue_where_it_must_not(
+    data: st.DataObject, seed: int
+):
+    grid, rng = data.draw(padded_grids()), np.random.default_rng(seed)
+    cue = data.draw(cues(grid, high=35))
+    first = executed(disjoint_box(cue, grid, rng), grid)
+    second = executed(disjoint_box(cue, grid, rng, first), grid)
+    assert not first.overlaps(cue)
+    assert not second.overlaps(cue)
+    right, large = executed(fitting_box(cue, grid, rng), grid), executed(too_large_box(cue, grid, rng), grid)
+    assert right.contains(cue)
+    assert large.contains(cue)
+    # The margin is a tenth on each side, so that no crop is smaller than a fifth, and a step, of the image.
+    assert right.width <= max(3.2 * 35, 0.2 * grid.size.width) + 2 * grid.cell_px + 2
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=150, deadline=None)
+def test_a_wrong_crop_keeps_a_clearance_that_later_padding_does_not_use_up(data: st.DataObject, seed: int):
+    plain = data.draw(grids())
+    grid = CoordinateGrid(plain.size, plain.view, plain.unit, plain.step, clearance=0.1)
+    cue, rng = data.draw(cues(grid)), np.random.default_rng(seed)
+    said = disjoint_box(cue, grid, rng)
+    # As training code that pads by a tenth of each side cuts it.
+    fraction = said.to(Unit.FRACTION, grid.view)
+    padded = Box(*fraction.pad(0.1).pixel_bounds(grid.size))
+    exact = fraction.pad(0.1).clip(grid.size).to(Unit.PIXEL, grid.size)
+    assert exact.intersection(cue).area <= 1e-6
+    assert padded.coverage_of(cue) < 0.2  # whole pixels of the padding may touch the edge of the cue
+
+
+def test_padded_boxes_by_hand():
+    # 200x100: the margin is 20 pixels of width, 10 of height.
+    grid = CoordinateGrid(Size(200, 100), Size(200, 100), Unit.FRACTION, 0.02, RELEASED)
+    # From 60 to 140 of 200 is 0.3 to 0.7, without the margins 0.4 to 0.6; 20 to 80 of 100 is 0.3 to 0.7.
+    assert grid.encode_box(Box(60, 20, 140, 80)) == Box(0.4, 0.3, 0.6, 0.7, Unit.FRACTION)
+    assert grid.decode_box(Box(0.4, 0.3, 0.6, 0.7, Unit.FRACTION)) == Box(60, 20, 140, 80)
+    # Smaller than the margins: a step around its centre. The corner is written below 1, and cut to the edge.
+    assert grid.encode_box(Box(101, 50.5, 105, 52)) == Box(0.5, 0.5, 0.52, 0.52, Unit.FRACTION)
+    corner = grid.encode_box(Box(196, 98, 200, 100))
+    assert corner == Box(0.96, 0.96, 0.98, 0.98, Unit.FRACTION)
+    assert grid.decode_box(corner) == Box(172, 86, 200, 100)
+
+
+@st.composite
+def lines(draw: st.DrawFn, grid: CoordinateGrid) -> Box:
+    """A passage of a page, or a column: four to twelve times as long as broad."""
+    length, breadth = grid.size if (across := draw(st.booleans())) else (grid.size.height, grid.size.width)
+    long = draw(st.floats(0.4, 0.6)) * length
+    short = min(long / draw(st.floats(4.01, 12)), 0.05 * breadth)
+    at, below = draw(st.floats(0, length - long)), draw(st.floats(0, breadth - short))
+    box = Box(at, below, at + long, below + short)
+    return box if across else Box(box.y1, box.x1, box.y2, box.x2)
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_lines_of_text_get_crops_of_their_own_shape(data: st.DataObject, seed: int):
+    grid, rng = data.draw(grids()), np.random.default_rng(seed)
+    assume(grid.cell_px < 10)
+    cue = data.draw(lines(grid))
+    shape = shape_of(cue, grid.size)
+    assert shape is Shape.LINE
+    right, large = (grid.decode_box(make(cue, grid, rng, shape)) for make in (fitting_box, too_large_box))
+    assert right.contains(cue)
+    assert large.contains(cue)
+    rounding = 2 * grid.cell_px + 2
+    longer, shorter = max(cue.width, cue.height), min(cue.width, cue.height)
+    assert right.area <= (1.25 * longer + rounding) * (2.4 * shorter + rounding)
+    assert large.area >= 2 * right.area
+    assert large.area <= 0.6 * grid.size.width * grid.size.height + rounding * sum(grid.size)
+    wrong = grid.decode_box(disjoint_box(cue, grid, rng, shape=shape))
+    assert not wrong.overlaps(cue)
+    assert min(wrong.width, wrong.height) >= min(shorter, 28)
+
+
+@given(st.data(), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_a_broad_cue_gets_close_crops(data: st.DataObject, seed: int):
+    grid, rng = data.draw(grids()), np.random.default_rng(seed)
+    assume(grid.cell_px < 10)
+    least = min(grid.size)
+    cue = data.draw(cues(grid, low=0.15 * least, high=0.25 * least))
+    shape = shape_of(cue, grid.size)
+    assert shape is Shape.CLOSE
+    right, large = (grid.decode_box(make(cue, grid, rng, shape)) for make in (fitting_box, too_large_box))
+    rounding = 2 * grid.cell_px + 2
+    assert right.contains(cue)
+    assert right.area <= (1.4 * cue.width + rounding) * (1.4 * cue.height + rounding)
+    assert large.contains(cue)
+    assert large.area >= 2 * right.area
+    assert large.area <= 0.6 * grid.size.width * grid.size.height + rounding * sum(grid.size)
+    assert not grid.decode_box(disjoint_box(cue, grid, rng, shape=shape)).overlaps(cue)
+
+
+def test_shapes_by_hand():
+    size = Size(640, 480)
+    # A square is too large from 1.5 * 3.2 sides of the cue on, and may take 0.6 * 480 = 288 pixels: 60 sides.
+    assert shape_of(Box(0, 0, 60, 60), size) is Shape.SQUARE
+    assert shape_of(Box(0, 0, 61, 61), size) is Shape.CLOSE
+    assert shape_of(Box(0, 0, 120, 30), size) is Shape.SQUARE  # four to one, and as much area as 60 by 60
+    assert shape_of(Box(0, 0, 30, 121), size) is Shape.LINE

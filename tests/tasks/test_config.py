@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import Field
 
 from pixelreasoner.core.config import Config
 from pixelreasoner.core.errors import ConfigError, RecordError
+from pixelreasoner.core.media import Picture
+from pixelreasoner.core.media_io import save_image
 from pixelreasoner.core.recipe import load_recipe, save_resolved
+from pixelreasoner.core.records import write_tasks
+from pixelreasoner.core.task import Task
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
 from pixelreasoner.tasks.pixelworld import PixelWorld
+from seed_files import make_sa_1b
 
 
 class Recipe(Config):
@@ -151,3 +157,38 @@ def test_a_mixture_of_mixtures_is_refused():
     inner = {"mixture": [{"weight": 1, "tasks": {}}]}
     with pytest.raises(ValueError, match="multiply the weights"):
         TasksConfig.model_validate({"mixture": [{"weight": 1, "tasks": inner}]})
+
+
+class TestSeeds:
+    """Tasks without questions are given to synthesis alone."""
+
+    @pytest.fixture(params=["sa-1b", "media-folder", "a file", "a file of records"])
+    def config(self, request, tmp_path: Path) -> TasksConfig:
+        match request.param:
+            case "sa-1b":
+                make_sa_1b(tmp_path, 2, shards=1)
+                return TasksConfig(source="sa-1b", options={"path": str(tmp_path)})
+            case "media-folder":
+                save_image(Picture(np.zeros((8, 8, 3), np.uint8)), tmp_path / "a.png")
+                return TasksConfig(source="media-folder", options={"path": str(tmp_path)})
+            case "a file":
+                save_image(Picture(np.zeros((8, 8, 3), np.uint8)), tmp_path / "a.png")
+                (tmp_path / "seeds.jsonl").write_text('{"images": "a.png"}\n')
+            case _:
+                seed = Task("a", "", (Picture(np.zeros((8, 8, 3), np.uint8)),), (), split="train")
+                write_tasks(tmp_path / "seeds.jsonl", [seed])
+        return TasksConfig(source=str(tmp_path / "seeds.jsonl"))
+
+    def test_who_wants_them_gets_them(self, config: TasksConfig):
+        for part in (config, TasksConfig(mixture=({"weight": 1, "tasks": config},))):
+            (task,) = build_tasks(part, seeds=True).take(0, 1)
+            assert task.is_seed
+            assert task.media
+
+    def test_all_others_are_told_what_they_are_for(self, config: TasksConfig):
+        for part in (config, TasksConfig(mixture=({"weight": 1, "tasks": config},))):
+            for endless in (False, True):
+                with pytest.raises(
+                    (ConfigError, RecordError), match="seeds: `pixelreasoner synth` writes questions"
+                ):
+                    build_tasks(part, endless=endless)

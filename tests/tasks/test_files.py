@@ -362,3 +362,46 @@ def test_a_part_of_a_video(pictures, jsonl, tmp_path: Path):
     for wrong, message in (({"end_s": "4"}, "is no number"), ({"frm": 1}, "unknown field 'frm'")):
         with pytest.raises(RecordError, match=message):
             list(open_task_file(jsonl({"question": "Q?", "video": {**part, **wrong}})).take(0, 1))
+
+
+# ----------------------------------------------------------------------------------------------- seeds
+
+
+def test_a_row_without_a_question_is_a_seed_with_its_candidates(jsonl, pictures):
+    boxes = [[0, 1, 2, 3], [3, 0, 5, 2]]
+    path = jsonl(
+        {"images": "0.png", "kind": "photo", "cue": {"boxes": boxes}}, {"question": " ", "images": "1.png"}
+    )
+    first, second = open_task_file(path, seeds=True).take(0, 9)
+    assert (first.is_seed, first.question, first.answers, first.kind) == (True, "", (), "photo")
+    assert first.cue == Cue(boxes=(Box(0, 1, 2, 3), Box(3, 0, 5, 2)))
+    assert second == Task("tasks-2", "", (pictures[1],), (), split="test")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("n_boxes", [0, 1, 3])
+def test_seeds_are_written_and_read_back(n_boxes: int, suffix: str, tmp_path: Path, pictures):
+    cue = Cue(boxes=tuple(Box(i, 0, i + 2, 2) for i in range(n_boxes))) if n_boxes else None
+    seed = Task("a", "", (pictures[0],), (), cue=cue, split="train")
+    assert write_task_file(tmp_path / f"seeds{suffix}", [seed]) == 1
+    assert only(tmp_path / f"seeds{suffix}", seeds=True) == seed
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"images": "0.png", "answers": "K"}, "question: missing; answers and options need one"),
+        (
+            {"images": "0.png", "question": "", "options": ["a", "b"]},
+            "question: is empty; answers and options",
+        ),
+    ],
+)
+def test_what_can_be_no_seed(row, message, jsonl, pictures):
+    with pytest.raises(RecordError, match=rf"line 1: {message}"):
+        open_task_file(jsonl(row), seeds=True)
+
+
+def test_a_row_of_nothing_is_no_seed(jsonl):
+    with pytest.raises(RecordError, match="line 1: question: missing, and so are images and videos"):
+        only(jsonl({"id": "x"}), seeds=True)

@@ -228,3 +228,27 @@ def test_what_pixelworld_has():
 def test_pixelworlds_mistakes(options, message):
     with pytest.raises(ConfigError, match=message):
         pixelworld(**options)
+
+
+def test_a_source_knows_the_kinds_among_which_there_are_seeds():
+    labels = [
+        TaskLabel("asked"),
+        TaskLabel("photo", is_seed=True),
+        TaskLabel("mixed"),
+        TaskLabel("mixed", is_seed=True),
+    ]
+    tasks = IndexedTasks(labels, partial(map, task_at))
+    assert tasks.seed_kinds == ("photo", "mixed")
+    assert tasks.select(kind="asked").seed_kinds == ()
+    assert tasks.reordered([3, 0]).seed_kinds == ("mixed",)
+    assert finite().seed_kinds == ()
+
+
+def test_a_source_without_an_index_keeps_its_seeds():
+    class Photos:
+        size, kinds = 2, ("photo",)
+
+        def take(self, start: int, n: int):
+            return (Task(f"p{i}", "", (), (), kind="photo") for i in range(start, min(start + n, 2)))
+
+    assert indexed(Photos()).seed_kinds == ("photo",)

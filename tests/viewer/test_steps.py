@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.messages import ToolCall
+from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Mark
 from pixelreasoner.viewer.steps import call_text, view, written_text
@@ -87,3 +89,15 @@ def test_the_markup_of_a_call_that_was_not_read_stays_in_view():
 def test_a_call_is_written_in_python_notation():
     call = ToolCall("crop_image", {"bbox_2d": [1, 2, 3, 4], "target_image": 1})
     assert call_text(call) == "crop_image(bbox_2d=[1, 2, 3, 4], target_image=1)"
+
+
+def test_the_candidates_of_a_seed_are_drawn_with_their_numbers(zoomed: Trajectory):
+    cue = Cue(boxes=(Box(0, 0, 20, 10), Box(100, 50, 200, 100)))
+    seed = Task("sa_1", "", zoomed.task.media, (), cue=cue)
+    shown = view(Trajectory(seed, (), StopReason.ANSWER, None, source="reference"))
+    assert shown.figures[0].marks == (
+        Mark("cue", "1", left=0, top=0, width=10, height=10),
+        Mark("cue", "2", left=50, top=50, width=50, height=50),
+    )
+    assert shown.question == "sa_1: the question is still to be written"
+    assert shown.legend == (("cue", "candidates for a region to ask about"),)

@@ -105,7 +105,7 @@ def _run(name: str, args: list[str]) -> None:
         sys.stdout.write(command_help(name, COMMANDS[name]))
         return
     if name in RECIPE_COMMANDS:
-        args = overrides_first(args)
+        args = overrides_first(args, RECIPE_COMMANDS[name].options)
     elif name == "evidence":
         args = overrides_first(args, EVIDENCE_OPTIONS)
     parse(name, COMMANDS[name], args)

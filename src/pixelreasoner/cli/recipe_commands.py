@@ -25,11 +25,17 @@ Recipe = Annotated[tyro.conf.Positional[Path], option("RECIPE")]
 Overrides = Annotated[tyro.conf.Positional[tuple[str, ...]], option("[KEY=VALUE ...]")]
 Out = Annotated[Path | None, option("DIR")]
 Resume = Annotated[bool, option()]
+DryRun = Annotated[bool, option()]
+Ray = Annotated[str | None, option("ADDRESS")]
 OPTIONS = ("--out", "--resume", "--help")
 """Of every command with a recipe."""
+DRY_RUN = "--dry-run"
+"""Of those that can say beforehand what they will take."""
+RAY = "--ray"
+"""Of those that many machines can work on."""
 EVIDENCE_OPTIONS = ("--out", "--base", "--help")
 """Of `evidence`, which takes a recipe of `eval`."""
-WITH_VALUE = ("--out", "--base")
+WITH_VALUE = ("--out", "--base", RAY)
 """Options that are followed by their value."""
 C = TypeVar("C", bound=Config)
 
@@ -48,6 +54,14 @@ class RecipeCommand:
     """What its run leaves, and what comes next."""
     many_processes: bool = False
     """Whether the processes that torchrun starts work on it together."""
+    dry_run: str = ""
+    """The module with `dry_run(config)`, which shows what a run will take; empty where there is none. The
+    `run` of a command that has one takes `ray` too, the address of a cluster."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of the command."""
+        return (*OPTIONS, *([DRY_RUN, RAY] if self.dry_run else []))
 
 
 RECIPE_COMMANDS = {
@@ -60,6 +74,7 @@ RECIPE_COMMANDS = {
             look="show {out} --html {out}/trajectories.html",
             next=NextStage("sft", "data", "trajectories.jsonl"),
         ),
+        dry_run="pixelreasoner.synth.dry_run",
     ),
     "sft": RecipeCommand(
         "pixelreasoner.train.sft",
@@ -109,14 +124,32 @@ def recipe_command(name: str, command: RecipeCommand) -> Callable[..., None]:
     """The function that tyro turns into the command."""
 
     def run(recipe: Recipe, overrides: Overrides = (), *, out: Out = None, resume: Resume = False) -> None:
+        run_with(recipe, overrides, out, resume=resume)
+
+    def run_with(recipe: Path, overrides: Sequence[str], out: Path | None, **options: Any) -> None:
         if number_of_processes() > 1 and not command.many_processes:
             raise ConfigError(f"`{name}` runs in one process; give the command without torchrun")
         config = resolve(name, config_class(command), recipe, overrides, out)
-        vars(importlib.import_module(command.module))["run"](config, resume=resume)
+        vars(importlib.import_module(command.module))["run"](config, **options)
         if is_main_process():
             say_result(name, command.result, recipe, folder_of(config))
 
-    run.__doc__ = f"""{command.summary}
+    def run_or_estimate(
+        recipe: Recipe,
+        overrides: Overrides = (),
+        *,
+        out: Out = None,
+        resume: Resume = False,
+        ray: Ray = None,
+        dry_run: DryRun = False,
+    ) -> None:
+        if not dry_run:
+            run_with(recipe, overrides, out, resume=resume, ray=ray)
+            return
+        config = resolve(name, config_class(command), recipe, overrides, out)
+        vars(importlib.import_module(command.dry_run))["dry_run"](config)
+
+    about = f"""{command.summary}
 
     Args:
         recipe: A TOML file, the name of a shipped recipe (`pixelreasoner recipes` lists them), or the folder
@@ -125,7 +158,14 @@ def recipe_command(name: str, command: RecipeCommand) -> Callable[..., None]:
         out: The folder of the results, in place of the recipe's.
         resume: Go on where the run in that folder was interrupted.
     """
-    return run
+    if not command.dry_run:
+        run.__doc__ = about
+        return run
+    run_or_estimate.__doc__ = f"""{about}    ray: Work on the machines of a Ray cluster: HOST:PORT of its head, auto
+            for the one that this machine is part of, or local for a new one on this machine.
+        dry_run: Say what it would ask, take and cost, and do nothing.
+    """
+    return run_or_estimate
 
 
 def config_class(command: RecipeCommand) -> type[Config]:

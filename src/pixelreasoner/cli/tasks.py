@@ -138,8 +138,9 @@ class _Look:
 
     def print(self, console: Console, *, heading: bool, tasks: bool) -> None:
         """Print the tasks to be shown, what was counted, and what was left out."""
+        from pixelreasoner.core.display import counted
         from pixelreasoner.core.terminal import visible
-        from pixelreasoner.tasks.datasets.reader import DatasetTasks
+        from pixelreasoner.tasks.datasets.report import Reported
 
         if heading:
             console.rule(visible(self.name), align="left")
@@ -148,12 +149,14 @@ class _Look:
         console.print(_table(self.check))
         if any(counts.smallest is not None for counts in self.check.kinds.values()):
             console.print(_sizes(self.check))
-        if (note := self.check.unanswered_note) is not None:
+        for note in filter(None, (self.check.unanswered_note, self.check.seeds_note)):
             console.print(note, markup=False, highlight=False, style="yellow", soft_wrap=True)
-        if isinstance(self._source, DatasetTasks):
+        if isinstance(self._source, Reported):
             report = self._source.report
             forms = ", ".join(f"{form} {n}" for form, n in report.forms.most_common())
-            lines = [f"{report.rows} rows, {report.unusable} left out; answers: {forms}", *report.lines()]
+            answers = f"; answers: {forms}" if forms else ""
+            rows = counted(report.rows, report.noun)
+            lines = [f"{rows}, {report.unusable} left out{answers}", *report.lines()]
             for line in lines:
                 console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
@@ -161,13 +164,18 @@ class _Look:
 def _print(console: Console, shown: list[Task]) -> None:
     from rich.text import Text
 
+    from pixelreasoner.core.display import counted
     from pixelreasoner.core.terminal import visible_line
     from pixelreasoner.viewer.terminal import print_task
 
     for task in shown:
         print_task(console, task)
-        answers = " or ".join(task.answers) or "unknown"
-        line = f"Answer {visible_line(answers)}   {visible_line(task.id)}"
+        if task.is_seed:
+            regions = len(task.cue.boxes) if task.cue is not None else 0
+            about = f"Seed, {counted(regions, 'candidate region')}" if regions else "Seed"
+        else:
+            about = f"Answer {visible_line(' or '.join(task.answers) or 'unknown')}"
+        line = f"{about}   {visible_line(task.id)}"
         console.print(Text(line, style="cyan"), highlight=False)
         console.print()
 

@@ -257,7 +257,7 @@ def _read_frame_folder(folder: Path, n_frames: int, clip: Clip | None) -> Video:
     try:
         files = sorted(
             (f for f in folder.iterdir() if f.suffix.lower() in suffixes and not f.name.startswith(".")),
-            key=_natural_order,
+            key=natural_order,
         )
     except OSError as e:
         raise MediaError(f"the folder {folder} cannot be read ({e.strerror}); check its permissions") from e
@@ -284,7 +284,7 @@ def _read_frame_folder(folder: Path, n_frames: int, clip: Clip | None) -> Video:
         raise MediaError(f"the images in {folder} do not make a video: {e}") from e
 
 
-def _natural_order(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
+def natural_order(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
     """A sort key under which the runs of digits in a name count as numbers."""
     runs = re.findall(r"[0-9]+|[^0-9]+", path.name)
     return tuple((int(r), "") if r.isdecimal() else (-1, r) for r in runs), path.name

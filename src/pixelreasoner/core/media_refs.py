@@ -14,13 +14,18 @@ _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _PICTURE = re.compile(r"(?P<digest>[0-9a-f]{32})\.(png|jpg|webp)")
 
 
+def digests_of(line: bytes) -> set[str]:
+    """The pictures that a line refers to."""
+    return {digest.decode() for digest in _DIGEST.findall(line)}
+
+
 def digests_in(path: Path, *, start: int = 0) -> set[str]:
     """The pictures that a file of records refers to from a byte on."""
     found: set[str] = set()
     with path.open("rb") as file:
         file.seek(start)
         for line in file:
-            found.update(digest.decode() for digest in _DIGEST.findall(line))
+            found |= digests_of(line)
     return found
 
 
@@ -41,12 +46,16 @@ def remove_unused(folder: Path, candidates: Collection[str], used: Iterable[str]
             pictures[digest].unlink()
 
 
-def recover(path: Path) -> int:
+def recover(path: Path, used: Collection[str] = ()) -> int:
     """Put a file of records in order that a writer was killed in, and its pictures; returns its records.
 
     Pictures that nobody refers to are removed. A power cut may leave an empty picture: it is removed too, and
     the file is cut before the first record that refers to it. The last line is a whole one already
     (`core.records.drop_cut_line`).
+
+    Args:
+        path: the file.
+        used: pictures to keep that are named elsewhere.
 
     Raises:
         RecordError: the place cannot be written to.
@@ -61,9 +70,9 @@ def recover(path: Path) -> int:
         whole, n = 0, 0
         with path.open("r+b") as file:
             for line in file:
-                if empty and not empty.isdisjoint(digest.decode() for digest in _DIGEST.findall(line)):
+                if empty and not empty.isdisjoint(digests_of(line)):
                     break
                 whole, n = whole + len(line), n + 1
             file.truncate(whole)
-        remove_unused(path.parent, pictures)
+        remove_unused(path.parent, pictures, used)
     return n

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import Progress, ProgressColumn, Task
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -29,6 +30,18 @@ from rich.text import Text
 from pixelreasoner.core.terminal import TerminalConsole
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A part of what is under way, with a bar of its own below the line."""
+
+    label: str
+    done: int
+    """Steps of the line's total that are past this part."""
+    text: str = ""
+    """What else is to be said."""
+
 
 MIN_BAR, MAX_BAR = 8, 24
 """Characters of the bar, where it is drawn."""
@@ -46,6 +59,7 @@ class ProgressLine:
         console: Console | None = None,
         every_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        rows: Callable[[], Sequence[Row]] = tuple,
     ) -> None:
         """A line that is drawn once it is entered.
 
@@ -56,7 +70,9 @@ class ProgressLine:
             console: where to draw; stderr when None.
             every_s: seconds between two lines where there is no terminal.
             clock: seconds, from any moment on.
+            rows: the parts, asked for whenever the line is drawn.
         """
+        self.rows = rows
         self.label, self.total, self.done = label, total, done
         self._start, self._every_s, self._clock = done, every_s, clock
         self._console = console or TerminalConsole(stderr=True)
@@ -107,6 +123,17 @@ class ProgressLine:
         bar = min(MAX_BAR, room - len(shown) - 1)
         return self.label, bar if bar >= MIN_BAR else 0, shown
 
+    def fitted_row(self, row: Row, width: int, label_width: int) -> tuple[str, int, str]:
+        """What fits of a row in `width` characters: its label, the length of its bar, and the rest."""
+        label = f"  {row.label:{label_width}}"
+        count = f"{row.done}/{self.total}"
+        for rest in (f"{count}  {row.text}".rstrip(), count):
+            room = width - len(label) - len(rest) - 2
+            if room >= MIN_BAR:
+                return label, min(MAX_BAR, room), rest
+        text = f"{label} {count}"
+        return text[:width], 0, ""
+
     def _elapsed(self) -> float:
         return self._clock() - self._began
 
@@ -123,9 +150,12 @@ class ProgressLine:
     def _say(self) -> None:
         self._said, self._said_at = self._clock(), self.done
         figures = "".join(f"  {name} {value}" for name, value in self._figures.items())
+        rows = "".join(
+            f"  {row.label} {row.done}{f' ({row.text})' if row.text else ''}" for row in self.rows()
+        )
         text = (
             f"{self.label} {self.done}/{self.total}  "
-            f"{clock_text(self._elapsed())}, {clock_text(self._left())} left{figures}"
+            f"{clock_text(self._elapsed())}, {clock_text(self._left())} left{figures}{rows}"
         )
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -154,8 +184,23 @@ class _Line(ProgressColumn):
         super().__init__()
         self._line, self._console = line, console
 
-    def render(self, task: Task) -> Table:
-        """The line, as wide as the console at this moment."""
+    def render(self, task: Task) -> Group | Table:
+        """The line and its rows, as wide as the console at this moment."""
+        rows = self._line.rows()
+        return Group(self._first(), *self._rows(rows)) if rows else self._first()
+
+    def _rows(self, rows: Sequence[Row]) -> Iterator[Table]:
+        longest = max(len(row.label) for row in rows)
+        for row in rows:
+            label, bar, rest = self._line.fitted_row(row, self._console.width - 1, longest)
+            grid = Table.grid(padding=(0, 1, 0, 0))
+            cells = (
+                [ProgressBar(total=max(1, self._line.total), completed=row.done, width=bar)] if bar else []
+            )
+            grid.add_row(Text(label, no_wrap=True), *cells, Text(rest, no_wrap=True))
+            yield grid
+
+    def _first(self) -> Table:
         label, bar, rest = self._line.fitted(self._console.width - 1)
         grid = Table.grid(padding=(0, 1, 0, 0))
         cells = [Text(label, no_wrap=True)] if label else []

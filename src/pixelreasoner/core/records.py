@@ -161,12 +161,19 @@ def _write(path: Path, records: Iterable[Trajectory] | Iterable[Task], append: b
 
 
 def _lines(records: Iterable[Trajectory] | Iterable[Task], media: MediaFolder) -> Iterator[bytes]:
-    """The line of each record, its pictures written before it: a line never names one that is not there."""
-    for record in records:
-        pictures: list[Picture] = []
-        line = json.dumps(_to_json(record, pictures.append))
-        media.put(*pictures)
-        yield line.encode() + b"\n"
+    return (record_line(record, media) for record in records)
+
+
+def record_line(record: Trajectory | Task, media: MediaFolder) -> bytes:
+    """The line of a record, its pictures written before: a line never names one that is not there.
+
+    Raises:
+        MediaError: a picture cannot be written.
+    """
+    pictures: list[Picture] = []
+    line = json.dumps(_to_json(record, pictures.append))
+    media.put(*pictures)
+    return line.encode() + b"\n"
 
 
 def drop_cut_line(path: Path) -> None:

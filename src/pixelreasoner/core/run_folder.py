@@ -9,8 +9,9 @@ Every stage (synthesis, training, evaluation) writes into a folder of its own::
     rollouts/            the scored rollouts of every step, and their pictures (RL; `core.rollout_log`)
     state.pt             everything an exact resume needs (training)
     shards-<number>/     tensors of that state, of a run of several processes
-    summary.json         what an evaluation found
-    waiting/             rollouts of a served model that are done before an earlier one; empty at the end
+    summary.json         what an evaluation found, or what a synthesis came to
+    waiting/             what servers gave before something earlier; gone at the end
+    journal.jsonl        how long the other files are after each trajectory (synthesis)
     checkpoints/         numbered checkpoints of steps on the way (SFT, RL)
     model/               the trained checkpoint
 """
@@ -40,6 +41,7 @@ SUMMARY_FILE = "summary.json"
 MODEL_FOLDER = "model"
 ROLLOUTS_FOLDER = "rollouts"
 WAITING_FOLDER = "waiting"
+JOURNAL_FILE = "journal.jsonl"
 CHECKPOINTS_FOLDER = "checkpoints"
 
 
@@ -78,6 +80,10 @@ class RunFolder:
         return self.path / WAITING_FOLDER
 
     @property
+    def journal(self) -> Path:
+        return self.path / JOURNAL_FILE
+
+    @property
     def has_results(self) -> bool:
         """Whether anything is there that a run has made; files without a byte do not count."""
         results = (
@@ -88,6 +94,7 @@ class RunFolder:
             self.model,
             self.rollouts,
             self.waiting,
+            self.journal,
         )
         return any(path.is_dir() or (path.exists() and path.stat().st_size) for path in results)
 

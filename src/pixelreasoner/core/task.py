@@ -20,15 +20,24 @@ class Cue:
     target: int = 1
     """1-based index of the media item in `Task.media`."""
     boxes: tuple[Box, ...] = ()
-    """Of the single things, in pixels, where there are several; `box` is then the one around all of them."""
+    """Of the single things, in pixels, where there are several; `box` is then the one around all of them.
+
+    Of a seed (`Task.is_seed`): the candidates for a region to ask about, the most promising first, and `box`
+    is None, since nobody has chosen yet."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One question. Immutable; everything that happens to it is a `Trajectory`."""
+    """One question. Immutable; everything that happens to it is a `Trajectory`.
+
+    A **seed** is a task whose question is still to be written: media, and where known candidates for the
+    region to ask about. It has no answers, options, subject or claim either. Synthesis makes a task of it;
+    everything else needs questions, and `tasks.config.build_tasks` refuses seeds to it.
+    """
 
     id: str
     question: str
+    """Empty in a seed."""
     media: tuple[Media, ...]
     answers: tuple[str, ...]
     """Acceptable answers, without markup; empty when unknown (a user's own question)."""
@@ -47,6 +56,11 @@ class Task:
     options: tuple[str, ...] = ()
     """What may be chosen, without letters; the question lists them as A, B, C and so on. `answers` then holds
     letters. Empty for an open question."""
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether the question is still to be written."""
+        return not self.question
 
     def __repr__(self) -> str:
         answers = f", answers {', '.join(map(quoted, self.answers))}" if self.answers else ""

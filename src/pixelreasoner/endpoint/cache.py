@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -91,6 +91,24 @@ def spending_of(reply: CachedReply) -> Spending:
     """What one reply cost."""
     tokens = (reply.prompt_tokens, reply.completion_tokens)
     return Spending(1, *tokens, usd=reply.usd, estimated=int(reply.estimated))
+
+
+def totals_in(path: Path) -> dict[str, Spending]:
+    """What all replies in a file have cost, by purpose, without writing to it; nothing where there is none.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    # A log beside the file is that of a run under way, or of one that was killed.
+    way = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{way}", uri=True)) as file:
+            rows = file.execute("select * from spent order by purpose").fetchall()
+    except sqlite3.DatabaseError as e:
+        raise RecordError(f"{path} cannot be read ({e}); move it away") from e
+    return {purpose: Spending(*numbers) for purpose, *numbers in rows}
 
 
 class SqliteCache:

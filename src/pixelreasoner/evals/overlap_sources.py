@@ -14,6 +14,7 @@ from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_folder import TRAJECTORIES_FILE
 from pixelreasoner.core.task import Task
 from pixelreasoner.evals.benchmark import named_benchmark
+from pixelreasoner.tasks.datasets.media_folder import ROWS
 from pixelreasoner.tasks.names import names_in, names_of
 from pixelreasoner.tasks.preview import open_parts
 from pixelreasoner.tasks.source import IndexedTasks, TaskSource
@@ -138,7 +139,7 @@ def _records(place: Path) -> Path | None:
 def _pictures(folder: Path) -> list[Path]:
     """The images below a folder that holds nothing but media; empty where it holds rows of a data set."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if any(path.suffix in (".json", ".jsonl", ".parquet", ".tsv", ".csv", ".zip") for path in files):
+    if any(path.suffix.lower() in ROWS for path in files):
         return []
     found = [path for path in files if path.suffix.lower() in PICTURES]
     if files and not found:

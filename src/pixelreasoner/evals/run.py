@@ -16,11 +16,11 @@ from pixelreasoner.core.run_folder import CONFIG_FILE, RunFolder, keep_config, o
 from pixelreasoner.core.run_status import locked, running, state_of
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.terminal import TerminalConsole, visible
+from pixelreasoner.core.waiting import clear
 from pixelreasoner.env.rollout import RolloutRequest
 from pixelreasoner.evals.benchmark import Benchmark, load_benchmark
 from pixelreasoner.evals.config import EvalConfig
 from pixelreasoner.evals.controls import Prepare, requests_of
-from pixelreasoner.evals.endpoint.waiting import clear
 from pixelreasoner.evals.judge import judge_score
 from pixelreasoner.evals.metrics import Summary, score, unanswered_note
 from pixelreasoner.evals.progress import EvalProgress

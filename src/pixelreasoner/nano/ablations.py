@@ -21,7 +21,7 @@ from pixelreasoner.core.run_status import locked
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.evals.metrics import summarize
 from pixelreasoner.nano.pipeline import Pipeline
-from pixelreasoner.synth.run import SynthConfig
+from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.train.rl import RLConfig
 
 SUMMARY_FILE = "summary.json"

@@ -27,7 +27,7 @@ from pixelreasoner.evals.run import EvalConfig
 from pixelreasoner.evals.run import run as evaluate
 from pixelreasoner.models.checkpoints import checkpoint_folder
 from pixelreasoner.models.saving import is_whole
-from pixelreasoner.synth.run import SynthConfig
+from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.synth.run import run as synthesise
 from pixelreasoner.tasks.pixelworld import WorldConfig
 from pixelreasoner.train.rl import RLConfig

@@ -107,6 +107,11 @@ def _operation(config: OperationConfig | Operation, unit: Unit, replies: Replies
     return operation if config.parameters is None else _Described(operation, config.parameters)
 
 
+def undescribed(operation: Operation) -> Operation:
+    """An operation itself, where a recipe put words of its own around it."""
+    return operation.operation if isinstance(operation, _Described) else operation
+
+
 @dataclass(frozen=True)
 class _Described:
     """An operation whose arguments are described in the words of a recipe."""

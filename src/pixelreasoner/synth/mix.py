@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import numpy as np
 from pydantic import model_validator
 
 from pixelreasoner.core.config import Config, Share
-from pixelreasoner.core.media import Video
-from pixelreasoner.synth.regions import SynthesisError
-from pixelreasoner.tasks.source import TaskSource
 
-K = TypeVar("K", bound=str)
+K = TypeVar("K", bound=Hashable)
 
 
 class Template(StrEnum):
@@ -117,24 +111,6 @@ class Mix(Config):
         return self
 
 
-@dataclass(frozen=True)
-class Slot:
-    """One trajectory to write: about which task, after which template."""
-
-    template: Template
-    kind: str
-    needs_operation: bool | None
-    """As `TaskSource.select` takes it: None where the tasks do not say."""
-    index: int
-    """Of the task among those of its kind and need."""
-
-
-class _Entry(NamedTuple):
-    template: Template
-    kind: str
-    needs_operation: bool
-
-
 def apportion(n: int, shares: Mapping[K, float]) -> dict[K, int]:
     """`n` things dealt out in proportion to `shares` by largest remainders; ties go to the first.
 
@@ -148,71 +124,3 @@ def apportion(n: int, shares: Mapping[K, float]) -> dict[K, int]:
     for key in order[: n - sum(counts.values())]:
         counts[key] += 1
     return counts
-
-
-def plan(n: int, mix: Mix, tasks: TaskSource, rng: np.random.Generator) -> list[Slot]:
-    """`n` slots in random order: the mix is exact, kinds are equally frequent, no task occurs twice.
-
-    Raises:
-        SynthesisError: the source has fewer tasks than that.
-    """
-    kinds = tasks.kinds
-    n_text = apportion(n, {"text": mix.text_only, "pixel": 1 - mix.text_only})["text"]
-    n_guesses = round(n_text * mix.guess_share)
-    entries = [_Entry(Template.TEXT_ONLY, kind, False) for kind in _dealt(n_text - n_guesses, kinds)]
-    entries += [_Entry(Template.TEXT_ONLY, kind, True) for kind in _dealt(n_guesses, kinds)]
-    with_operation = _dealt(n - n_text, kinds)
-    about_videos = {kind for kind in kinds if _is_about_a_video(tasks, kind)}
-    pictures = [kind for kind in with_operation if kind not in about_videos]
-    videos = [kind for kind in with_operation if kind in about_videos]
-    entries += _with_operation(pictures, mix.image.shares, mix, rng)
-    entries += _with_operation(videos, mix.video.shares, mix, rng)
-    known = {kind: tasks.needs(kind) for kind in kinds}
-    counts: Counter[tuple[str, bool | None]] = Counter()
-    slots: list[Slot] = []
-    for at in rng.permutation(len(entries)).tolist():
-        template, kind, wanted = entries[at]
-        if not mix.self_correction and template is not Template.TEXT_ONLY:
-            template = Template.SINGLE_PASS
-        # Where the tasks do not say what they need, or all need the same, there is nothing to choose.
-        needs = wanted if wanted in known[kind] else next(iter(known[kind]))
-        slots.append(Slot(template, kind, needs, index=counts[kind, needs]))
-        counts[kind, needs] += 1
-    _check_sizes(tasks, counts)
-    return slots
-
-
-def _is_about_a_video(tasks: TaskSource, kind: str) -> bool:
-    (first,) = tasks.select(kind=kind).take(0, 1)
-    return any(isinstance(item, Video) for item in first.media)
-
-
-def _check_sizes(tasks: TaskSource, counts: Mapping[tuple[str, bool | None], int]) -> None:
-    for (kind, needs), wanted in counts.items():
-        size = tasks.select(kind=kind, needs_operation=needs).size
-        if size is not None and size < wanted:
-            what = {True: " that need an operation", False: " that need none", None: ""}[needs]
-            raise SynthesisError(
-                f"the mix takes {wanted} tasks of kind '{kind}'{what}, and there are {size}; lower n"
-            )
-
-
-def _dealt(n: int, kinds: Sequence[str]) -> list[str]:
-    """`n` kinds in turn."""
-    return [kinds[i % len(kinds)] for i in range(n)]
-
-
-def _with_operation(
-    kinds: Sequence[str], shares: Mapping[Template, float], mix: Mix, rng: np.random.Generator
-) -> list[_Entry]:
-    """A template for each of `kinds`, and whether its task needs the operation."""
-    counts = apportion(len(kinds), shares)
-    templates = [template for template, count in counts.items() for _ in range(count)]
-    mixed = [templates[i] for i in rng.permutation(len(templates)).tolist()]
-    single = [i for i, template in enumerate(mixed) if template is Template.SINGLE_PASS]
-    n_full_image = min(round(len(kinds) * mix.full_image_share), len(single))
-    full_image = {single[i] for i in rng.permutation(len(single))[:n_full_image].tolist()}
-    return [
-        _Entry(template, kind, needs_operation=i not in full_image)
-        for i, (template, kind) in enumerate(zip(mixed, kinds, strict=True))
-    ]

@@ -1,201 +1,148 @@
-"""Synthesis, start to end: trajectories about the tasks of a source, written to a JSONL file one by one."""
+"""Synthesis, start to end: trajectories about the tasks of a recipe, written slot by slot."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property, partial
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass, replace
 
-import numpy as np
-from pydantic import Field
-from rich.table import Table
-
-from pixelreasoner.chat.chat_format import ChatFormat
-from pixelreasoner.chat.checkpoint_files import vision_spec
-from pixelreasoner.chat.families import Family, family_of
-from pixelreasoner.core.config import MAY_CHANGE, Config, Count, Seed
-from pixelreasoner.core.media_refs import recover
-from pixelreasoner.core.prefetch import prefetch
-from pixelreasoner.core.processes import worker_processes
-from pixelreasoner.core.progress_line import tracked
-from pixelreasoner.core.records import write_trajectories
-from pixelreasoner.core.run_folder import keep_config, open_run, starting
+from pixelreasoner.core.files import write_text
+from pixelreasoner.core.progress_line import ProgressLine, Row
+from pixelreasoner.core.rejections import REJECTIONS_FILE
+from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, starting
 from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.terminal import TerminalConsole
-from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.env.interaction import Interaction
-from pixelreasoner.models.checkpoints import checkpoint_folder
-from pixelreasoner.rewards.scorers import Scorer, ScoringConfig, build_scorer
-from pixelreasoner.synth.compose import ErrorMask, compose, verify
-from pixelreasoner.synth.mix import Mix, Slot, Template, plan
-from pixelreasoner.synth.outline import Tools, outline
+from pixelreasoner.core.waiting import clear
+from pixelreasoner.endpoint.cache import SqliteCache
+from pixelreasoner.synth.config import SynthConfig, build_seeds
+from pixelreasoner.synth.journal import Journal, filled
+from pixelreasoner.synth.mix import Template
+from pixelreasoner.synth.on_ray import RayWorkers, cluster
+from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.regions import SynthesisError
-from pixelreasoner.synth.teacher import Teacher, TeacherConfig, build_teacher
-from pixelreasoner.tasks.config import TasksConfig, build_tasks
-from pixelreasoner.tasks.source import TaskSource
-
-AHEAD_PER_WORKER = 8
-"""Trajectories composed ahead of the writer: a trajectory holds its pictures, so not all at once."""
-
-
-class SynthConfig(Config):
-    """What to synthesise. The defaults are the paper's."""
-
-    out: Annotated[Path, MAY_CHANGE]
-    """The folder of the results: `trajectories.jsonl`, its pictures, and this configuration."""
-    checkpoint: str = "nano"
-    """The model to be taught: a folder, a shipped checkpoint's name, or a hub id. How it sees, points and
-    calls is read from it; its weights are not."""
-    interaction: Interaction = Interaction()
-    """The operations and the wording of what is written; its limits and sampling are not used here."""
-    tasks: TasksConfig = TasksConfig(split="train")
-    """Where the tasks come from. The mix decides how many need the operation, not the source."""
-    scoring: ScoringConfig = ScoringConfig()
-    """Judges the answers of what is written: one that is not right is an error."""
-    teacher: TeacherConfig = TeacherConfig()
-    """What writes the words of a trajectory."""
-    n: Count = 7500
-    """Trajectories."""
-    mix: Mix = Mix()
-    """How many there are of each template."""
-    error_mask: ErrorMask = "operation"
-    """What is not learned of a message with a deliberately wrong operation: the call (the paper's), or the
-    whole message (an ablation)."""
-    coordinate_step: float = Field(default=20, gt=0, le=1000)
-    """Coordinates are multiples of it, in the unit of the model's family."""
-    seed: Seed = 0
-    """Of every random draw."""
-    workers: Annotated[int, Field(ge=1, le=1024), MAY_CHANGE] = 1
-    """Processes that compose; the result does not depend on it."""
+from pixelreasoner.synth.served import ServedSlots
+from pixelreasoner.synth.servers import prompts_version, replies_file, server_sections, spent
+from pixelreasoner.synth.slots import Seeds, Slot, Slots
+from pixelreasoner.synth.stage_counts import StageCounts
+from pixelreasoner.synth.summary import Summary, shown, summarise, unfilled_sentence
+from pixelreasoner.synth.taught import Taught
+from pixelreasoner.synth.workers import in_processes
 
 
-def run(config: SynthConfig, *, resume: bool = False) -> dict[Template, int]:
+def run(config: SynthConfig, *, resume: bool = False, ray: str | None = None) -> dict[Template, int]:
     """Write the trajectories of `config`; how many there are of each template.
 
-    An interrupted run leaves whole records; `resume` adds the missing ones, and the file is then the one an
-    uninterrupted run writes.
+    A run that was interrupted, at whatever moment, goes on with `resume`, and its files are then those of an
+    uninterrupted run, byte for byte; those of a run on a cluster are the same.
+
+    Args:
+        config: what to write.
+        resume: whether to go on with the run in the folder.
+        ray: the cluster whose machines make the trajectories, as `on_ray.cluster` takes it; None for this
+            machine.
 
     Raises:
+        MissingExtraError: a cluster is given and Ray is not installed.
         ConfigError: the folder holds a run and `resume` is off, or one of another recipe.
         CheckpointError: the checkpoint cannot be read.
-        SynthesisError: a task cannot be used, or there are too few of a kind.
+        SynthesisError: there are too few tasks of a kind, or every task was rejected.
+        EndpointError: a server refuses all requests, or gave no reply for some trajectories.
+        OutOfBudgetError: the budget is spent.
     """
     console = TerminalConsole(stderr=True)
     with locked(config.out):
         folder = open_run(config.out, config, resume=resume)
         with running(folder.path, "synth", config.n), starting(folder):
             keep_config(folder, config)
-            write_trajectories(folder.trajectories, (), append=True)  # makes it end at the end of a line
-            done = recover(folder.trajectories)
-            with closing(synthesize(config, start=done)) as made:
-                passing = tracked(made, "synth", total=config.n, done=done, console=console)
-                write_trajectories(folder.trajectories, passing, append=True)
-    counts = Counter(slot.template for slot in slots(config))
-    console.print(_table(counts))
-    return dict(counts)
+            seeds = build_seeds(config)
+            planned = slots_of(config, seeds, Taught.load(config))
+            with closing(Journal(folder)) as journal:
+                journal.catch_up()
+                _Making(config, seeds, planned, folder, journal, console).run(ray)
+            clear(folder.waiting)
+            summary = _summary(config, planned, folder)
+            write_text(folder.summary, summary.as_json())
+            _say_summary(summary, folder, console)
+    return {Template(name): count for name, count in summary.by_template.items()}
 
 
-def synthesize(config: SynthConfig, *, start: int = 0) -> Generator[Trajectory]:
-    """The trajectories of `config` in order, from number `start`; each depends on its number only."""
-    composer = Composer(config)
-    numbered = list(enumerate(slots(config)))[start:]
-    if config.workers == 1:
-        yield from (composer(number, slot) for number, slot in numbered)
-        return
-    yield from _in_processes(composer, numbered, config.workers)
+@dataclass(frozen=True)
+class _Making:
+    """The slots that are missing, in the making."""
+
+    config: SynthConfig
+    seeds: Sequence[Seeds]
+    planned: Slots
+    folder: RunFolder
+    journal: Journal
+    console: TerminalConsole
+
+    def run(self, ray: str | None) -> None:
+        """Make them, and write them."""
+        if ray is not None:
+            self._on_ray(ray)
+        elif server_sections(self.config):
+            self._with_servers()
+        else:
+            self._without()
+
+    def _without(self) -> None:
+        made = in_processes(self.config, self.seeds, self._missing(), self.folder.path)
+        with self._line() as line, closing(made):
+            for slot in made:
+                self.journal.put(slot)
+                rejected = self.journal.rejections
+                line.update(self.journal.done, {"rejected": str(rejected)} if rejected else {})
+
+    def _with_servers(self) -> None:
+        counts = StageCounts(self.journal.done)
+        with (
+            closing(SqliteCache(replies_file(self.folder.path))) as cache,
+            self._line(rows=counts.rows) as line,
+        ):
+            served = ServedSlots(self.config, self.seeds, self.folder.path, cache, counts)
+            with closing(served.make(self._missing(), line)) as made:
+                for slot in made:
+                    self.journal.put(slot)
+                    line.update(self.journal.done, {"cost": served.cost()})
+
+    def _on_ray(self, address: str) -> None:
+        numbers = [number for number, _ in self._missing()]
+        if not numbers:
+            return
+        counts = StageCounts(self.journal.done)
+        with cluster(address), self._line(rows=counts.rows) as line:
+            workers = RayWorkers(self.config, self.planned, self.folder.path, counts)
+            with closing(workers.make(numbers, line)) as made:
+                for slot in made:
+                    self.journal.put(slot)
+                    line.update(self.journal.done, workers.figures(self.journal.rejections))
+
+    def _missing(self) -> Iterator[tuple[int, Slot]]:
+        first, n = self.journal.slots, len(self.planned)
+        return ((at, self.planned[at]) for at in range(first, n) if at not in self.journal.waiting)
+
+    def _line(self, rows: Callable[[], Sequence[Row]] = tuple) -> ProgressLine:
+        return ProgressLine("synth", self.config.n, done=self.journal.done, console=self.console, rows=rows)
 
 
-def slots(config: SynthConfig) -> list[Slot]:
-    """What each trajectory of `config` is.
+def _summary(config: SynthConfig, planned: Slots, folder: RunFolder) -> Summary:
+    sources = {number: part.tasks.source for number, part in enumerate(config.sets)}
+    summary = summarise(planned, filled(folder), sources, folder.path / REJECTIONS_FILE)
+    if not server_sections(config):
+        return summary
+    with closing(SqliteCache(replies_file(folder.path))) as cache:
+        return replace(summary, spending=spent(cache), prompts_version=prompts_version(config))
+
+
+def _say_summary(summary: Summary, folder: RunFolder, console: TerminalConsole) -> None:
+    """Show what the run came to.
 
     Raises:
-        SynthesisError: the source has too few tasks.
+        SynthesisError: to nothing.
     """
-    return plan(config.n, config.mix, build_tasks(config.tasks), np.random.default_rng(config.seed))
-
-
-class Composer:
-    """Composes any one trajectory of a configuration; it is sent to the processes that compose."""
-
-    def __init__(self, config: SynthConfig) -> None:
-        self._config = config
-        self._selected: dict[tuple[str, bool | None], TaskSource] = {}
-
-    def __call__(self, number: int, slot: Slot) -> Trajectory:
-        """Trajectory `number`, which is what `slot` says.
-
-        Raises:
-            SynthesisError: the task cannot be used, or the result is not what its template says.
-        """
-        (task,) = self._source(slot).take(slot.index, 1)
-        # The teacher's words and the regions draw from streams of their own.
-        regions, words = (np.random.default_rng([self._config.seed, number, stream]) for stream in range(2))
-        done = outline(task, slot.template, self._tools, regions)
-        texts = asyncio.run(self._teacher.write(done, words))
-        trajectory = compose(
-            done,
-            texts,
-            self._family.syntax,
-            self._tools.vision.coordinates,
-            mask=self._config.error_mask,
-        )
-        if problems := verify(trajectory, self._scorer, self._family.syntax):
-            raise SynthesisError(
-                f"a {slot.template} trajectory about task {task.id!r} is wrong: {'; '.join(problems)}"
-            )
-        return trajectory
-
-    def _source(self, slot: Slot) -> TaskSource:
-        key = slot.kind, slot.needs_operation
-        if key not in self._selected:
-            self._selected[key] = self._tasks.select(kind=slot.kind, needs_operation=slot.needs_operation)
-        return self._selected[key]
-
-    @cached_property
-    def _tasks(self) -> TaskSource:
-        return build_tasks(self._config.tasks)
-
-    @cached_property
-    def _teacher(self) -> Teacher:
-        return build_teacher(self._config.teacher)
-
-    @cached_property
-    def _scorer(self) -> Scorer:
-        return build_scorer(self._config.scoring)
-
-    @cached_property
-    def _family(self) -> Family:
-        return family_of(checkpoint_folder(self._config.checkpoint))
-
-    @cached_property
-    def _tools(self) -> Tools:
-        folder = checkpoint_folder(self._config.checkpoint)
-        interaction = self._config.interaction
-        chat_format = ChatFormat.load(folder).with_wording(interaction.wording)
-        vision = vision_spec(folder, self._family, chat_format)
-        return Tools.of(vision, self._config.coordinate_step, interaction.toolbox(vision.unit, chat_format))
-
-
-def _in_processes(
-    composer: Composer, numbered: Sequence[tuple[int, Slot]], workers: int
-) -> Iterator[Trajectory]:
-    """The same trajectories, in the same order, a few ahead of whoever takes them."""
-    with worker_processes(workers) as pool:
-        yield from prefetch(pool, partial(_composed, composer), numbered, ahead=workers * AHEAD_PER_WORKER)
-
-
-def _composed(composer: Composer, numbered: tuple[int, Slot]) -> Trajectory:
-    return composer(*numbered)
-
-
-def _table(counts: Counter[Template]) -> Table:
-    table = Table("template", "trajectories", "share")
-    for template in Template:
-        if counts[template]:
-            share = counts[template] / counts.total()
-            table.add_row(template.value, str(counts[template]), f"{share:.1%}")
-    return table
+    console.print(shown(summary))
+    if missing := unfilled_sentence(summary):
+        console.print(f"synth: {missing}", markup=False, highlight=False, soft_wrap=True)
+    if not summary.made:
+        raise SynthesisError(f"no trajectory was made; {folder.path / REJECTIONS_FILE} says why")

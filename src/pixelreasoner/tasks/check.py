@@ -11,6 +11,7 @@ from pixelreasoner.core.geometry import Size
 from pixelreasoner.core.media import Media, Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.rewards.scorers import Scorer, gold_problems
+from pixelreasoner.tasks.rows import SEEDS_ARE_FOR
 from pixelreasoner.tasks.source import TaskSource
 
 
@@ -26,7 +27,9 @@ class KindCounts:
     images: int = 0
     videos: int = 0
     unanswered: int = 0
-    """Tasks without a reference: whatever a model answers scores 0."""
+    """Questions without a reference: whatever a model answers scores 0."""
+    seeds: int = 0
+    """Tasks whose question is still to be written (`Task.is_seed`)."""
     answers: Counter[str] = field(default_factory=Counter[str])
     """How often each reference occurs; the first hundred different ones."""
     smallest: Size | None = None
@@ -64,6 +67,15 @@ class TaskCheck:
             f"model answers, unless a scorer of your own needs none"
         )
 
+    @property
+    def seeds_note(self) -> str | None:
+        """A line on the seeds; None when there are none."""
+        seeds = sum(counts.seeds for counts in self.kinds.values())
+        if not seeds:
+            return None
+        n = sum(counts.tasks for counts in self.kinds.values())
+        return f"{seeds} of {n} tasks have no question; {SEEDS_ARE_FOR}"
+
     def usable(self, positions: Iterable[int]) -> Iterator[Task]:
         """The tasks at some positions that nothing is wrong with, one at a time."""
         for position in positions:
@@ -94,7 +106,8 @@ class TaskCheck:
         counts.cues += task.cue is not None
         counts.images += images
         counts.videos += len(task.media) - images
-        counts.unanswered += not task.answers
+        counts.unanswered += not (task.answers or task.is_seed)
+        counts.seeds += task.is_seed
         for item in task.media:
             _measure(counts, item)
         for answer in task.answers[:1]:

@@ -32,16 +32,20 @@ from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.registry import Registry, check_call
 from pixelreasoner.tasks.files import SUFFIXES, open_task_file
 from pixelreasoner.tasks.mixture import Mixture
-from pixelreasoner.tasks.source import FirstTasks, TaskSource, cycled, epoch_order, indexed
+from pixelreasoner.tasks.rows import SEEDS_ARE_FOR
+from pixelreasoner.tasks.source import FirstTasks, IndexedTasks, TaskSource, cycled, epoch_order, indexed
 
 _DATASETS = "pixelreasoner.tasks.datasets"
 SOURCES = Registry(
     "task source",
     {
         "pixelworld": "pixelreasoner.tasks.pixelworld.source:pixelworld",
+        "fineweb-visa": f"{_DATASETS}.fineweb_visa:fineweb_visa",
+        "media-folder": f"{_DATASETS}.media_folder:media_folder",
         "pixelreasoner-rl": f"{_DATASETS}.pixelreasoner_rl:pixelreasoner_rl",
         "infographicvqa": f"{_DATASETS}.infographicvqa:infographicvqa",
         "llava-cot": f"{_DATASETS}.llava_cot:llava_cot",
+        "sa-1b": f"{_DATASETS}.sa_1b:sa_1b",
         "star": f"{_DATASETS}.star:star",
         "video-r1": f"{_DATASETS}.video_r1:video_r1",
         "visualprobe": f"{_DATASETS}.visualprobe:visualprobe",
@@ -62,7 +66,8 @@ class TasksConfig(Config):
     """Handed to the source; of a file, the rows of this split and those that name none."""
     options: Options = Field(default_factory=dict)
     """Arguments of the source. pixelworld: seed, kinds, needs_operation_share, photos. A data set: path,
-    and n_frames, taken from each video file. A file: columns (our field -> its column), n_frames."""
+    n_frames (taken from each video file), and those of docs/data.md. A file: columns (our field -> its
+    column), n_frames."""
     kinds: tuple[str, ...] = ()
     """Only these kinds of task; empty is all."""
     needs_operation: bool | None = None
@@ -100,23 +105,27 @@ class WeightedTasks(Config):
 TasksConfig.model_rebuild()
 
 
-def build_tasks(config: TasksConfig, base_dir: Path | None = None, *, endless: bool = False) -> TaskSource:
+def build_tasks(
+    config: TasksConfig, base_dir: Path | None = None, *, endless: bool = False, seeds: bool = False
+) -> TaskSource:
     """The tasks a recipe describes.
 
     Args:
         config: source, filters and order.
         base_dir: where a relative file is looked for first (the recipe's folder); then the current one.
         endless: repeat a finite source epoch after epoch, for training.
+        seeds: whether tasks may be without a question (`Task.is_seed`): for synthesis, and to look at them.
 
     Raises:
-        ConfigError: there is no such source, kind or option, or no task is left.
+        ConfigError: there is no such source, kind or option, no task is left, or they are seeds and none are
+            wanted.
         RecordError: a task file cannot be read.
     """
     if config.mixture:
-        parts = [build_tasks(part.tasks, base_dir, endless=True) for part in config.mixture]
+        parts = [build_tasks(part.tasks, base_dir, endless=True, seeds=seeds) for part in config.mixture]
         source: TaskSource = Mixture(parts, [part.weight for part in config.mixture])
     else:
-        source = _open(config, base_dir)
+        source = _open(config, base_dir, seeds=seeds)
     if config.kinds or config.needs_operation is not None:
         kinds = config.kinds or None
         # Any finite source is filtered by its index, so that its limit and its order are those of the rest.
@@ -143,7 +152,7 @@ def _ordered(source: TaskSource, config: TasksConfig, *, endless: bool) -> TaskS
     return indexed(source).reordered(epoch_order(config.shuffle, 0, source.size)[: config.limit])
 
 
-def _open(config: TasksConfig, base_dir: Path | None) -> TaskSource:
+def _open(config: TasksConfig, base_dir: Path | None, *, seeds: bool) -> TaskSource:
     if config.source.endswith(SUFFIXES):
         path = Path(config.source)
         if base_dir is not None and (base_dir / path).is_file():
@@ -154,10 +163,13 @@ def _open(config: TasksConfig, base_dir: Path | None) -> TaskSource:
                 f"they are {', '.join(FILE_OPTIONS)}. "
                 f"If the recipe has it for another source, give tasks.options={{}}"
             )
-        return open_task_file(path, split=config.split, **_file_options(config.options))
+        return open_task_file(path, split=config.split, seeds=seeds, **_file_options(config.options))
     make = SOURCES.find(config.source)
     check_call(f"task source '{config.source}'", make, split=config.split, **config.options)
-    return make(split=config.split, **config.options)
+    source = make(split=config.split, **config.options)
+    if not seeds and isinstance(source, IndexedTasks) and source.seed_kinds:
+        raise ConfigError(f"tasks: '{config.source}' has no questions; {SEEDS_ARE_FOR}")
+    return source
 
 
 def _file_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pixelreasoner.core.media_refs import MEDIA_FOLDER
 from pixelreasoner.core.records import MediaFolder, not_json, task_from_json
 from pixelreasoner.core.task import Task
 from pixelreasoner.rewards.scorers import check_scorer
-from pixelreasoner.tasks.rows import parse_row, row_of
+from pixelreasoner.tasks.rows import SEEDS_ARE_FOR, parse_row, row_of
 from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -84,7 +84,7 @@ class FileTasks:
                 task = task_from_json(cast(Mapping[str, Any], data), media.get)
                 decode(task.media)  # as the images of other rows are, whose readers see that they are whole
                 return task
-            return parse_row(data, columns=self.columns).task(
+            return parse_row(data, columns=self.columns, seeds=True).task(
                 default_id=f"{self.path.stem}-{number}",
                 split=self.split,
                 folder=self.path.parent,
@@ -101,6 +101,7 @@ def open_task_file(
     columns: Mapping[str, str] | None = None,
     n_frames: int = N_FRAMES,
     tolerant: bool = False,
+    seeds: bool = False,
 ) -> IndexedTasks:
     """The tasks of a file, as a source.
 
@@ -110,6 +111,7 @@ def open_task_file(
         columns: for a file of somebody else's, our field -> its column.
         n_frames: frames taken from each video file.
         tolerant: keep a row that cannot be read; its mistake shows when it is taken.
+        seeds: whether rows may be without a question (`Task.is_seed`).
 
     Raises:
         RecordError: the file is not there or no task file, a row is wrong (row and field are named), or it
@@ -123,7 +125,7 @@ def open_task_file(
     splits: set[str] = set()
     for number, data in rows.scan():
         try:
-            row = _header(data, columns or {})
+            row = _header(data, columns or {}, seeds=seeds)
         except RecordError as e:
             if not tolerant:
                 raise RecordError(f"{path}, {rows.row_noun} {number}: {e}") from e
@@ -147,7 +149,7 @@ def is_record(data: object) -> bool:
     return isinstance(data, Mapping) and "schema" in data
 
 
-def _header(data: object, columns: Mapping[str, str]) -> tuple[TaskLabel, str]:
+def _header(data: object, columns: Mapping[str, str], *, seeds: bool) -> tuple[TaskLabel, str]:
     """What the index keeps of a row, and its split; the whole row is checked."""
     if isinstance(data, RecordError):
         raise data
@@ -160,9 +162,12 @@ def _header(data: object, columns: Mapping[str, str]) -> tuple[TaskLabel, str]:
         if needs not in (None, False, True) or not isinstance(kind, str):
             raise RecordError("kind is a text, and needs_operation true or false")
         _check_scorer_of(record)
-        return TaskLabel(kind, needs), str(record.get("split", DEFAULT_SPLIT))
-    row = parse_row(data, columns=columns)
-    return TaskLabel(row.kind, row.needs_operation), row.split
+        is_seed = record.get("question") == ""
+        if is_seed and not seeds:
+            raise RecordError(f"question: is empty; {SEEDS_ARE_FOR}")
+        return TaskLabel(kind, needs, is_seed), str(record.get("split", DEFAULT_SPLIT))
+    row = parse_row(data, columns=columns, seeds=seeds)
+    return TaskLabel(row.kind, row.needs_operation, not row.question.strip()), row.split
 
 
 def _check_scorer_of(record: Mapping[str, Any]) -> None:
@@ -265,7 +270,7 @@ def _written(tasks: Iterable[Task], put: Callable[[Picture], Any]) -> Iterator[d
     for task in tasks:
         row = row_of(task, put)
         try:
-            parse_row(row)
+            parse_row(row, seeds=True)
         except RecordError as e:
             raise RecordError(f"task {task.id} cannot be written: {e}") from e
         yield row

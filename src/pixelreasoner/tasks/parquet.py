@@ -58,6 +58,10 @@ class ParquetRows:
             for group in range(file.metadata.num_row_groups):
                 self._starts.append(self._starts[-1] + file.metadata.row_group(group).num_rows)
 
+    @property
+    def n_rows(self) -> int:
+        return self._starts[-1]
+
     def scan(self) -> Iterator[tuple[int, object]]:
         with self._opened() as file:
             wanted = self._wanted(file)

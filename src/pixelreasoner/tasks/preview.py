@@ -47,12 +47,13 @@ def open_parts(name: str, *, split: str | None = None, path: str | None = None) 
     place = Path(name)
     if name.endswith(SUFFIXES) and not (place.is_file() and recognised(place)):
         # A row that cannot be read is reported among the others.
-        return [Part(name, open_task_file(name, split=split, tolerant=True))]
+        return [Part(name, open_task_file(name, split=split, tolerant=True, seeds=True))]
     if place.exists():
         reader = recognise(place)
         return [Part(f"{reader.name} ({name})", reader.open(split=split or reader.splits[0], path=name))]
     options = {} if path is None else {"path": path}
-    return [Part(name, build_tasks(TasksConfig(source=name, split=split or "train", options=options)))]
+    config = TasksConfig(source=name, split=split or "train", options=options)
+    return [Part(name, build_tasks(config, seeds=True))]
 
 
 def is_recipe(name: str) -> bool:
@@ -80,7 +81,7 @@ def _of_recipe(name: str, split: str | None, path: str | None) -> list[Part]:
     total = sum(part.weight for part in config.mixture)
     parts = [(f"{part.weight / total:.0%} {part.tasks.source}", part.tasks) for part in config.mixture]
     return [
-        Part(label, build_tasks(_changed(tasks, split, path)))
+        Part(label, build_tasks(_changed(tasks, split, path), seeds=True))
         for label, tasks in parts or [(config.source, config)]
     ]
 

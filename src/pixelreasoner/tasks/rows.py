@@ -2,7 +2,7 @@
 
 | field | what it holds |
 |---|---|
-| `question` | the text; required |
+| `question` | the text; required, but in a file of seeds for synthesis (`core.task`) |
 | `answers` | acceptable answers: a list, or one text or number; may be left out where nobody knows |
 | `id` | default: the file's name and the row's number |
 | `kind` | default "open"; tables are broken down by it, and scorers chosen |
@@ -39,6 +39,10 @@ from pixelreasoner.rewards.choices import LETTERS, chosen_letter, written_option
 from pixelreasoner.rewards.scorers import check_scorer
 from pixelreasoner.tasks.media_fields import read_image, read_video, video_row
 
+SEEDS_ARE_FOR = (
+    "tasks without a question are seeds: `pixelreasoner synth` writes questions about them, "
+    "with a chat model as its teacher"
+)
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
@@ -84,7 +88,7 @@ class TaskRow(Config):
     """A row, checked, with its media still unread."""
 
     id: TextOrNumber | None = None
-    question: Text
+    question: str = ""
     answers: Annotated[tuple[TextOrNumber, ...], OneOrMore] = ()
     kind: Text = "open"
     images: Annotated[tuple[Any, ...], OneOrMore] = ()
@@ -140,14 +144,16 @@ class TaskRow(Config):
         Raises:
             RecordError: the field is named: a file that is missing or no image, a cue outside its image.
         """
-        media = self._read_media(folder, n_frames)
+        media, question = self._read_media(folder, n_frames), self._question()
+        if not (media or question):
+            raise RecordError("question: missing, and so are images and videos to write one about")
         return Task(
             id=self.id or default_id,
-            question=self._question(),
+            question=question,
             media=media,
             answers=self.letters(),
             kind=self.kind,
-            cue=None if self.cue is None else _cue(self.cue, media),
+            cue=None if self.cue is None else _cue(self.cue, media, of_seed=not question),
             needs_operation=self.needs_operation,
             split=self.split or split,
             subject=self.subject,
@@ -158,6 +164,8 @@ class TaskRow(Config):
 
     def _question(self) -> str:
         """The question with the options under it, once."""
+        if not self.question.strip():
+            return ""
         block = "\n" + written_options(self.options)
         return self.question if not self.options or self.question.endswith(block) else self.question + block
 
@@ -173,12 +181,13 @@ class TaskRow(Config):
         return tuple(items)
 
 
-def parse_row(data: object, *, columns: Mapping[str, str] | None = None) -> TaskRow:
+def parse_row(data: object, *, columns: Mapping[str, str] | None = None, seeds: bool = False) -> TaskRow:
     """A row from the values a file holds.
 
     Args:
         data: an object of JSON, or a row of a table.
         columns: for a file of somebody else's, our field -> its column; other columns are passed over.
+        seeds: whether a row may be without a question.
 
     Raises:
         RecordError: a field is missing, unknown, or holds something else; it is named.
@@ -190,9 +199,24 @@ def parse_row(data: object, *, columns: Mapping[str, str] | None = None) -> Task
         row = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
     row = {name: value for name, value in row.items() if not name.startswith("_")}
     try:
-        return TaskRow.model_validate(row)
+        parsed = TaskRow.model_validate(row)
     except ValidationError as e:
         raise RecordError("; ".join(_explain(error) for error in e.errors())) from e
+    if not parsed.question.strip():
+        _check_seed(parsed, "is empty" if "question" in row else "missing", seeds=seeds)
+    return parsed
+
+
+def _check_seed(row: TaskRow, what: str, *, seeds: bool) -> None:
+    """Refuse a row without a question where none is wanted, or where it can be no seed.
+
+    Raises:
+        RecordError: says what is there in place of a question: it `is empty`, or `missing`.
+    """
+    if row.answers or row.options:
+        raise RecordError(f"question: {what}; answers and options need one")
+    if not seeds:
+        raise RecordError(f"question: {what}; {SEEDS_ARE_FOR}")
 
 
 def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,7 +245,7 @@ def _explain(error: Any) -> str:
     return f"{place}: {message}" if place else message
 
 
-def _cue(row: CueRow, media: tuple[Media, ...]) -> Cue:
+def _cue(row: CueRow, media: tuple[Media, ...], *, of_seed: bool) -> Cue:
     """The cue in pixels of its media item."""
     if row.target > len(media):
         raise RecordError(f"cue.target: {row.target}, and the row has {len(media)} media items")
@@ -231,6 +255,8 @@ def _cue(row: CueRow, media: tuple[Media, ...]) -> Cue:
         raise RecordError(f"cue.frames: {list(row.frames)}, and the item is {has}")
     box = None if row.box is None else _box(row.box, row.unit, item, "cue.box")
     boxes = tuple(_box(sides, row.unit, item, f"cue.boxes[{i}]") for i, sides in enumerate(row.boxes))
+    if of_seed:
+        return Cue(box, row.frames, row.target, boxes)
     if box is None and boxes:
         box = around(boxes)
     return Cue(box, row.frames, row.target, boxes if len(boxes) > 1 else ())

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.core.task import Task
@@ -63,6 +64,8 @@ class TaskLabel(NamedTuple):
 
     kind: str = "open"
     needs_operation: bool | None = None
+    is_seed: bool = False
+    """As `Task.is_seed`."""
 
 
 _NEEDS = (None, False, True)
@@ -92,7 +95,8 @@ class ReadsRows(Protocol):
 class IndexedTasks:
     """A finite source: a label for each task, and a function that makes the tasks at given positions.
 
-    An index entry takes eleven bytes, whatever the task's media take.
+    An index entry takes three bytes, and eight more in a selection or another order, whatever the task's
+    media take.
     """
 
     def __init__(self, labels: Iterable[TaskLabel], read: Callable[[Iterable[int]], Iterator[Task]]) -> None:
@@ -104,12 +108,18 @@ class IndexedTasks:
         """
         codes: dict[str, int] = {}
         self._kind, self._need = array("H"), array("b")
+        known: dict[TaskLabel, tuple[int, int]] = {}
         for label in labels:
-            self._kind.append(codes.setdefault(label.kind, len(codes)))
-            self._need.append(_NEEDS.index(label.needs_operation))
+            pair = known.get(label)
+            if pair is None:
+                kind = codes.setdefault(label.kind, len(codes))
+                pair = known[label] = kind, _NEEDS.index(label.needs_operation)
+            self._kind.append(pair[0])
+            self._need.append(pair[1])
         self._names = tuple(codes)
+        self._seeds = frozenset(label.kind for label in known if label.is_seed)
         self._read = read
-        self._positions = array("q", range(len(self._kind)))
+        self._positions: Sequence[int] = range(len(self._kind))
         """Which entries this source holds, in its order; a selection shares the index."""
 
     @property
@@ -118,7 +128,14 @@ class IndexedTasks:
 
     @property
     def kinds(self) -> tuple[str, ...]:
+        if isinstance(self._positions, range):
+            return self._names
         return tuple(dict.fromkeys(self._names[self._kind[at]] for at in self._positions))
+
+    @property
+    def seed_kinds(self) -> tuple[str, ...]:
+        """The kinds among which there are seeds."""
+        return tuple(kind for kind in self.kinds if kind in self._seeds) if self._seeds else ()
 
     def take(self, start: int, n: int) -> Iterator[Task]:
         assert start >= 0, start
@@ -126,13 +143,22 @@ class IndexedTasks:
 
     def select(self, *, kind: Kinds = None, needs_operation: bool | None = None) -> Self:
         wanted = check_kinds(kind, self.kinds)
-        codes = {code for code, name in enumerate(self._names) if wanted is None or name in wanted}
-        needs = {code for code, value in enumerate(_NEEDS) if needs_operation in (None, value)}
-        return self._with(at for at in self._positions if self._kind[at] in codes and self._need[at] in needs)
+        codes = [code for code, name in enumerate(self._names) if wanted is None or name in wanted]
+        if needs_operation is None and len(codes) == len(self._names):
+            return copy(self)
+        chosen = np.isin(self._here(self._kind), codes)
+        if needs_operation is not None:
+            chosen &= self._here(self._need) == _NEEDS.index(needs_operation)
+        places = np.flatnonzero(chosen)
+        if not isinstance(self._positions, range):
+            places = np.asarray(self._positions)[places]
+        return self._with(array("q", places.astype(np.int64).tobytes()))
 
     def needs(self, kind: str) -> frozenset[bool | None]:
-        codes = {self._need[at] for at in self._positions if self._names[self._kind[at]] == kind}
-        return frozenset(_NEEDS[code] for code in codes)
+        if kind not in self._names:
+            return frozenset()
+        of_kind = self._here(self._kind) == self._names.index(kind)
+        return frozenset(_NEEDS[code] for code in np.unique(self._here(self._need)[of_kind]).tolist())
 
     def rows(self) -> Iterator[tuple[int, object]]:
         """The values of the file behind the tasks, without media: a position in this source, and its row.
@@ -149,6 +175,11 @@ class IndexedTasks:
     def reordered(self, order: Iterable[int]) -> Self:
         """The tasks at some positions of this source, in that order."""
         return self._with(self._positions[at] for at in order)
+
+    def _here(self, codes: array[int]) -> npt.NDArray[np.integer]:
+        """The entries of an index that this source holds, in its order."""
+        every = np.asarray(codes)
+        return every if isinstance(self._positions, range) else every[np.asarray(self._positions)]
 
     def _with(self, positions: Iterable[int]) -> Self:
         other = copy(self)
@@ -242,7 +273,7 @@ def indexed(source: TaskSource) -> IndexedTasks:
     if isinstance(source, IndexedTasks):
         return source
     assert source.size is not None, "an endless source has no index"
-    labels = (TaskLabel(task.kind, task.needs_operation) for task in source.take(0, source.size))
+    labels = (TaskLabel(t.kind, t.needs_operation, t.is_seed) for t in source.take(0, source.size))
 
     def read(positions: Iterable[int]) -> Iterator[Task]:
         for at in positions:

@@ -32,7 +32,7 @@ from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.viewer.html import asset, render, write_page
 from pixelreasoner.viewer.pictures import FILE_NAME, PictureFiles
 from pixelreasoner.viewer.roles import ROLLOUT
-from pixelreasoner.viewer.steps import TrajectoryView, count, view
+from pixelreasoner.viewer.steps import TrajectoryView, asked, count, view
 
 IN_CHUNK = 50
 """Attempts of a file."""
@@ -181,7 +181,7 @@ class _Writer:
         if key not in self.tasks:
             self.tasks[key] = len(self.tasks)
             need = None if task.needs_operation is None else int(task.needs_operation)
-            self._task_rows.append((task.id, task.question, task.kind, need, " or ".join(task.answers)))
+            self._task_rows.append((task.id, asked(task), task.kind, need, " or ".join(task.answers)))
         return self.tasks[key]
 
     def _write_chunk(self, place: int, start: int, chunk: list[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.messages import ToolCall
-from pixelreasoner.core.task import Cue
+from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Figure, Mark, figure, mark
 from pixelreasoner.viewer.roles import CROP, LABELS, LARGE, LEGEND, operation_roles
@@ -80,7 +80,7 @@ def view(trajectory: Trajectory) -> TrajectoryView:
     images = _numbered(trajectory)
     correct = trajectory.metrics.get(SCORE_METRIC)
     return TrajectoryView(
-        question=task.question,
+        question=asked(task),
         kind=task.kind,
         facts=_facts(trajectory),
         figures=_inputs(trajectory, images),
@@ -167,6 +167,8 @@ def _inputs(trajectory: Trajectory, images: list[Numbered]) -> tuple[Figure, ...
         ]
         if cue is not None and cue.target == target and cue.box is not None:
             marks.append(mark("cue", "", cue.box, item.size))
+        elif cue is not None and cue.target == target:
+            marks += [mark("cue", str(i), box, item.size) for i, box in enumerate(cue.boxes, start=1)]
         figures.append(
             figure(
                 item, longest=INPUT_SIDE, label=f"Image {index}", note=_dimensions(item), marks=tuple(marks)
@@ -299,16 +301,27 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
 def _legend(trajectory: Trajectory) -> tuple[tuple[str, str], ...]:
     cropped = any(t.observation is not None and t.observation.box is not None for t in trajectory.turns)
     selected = any(t.observation is not None and t.observation.frames for t in trajectory.turns)
-    asked = [t.observation is not None and t.observation.valid for t in trajectory.turns]
-    roles = [role for role, valid in zip(operation_roles(trajectory), asked, strict=True) if valid]
+    valid = [t.observation is not None and t.observation.valid for t in trajectory.turns]
+    roles = [role for role, ok in zip(operation_roles(trajectory), valid, strict=True) if ok]
     judged = ((role, LEGEND[role]) for role in LEGEND if role in roles)
     plain = "cut out by the model" if cropped else "selected by the model" if selected else ""
     legend = (
         (CROP, plain if CROP in roles else ""),
         *judged,
-        ("cue", "where the evidence is" if trajectory.task.cue is not None else ""),
+        ("cue", _cue_legend(trajectory.task)),
     )
     return tuple((kind, text) for kind, text in legend if text)
+
+
+def asked(task: Task) -> str:
+    """The question of a task, or what stands in its place."""
+    return f"{task.id}: the question is still to be written" if task.is_seed else task.question
+
+
+def _cue_legend(task: Task) -> str:
+    if task.cue is None:
+        return ""
+    return "candidates for a region to ask about" if task.is_seed else "where the evidence is"
 
 
 def count(n: int, noun: str) -> str:

@@ -41,7 +41,10 @@ def print_trajectory(console: Console, trajectory: Trajectory) -> None:
 def print_task(console: Console, task: Task) -> None:
     """Print the question and its media."""
     console.print(Rule(style="dim"))
-    console.print(Text(visible(task.question), style="bold"))
+    if task.is_seed:
+        console.print(Text("The question is still to be written.", style="dim"))
+    else:
+        console.print(Text(visible(task.question), style="bold"))
     media = ", ".join(
         f"image {item.size.width}×{item.size.height}"
         if isinstance(item, Picture)

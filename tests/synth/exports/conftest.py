@@ -10,7 +10,8 @@ import pytest
 from pixelreasoner.chat.chat_format import ChatFormat, PixelBudget
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.trajectory import Trajectory
-from pixelreasoner.synth.run import SynthConfig, run
+from pixelreasoner.synth.config import SynthConfig
+from pixelreasoner.synth.run import run
 
 MODEL_TYPES = {"relative": "qwen3_vl", "pixel": "qwen2_5_vl"}
 

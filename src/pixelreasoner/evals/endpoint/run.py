@@ -12,8 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pixelreasoner.core.records import read_trajectories, write_trajectories
 from pixelreasoner.core.terminal import visible
 from pixelreasoner.core.trajectory import StopReason, Trajectory
+from pixelreasoner.core.waiting import Waiting
 from pixelreasoner.endpoint.failures import EndpointError, RequestFailedError
 from pixelreasoner.env.executor import DaemonPool
 from pixelreasoner.env.interaction import Interaction
@@ -21,7 +23,6 @@ from pixelreasoner.env.state import RolloutRequest
 from pixelreasoner.evals.endpoint.client import ChatClient
 from pixelreasoner.evals.endpoint.config import EndpointConfig, spoken
 from pixelreasoner.evals.endpoint.conversation import Served, converse
-from pixelreasoner.evals.endpoint.waiting import Waiting
 
 SHOWN_FAILURES = 3
 """Failures that are named as they happen; the others are counted."""
@@ -72,7 +73,7 @@ def endpoint_rollouts(
     Raises:
         EndpointError: requests failed, or the server refuses all of them.
     """
-    waiting = Waiting(folder, done=first)
+    waiting = Waiting(folder, done=first, write=_write_one, read=_read_one)
     progress = _Progress(waiting, console, config.max_failures)
     pool: DaemonPool[Trajectory] = DaemonPool(config.concurrency)
     try:
@@ -89,7 +90,7 @@ def endpoint_rollouts(
 class _Progress:
     """What failed, and what waits."""
 
-    waiting: Waiting
+    waiting: Waiting[Trajectory]
     console: Console
     max_failures: int
     failures: dict[int, str] = field(default_factory=dict[int, str])
@@ -160,7 +161,7 @@ def _in_order(
             due += 1
 
 
-def _waited(waiting: Waiting, number: int) -> Iterator[Trajectory]:
+def _waited(waiting: Waiting[Trajectory], number: int) -> Iterator[Trajectory]:
     """A rollout that waited; it is dropped once its taker, who has then written it, comes back."""
     yield waiting.get(number)
     waiting.drop(number)
@@ -174,3 +175,12 @@ def _say_unread(trajectory: Trajectory, progress: _Progress) -> None:
             f"what the model reads; ask a shorter one, or send fewer or smaller pictures "
             f"(interaction.wording.image)"
         )
+
+
+def _write_one(path: Path, trajectory: Trajectory) -> None:
+    write_trajectories(path, [trajectory])
+
+
+def _read_one(path: Path) -> Trajectory:
+    (trajectory,) = read_trajectories(path)
+    return trajectory

@@ -21,12 +21,12 @@ from pixelreasoner.core.run_status import is_locked
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.env.interaction import Interaction
 from pixelreasoner.synth.card import Contents, card
+from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.synth.exports.new_folder import new_folder
 from pixelreasoner.synth.exports.parquet import SHARD_BYTES, write_parquet
 from pixelreasoner.synth.exports.pixelreasoner_sft import write_pixelreasoner_sft
 from pixelreasoner.synth.exports.prompts import Prompts, run_prompts, stored_prompts
 from pixelreasoner.synth.exports.sharegpt import write_sharegpt
-from pixelreasoner.synth.run import SynthConfig
 
 CARD_FILE = "README.md"
 

@@ -36,6 +36,9 @@ class RowForm:
     """Whether each JSON file is one row, and no list of rows."""
     expand: Callable[[Mapping[str, Any]], Sequence[Mapping[str, Any]]] | None = None
     """From a row of a file to the rows it stands for; None where it stands for itself."""
+    measured: str = ""
+    """A column of pictures whose sizes are known when the rows are looked at: a picture in a Parquet file is
+    then `{embedded, size: (width, height)}`, 0 and 0 where it cannot be read."""
 
 
 def dataset_folder(path: str, hub_files: Sequence[str], noun: str) -> Path:
@@ -105,7 +108,7 @@ class FilesRows:
     def scan(self) -> Iterator[tuple[int, object]]:
         """As `Rows.scan`; a file that cannot be read is an error."""
         for at, rows in enumerate(self._files):
-            for number, values in rows.scan():
+            for number, values in self._measured(at, rows.scan()):
                 for part, row in enumerate(self._parts(at, values)):
                     yield at * _FILE + number * MAX_PARTS + part, row
 
@@ -129,6 +132,19 @@ class FilesRows:
         at, row, part = _places(number)
         within = "" if self._form.expand is None else f", part {part + 1}"
         return f"{self._paths[at].name}, {self._files[at].row_noun} {row}{within}"
+
+    def _measured(self, at: int, rows: Iterator[tuple[int, object]]) -> Iterator[tuple[int, object]]:
+        """The rows of a file, with the sizes of the pictures that are in it."""
+        column, sizes = self._form.measured, None
+        for number, values in rows:
+            row = cast(Mapping[str, Any], values) if column and isinstance(values, Mapping) else {}
+            if row.get(column) == EMBEDDED:
+                from pixelreasoner.tasks.datasets.picture_sizes import picture_sizes
+
+                sizes = picture_sizes(self._paths[at], column) if sizes is None else sizes
+                width, height = sizes[number - 1].tolist()
+                values = {**row, column: {**EMBEDDED, "size": (width, height)}}
+            yield number, values
 
     def _parts(self, at: int, values: object) -> Sequence[object]:
         """The rows that a row of a file stands for."""

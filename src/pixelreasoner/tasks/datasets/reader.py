@@ -100,9 +100,12 @@ class DatasetReader:
     expand: Callable[[Row], Sequence[Row]] | None = None
     """As `RowForm.expand`; `read` and `finish` get the rows that a row of a file stands for."""
 
+    measured: str = ""
+    """As `RowForm.measured`."""
+
     @property
     def form(self) -> RowForm:
-        return RowForm(self.columns, self.large, self.objects, self.expand)
+        return RowForm(self.columns, self.large, self.objects, self.expand, self.measured)
 
     def open(self, *, split: str, path: str, n_frames: int = N_FRAMES) -> DatasetTasks:
         """The usable tasks of the data set.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from pixelreasoner.core.display import counted
 
@@ -47,11 +48,14 @@ class LoadReport:
     """Usable rows by the form of their answers (`tasks.datasets.answers`)."""
     left_out: dict[str, LeftOut] = field(default_factory=dict[str, LeftOut])
     """By reason."""
+    noun: str = "row"
+    """What is counted."""
 
-    def use(self, form: str) -> None:
-        """Count a usable row."""
-        self.rows += 1
-        self.forms[form] += 1
+    def use(self, form: str, n: int = 1) -> None:
+        """Count a usable row, or several; without answers, their form is empty."""
+        self.rows += n
+        if form:
+            self.forms[form] += n
 
     def leave_out(self, place: str, error: UnusableError) -> None:
         """Count a row that cannot be used."""
@@ -71,10 +75,18 @@ class LoadReport:
         """One line: how many rows there are, and how many are left out for which reasons."""
         reasons = ", ".join(f"{reason} ({entry.rows})" for reason, entry in self.left_out.items())
         left_out = f"; {self.unusable} left out: {reasons}" if reasons else ""
-        return f"{self.name}: {counted(self.rows, 'row')}{left_out}"
+        return f"{self.name}: {counted(self.rows, self.noun)}{left_out}"
 
     def lines(self) -> Iterator[str]:
         """The reasons, most frequent first, each followed by the first rows it holds for."""
         for reason, entry in sorted(self.left_out.items(), key=lambda item: -item[1].rows):
-            yield f"{counted(entry.rows, 'row')} left out: {reason}"
+            yield f"{counted(entry.rows, self.noun)} left out: {reason}"
             yield from (f"  {example}" for example in entry.examples)
+
+
+@runtime_checkable
+class Reported(Protocol):
+    """A source that says what was found when it was opened."""
+
+    @property
+    def report(self) -> LoadReport: ...

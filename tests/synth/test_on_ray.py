@@ -1,0 +1,144 @@
+"""A run on a cluster of two nodes on this machine: the files of a local run, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chat_server import Answer, serving
+from benchmarks.teacher_script import TRANSPORT, TeacherScript
+from pixelreasoner.core.recipe import save_resolved
+from pixelreasoner.synth.config import SynthConfig
+from pixelreasoner.synth.run import run
+from synth.served_runs import check_complete, config, dataset, make_seeds
+
+pytest.importorskip("openai")
+pytest.importorskip("pyarrow")
+ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+SRC = Path(__file__).parents[2] / "src"
+ASKED = ("propose", "write", "judge", "solve")
+START_S = 180
+"""For a command on the cluster."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster of two nodes with one processor each."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Elsewhere than on Linux Ray stays on the loopback anyhow; here it must not look for another address.
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(SRC), os.environ.get("PYTHONPATH", "")]))
+        size = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+        nodes = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
+        try:
+            nodes.add_node(**size)
+            yield nodes.address
+        finally:
+            nodes.shutdown()
+
+
+def command(given: SynthConfig, folder: Path, address: str, *args: str) -> subprocess.Popen[str]:
+    """`pixelreasoner synth --ray` as a process of its own."""
+    recipe = save_resolved(given, folder)
+    words = [sys.executable, "-m", "pixelreasoner", "synth", str(recipe), "--ray", address, *args]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str], code: int = 0) -> str:
+    """What a command wrote until its end."""
+    out, err = process.communicate(timeout=START_S)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def with_faults(given: SynthConfig) -> SynthConfig:
+    """A recipe whose time-out is below the script's late replies."""
+    text = given.model_dump(mode="json", exclude_none=True)
+    for part in ("chat_teacher", "student", "judge"):
+        text[part]["server"] |= {"timeout_s": 1.5, "concurrency": 16}
+    return SynthConfig.model_validate(text)
+
+
+def sound_replies(script: TeacherScript) -> int:
+    """Replies that a client could read, and paid for."""
+    return sum(script.counts[purpose] for purpose in ASKED) - sum(script.counts[kind] for kind in TRANSPORT)
+
+
+def replies(folder: Path) -> tuple[int, int]:
+    """Replies on disk, and how many were ever put there."""
+    with closing(sqlite3.connect(folder / "replies.sqlite")) as file:
+        (kept,) = file.execute("select count(*) from replies").fetchone()
+        (put,) = file.execute("select sum(requests) from spent").fetchone()
+    return kept, put
+
+
+def test_without_servers_the_files_are_those_of_a_local_run(address: str, tmp_path: Path):
+    given = SynthConfig.model_validate(
+        {"out": str(tmp_path / "local"), "n": 40, "tasks": {"source": "pixelworld", "split": "train"}}
+    )
+    run(given)
+    text = said(command(given.changed(out=tmp_path / "ray"), tmp_path / "recipe", address))
+    assert dataset(tmp_path / "ray") == dataset(tmp_path / "local")
+    assert "synth 40/40" in text
+    assert not [line for line in text.splitlines() if "ray" in line.lower() and "tmp" not in line], text
+
+
+def test_with_servers_and_faults_and_a_kill_the_files_are_those_of_a_local_run(
+    address: str, checkpoint: Path, tmp_path: Path
+):
+    known = make_seeds(tmp_path / "seeds", 20)
+    changes = {"faults": 0.3, "late_s": 3.0, "latency_s": 0.1, "known": known, "leaks": 0.1}
+    with serving(TeacherScript(**changes)) as server:
+        given = with_faults(config(tmp_path / "local", checkpoint, tmp_path / "seeds", server.url, n=30))
+        run(given)
+        server.script = whole = TeacherScript(**changes)
+        text = said(command(given.changed(out=tmp_path / "whole"), tmp_path / "recipe", address))
+        assert "synth 30/30" in text
+        assert "cost $" in text
+        server.script = killed = TeacherScript(**changes)
+        out = tmp_path / "killed"
+        process = command(given.changed(out=out), tmp_path / "recipe-2", address)
+        until = time.monotonic() + START_S
+        while not (out / "waiting").is_dir() or len(list((out / "waiting").iterdir())) < 3:
+            assert process.poll() is None, said(process)
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        process.communicate()
+        before = sound_replies(killed)
+        said(command(given.changed(out=out), tmp_path / "recipe-2", address, "--resume"))
+    assert dataset(tmp_path / "whole") == dataset(tmp_path / "local")
+    assert dataset(out) == dataset(tmp_path / "local")
+    check_complete(out, 30)
+    kept, put = replies(tmp_path / "whole")
+    assert kept == put == sound_replies(whole), "a request was paid twice"
+    kept_then, put_then = replies(out)
+    assert kept_then == put_then == kept
+    assert 0 < before < kept
+    # What was under way when the process was killed may have been answered to nobody.
+    assert kept <= sound_replies(killed) <= kept + 3 * 16
+
+
+def test_a_wrong_key_ends_a_run_on_a_cluster_with_one_line(address: str, checkpoint: Path, tmp_path: Path):
+    make_seeds(tmp_path / "seeds", 6)
+    with serving(lambda body: Answer(status=401, error="who are you?")) as server:
+        given = config(tmp_path / "out", checkpoint, tmp_path / "seeds", server.url, n=6)
+        text = said(command(given, tmp_path / "recipe", address), code=2)
+    (error,) = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert "refuses requests for the model 'm'" in error
+    assert "Traceback" not in text
