@@ -1,7 +1,7 @@
 """Synthesis at size, with a scripted teacher behind a real server: its throughput, and its memory.
 
 The server runs in a process of its own and takes a fixed time for every reply. What it could answer at most,
-with as many requests under way as the recipe allows, is the ideal: `concurrency / latency` replies per second.
+with as many requests under way as the recipe allows, is the ideal: `concurrency / latency` replies a second.
 Each measurement is in a fresh process, from a recipe as anyone's; the resident size is that of all of it,
 Python, torch and the libraries included.
 """
