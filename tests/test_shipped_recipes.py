@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
+from benchmarks.chat_server import serving
+from benchmarks.teacher_script import TeacherScript
 from pixelreasoner.chat.families import FAMILIES
 from pixelreasoner.cli.main import main
 from pixelreasoner.core.recipe import find_recipe, load_recipe, recipe_names, save_resolved
+from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.evals.run import EvalConfig
 from pixelreasoner.models.vlm import VisionLanguageModel
+from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.train.rl import RLConfig
 from pixelreasoner.train.sft import SFTConfig
+from synth.served_runs import make_seeds
 from tasks.datasets.conftest import put, write_json
 from tasks.datasets.test_pixelreasoner_rl import ROWS
 from tasks.datasets.test_pixelreasoner_sft import RECROP
@@ -56,7 +61,8 @@ CONFIGS = {"sft": SFTConfig, "rl": RLConfig, "eval": EvalConfig}
 
 
 def test_every_shipped_recipe_is_run_here():
-    assert set(recipe_names()) == set(SMALL) | {f"{name}/{stage}" for name in MODELS for stage in CONFIGS}
+    of_models = {f"{name}/{stage}" for name in MODELS for stage in CONFIGS}
+    assert set(recipe_names()) == set(SMALL) | of_models | {"qwen2_5_vl_7b/synth"}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -135,6 +141,29 @@ def stage(
     assert main([command, f"{name}/{command}", *given, "--out", str(out / command)]) == 0
     metrics = out / command / "metrics.jsonl"
     return [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+
+
+def test_the_synthesis_of_the_paper_runs_on_a_tiny_model(
+    tmp_path: Path, qwen25_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its seeds, its servers and its numbers of them are others; it teaches what `sft` is shown."""
+    for extra in ("openai", "pyarrow", "rapidocr"):
+        pytest.importorskip(extra)
+    recipe = load_recipe(SynthConfig, find_recipe(Path("qwen2_5_vl_7b", "synth")))
+    sft = load_recipe(SFTConfig, find_recipe(Path("qwen2_5_vl_7b", "sft")))
+    assert recipe.checkpoint == sft.model.checkpoint
+    assert recipe.interaction.wording == sft.interaction.wording
+    answers = make_seeds(tmp_path / "data", 24)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEACHER_KEY", "a key")
+    with serving(TeacherScript(known=answers)) as server:
+        urls = [f"{of}.server.url={server.url}" for of in ("chat_teacher", "student", "judge")]
+        given = [f"checkpoint={qwen25_folder}", "n=15", *urls]
+        assert main(["synth", "qwen2_5_vl_7b/synth", *given, "--out", "out"]) == 0
+    summary = json.loads(Path("out", "summary.json").read_text())
+    assert (summary["made"], summary["unfilled"]) == (15, 0)
+    assert summary["by_template"]["text_only"] == 4
+    assert {row.task.split for row in read_trajectories(Path("out", "trajectories.jsonl"))} == {"train"}
 
 
 def test_the_stages_follow_one_another(tmp_path: Path):

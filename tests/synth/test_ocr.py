@@ -19,7 +19,7 @@ from pixelreasoner.synth.ocr import NOT_SHOWN, OcrCheck, OcrConfig, read_text
 BLANK = Picture(np.full((60, 100, 3), 255, np.uint8))
 
 
-def asked(answer: str, *more: str, kind: str = "fineweb-visa", options: tuple[str, ...] = ()) -> Task:
+def asked(answer: str, *more: str, kind: str = "webpage", options: tuple[str, ...] = ()) -> Task:
     return Task("t", "What?", (BLANK,), (answer, *more), kind=kind, options=options)
 
 

@@ -26,6 +26,7 @@ from pixelreasoner.synth.compose import ErrorMask
 from pixelreasoner.synth.difficulty import StudentConfig
 from pixelreasoner.synth.judging import CropJudgeConfig
 from pixelreasoner.synth.mix import Mix
+from pixelreasoner.synth.ocr import OcrConfig
 from pixelreasoner.synth.slots import Seeds
 from pixelreasoner.synth.teacher import TeacherConfig
 from pixelreasoner.tasks.config import TasksConfig, build_tasks
@@ -67,6 +68,9 @@ class SynthConfig(Config):
     """The model to be taught, behind an endpoint: what it answers without operations says how hard a task
     is, and text-only trajectories are its own words. None: how hard it is is not known, and the teacher
     writes those."""
+    ocr: OcrConfig | None = None
+    """Reads the text of the crops on the cue, and turns down tasks whose answer is not in it; needs the extra
+    `ocr`."""
     judge: CropJudgeConfig | None = None
     """A model that judges whether the answer follows from the crop, behind an endpoint."""
     budget: Annotated[Budget, MAY_CHANGE] = Budget()

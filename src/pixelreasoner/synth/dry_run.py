@@ -33,7 +33,7 @@ from pixelreasoner.synth.stage_counts import ORDER
 from pixelreasoner.synth.taught import Taught
 
 YIELDS: Mapping[Stage, float] = {
-    "propose": 0.7, "outline": 1.0, "difficulty": 0.7, "write": 0.9, "compose": 1.0, "judge": 0.7,
+    "propose": 0.7, "outline": 1.0, "ocr": 1.0, "difficulty": 0.7, "write": 0.9, "compose": 1.0, "judge": 0.7,
 }  # fmt: skip
 """Shares of the tasks that pass a stage, as long as none are measured."""
 STAGE_OF: Mapping[str, Stage] = {

@@ -37,7 +37,7 @@ SHOWN_CHARACTERS = 60
 class OcrConfig(Config):
     """Which crops are read to see whether they show the answer."""
 
-    kinds: tuple[str, ...] = ("fineweb-visa", "infographic")
+    kinds: tuple[str, ...] = ("webpage", "infographic")
     """Kinds of tasks (`Task.kind`) whose answers stand in the picture; of others, none is looked for."""
     tolerance: Share = 0.1
     """Share of an answer's letters that may be misread. Numbers, and answers of up to nine letters, have to

@@ -3,7 +3,7 @@
 What a slot gives depends on the recipe, its number and the replies of the servers, and on nothing else: not
 on other slots, on the order in which they are made, or on how often the run was interrupted. ::
 
-    task  propose  outline  difficulty  write  compose  judge  -> Made
+    task  propose  outline  ocr  difficulty  write  compose  judge  -> Made
             '-------- turned down by any stage: a Rejection, and the next task
 """
 
@@ -27,6 +27,7 @@ from pixelreasoner.synth.config import SynthConfig, build_seeds
 from pixelreasoner.synth.fit import fits, with_cue
 from pixelreasoner.synth.made import Made, Rejection
 from pixelreasoner.synth.mix import Template
+from pixelreasoner.synth.ocr import NOT_SHOWN, OcrCheck
 from pixelreasoner.synth.outline import Outline, outline
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.rejection import RejectedError, Stage
@@ -165,6 +166,8 @@ class Pipeline:
                 draft.task = await self._compute(draft, "outline", lambda: self._with_room(draft))
                 draft.task = await self._proposed(draft)
             draft.outline = await self._compute(draft, "outline", lambda: self._outlined(draft))
+            if self._ocr is not None and draft.outline.steps and self._ocr.applies_to(draft.task):
+                await self._compute(draft, "ocr", lambda: self._read(draft))
             texts = await self._texts(draft)
             draft.trajectory = await self._compute(draft, "compose", lambda: self._composed(draft, texts))
             return await self._judged(draft, draft.trajectory)
@@ -222,6 +225,15 @@ class Pipeline:
         except SynthesisError as e:
             raise RejectedError("outline", "the template does not fit the task", str(e)) from e
 
+    def _read(self, draft: _Draft) -> None:
+        """Let a task pass whose answer can be read in the crop on the cue, before anybody is asked."""
+        assert self._ocr is not None
+        assert draft.outline is not None
+        shown = draft.outline.steps[-1].observation.images
+        faults = [self._ocr.fault(picture, draft.task) for picture in shown]
+        if faults and all(faults):
+            raise RejectedError("ocr", NOT_SHOWN, faults[0] or "")
+
     def _composed(self, draft: _Draft, texts: TrajectoryTexts) -> Trajectory:
         draft.trajectory = self._written(draft, texts)
         if problems := verify(draft.trajectory, self._scorer, self._taught.syntax):
@@ -258,6 +270,10 @@ class Pipeline:
     @cached_property
     def _teacher(self) -> Teacher:
         return self._servers.teacher or build_teacher(self.config.teacher)
+
+    @cached_property
+    def _ocr(self) -> OcrCheck | None:
+        return None if self.config.ocr is None else OcrCheck(self.config.ocr)
 
     @cached_property
     def _scorer(self) -> Scorer:

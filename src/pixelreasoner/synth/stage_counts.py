@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pixelreasoner.core.progress_line import Row
 from pixelreasoner.synth.rejection import Stage
 
-ORDER: tuple[Stage, ...] = ("propose", "outline", "difficulty", "write", "compose", "judge")
+ORDER: tuple[Stage, ...] = ("propose", "outline", "ocr", "difficulty", "write", "compose", "judge")
 """The stages in the order in which a task comes to them."""
 
 
