@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -45,6 +46,8 @@ AHEAD = 48
 """Slots that a worker has before it where no server is asked."""
 STATE_S = 1.0
 """Seconds between two questions to the workers how far they are."""
+CONNECT_S = 10.0
+"""Seconds for the head of the cluster to answer."""
 CLOSE_S = 10.0
 """Seconds to wait until the file of replies is closed."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
@@ -82,12 +85,15 @@ def cluster(address: str) -> Generator[None]:
 
 
 def _connect(ray: Any, address: str) -> None:
-    if "://" in address:
-        raise ConfigError(f"--ray {address}: give HOST:PORT, on a machine that is part of the cluster")
+    host, colon, port = address.rpartition(":")
+    if address not in ("auto", "local") and not (colon and "/" not in host and port.isdecimal()):
+        raise ConfigError(f"--ray {address}: give HOST:PORT, auto or local")
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
+        if colon:  # Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:
+    except (OSError, OverflowError, RuntimeError, ValueError) as e:
         raise ConfigError(
             f"--ray {address}: {one_line(str(e))}; begin a cluster with `ray start --head`, have the other "
             f"machines join it, and give this command on one of them"
