@@ -53,6 +53,7 @@ class Outcome:
     """0 loaded, 2 refused, 1 another exception, below 0 a signal."""
     message: str
     peak_bytes: int
+    """Beside what the process held before."""
     seconds: float
     """Of the processor, all threads together."""
     stderr: str
@@ -121,14 +122,14 @@ def _load(path: Path, write: int) -> None:
     """In the child: load, report, end without cleaning up."""
     code, message = LOADED, ""
     resource.setrlimit(resource.RLIMIT_CPU, (HANGS_SECONDS, HANGS_SECONDS))
-    start_high_water()
+    before = start_high_water()
     try:
         message = repr(load_media(path))
     except PixelReasonerError as e:
         code, message = REFUSED, str(e)
     except BaseException as e:
         code, message = FAILED, f"{type(e).__name__}: {e}"
-    os.write(write, json.dumps({"message": message, "peak_bytes": high_water()}).encode())
+    os.write(write, json.dumps({"message": message, "peak_bytes": high_water() - before}).encode())
     os._exit(code)
 
 

@@ -51,7 +51,7 @@ def test_what_must_not_be_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hostile, "load_media", does)
     monkeypatch.setattr(hostile, "repr", str, raising=False)
     if fault == "memory":
-        monkeypatch.setattr(hostile, "PEAK_BYTES", 120 * 10**6)
+        monkeypatch.setattr(hostile, "PEAK_BYTES", 100 * 10**6)
     if fault == "time":
         monkeypatch.setattr(hostile, "VIDEO_SECONDS", 0.01)
     assert outcome(tmp_path / "a.png", ".png").faults == [fault]

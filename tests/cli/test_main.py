@@ -56,7 +56,7 @@ def test_a_trainer_gets_the_recipe_the_overrides_and_out(monkeypatch, recipe, co
 )
 def test_synth_and_eval_get_a_configuration(monkeypatch, recipe, command, name, config):
     calls = []
-    fake_trainer(monkeypatch, lambda c, *, resume: calls.append((c, resume)), name, config)
+    fake_trainer(monkeypatch, lambda c, *, resume, ray=None: calls.append((c, resume)), name, config)
     assert main([command, str(recipe), "steps=3"]) == 0
     assert main([command, str(recipe), "--resume"]) == 0
     assert calls == [(FakeConfig(steps=3), False), (FakeConfig(steps=20), True)]

@@ -82,7 +82,7 @@ def test_a_run_that_was_begun_is_measured(
 def test_yields_are_measured_from_the_last_stage_up():
     so_far = SoFar(slots=60, made=60, rejected={"judge": 20, "write": 20, "propose": 100}, spent={})
     assert so_far.yields() == pytest.approx(
-        {"judge": 0.75, "compose": 1, "write": 0.8, "difficulty": 1, "outline": 1, "propose": 0.5}
+        {"judge": 0.75, "compose": 1, "write": 0.8, "difficulty": 1, "ocr": 1, "outline": 1, "propose": 0.5}
     )
     assert SoFar(slots=2, made=2, rejected={"judge": 9}, spent={}).yields()["judge"] == 0.7, "too few"
 
