@@ -12,10 +12,10 @@ import torch
 
 from pixelreasoner.models.attention.cascade_attention import (
     CascadePlan,
-    Decoding,
     Piece,
     cascade_attention,
 )
+from pixelreasoner.models.attention.cascade_decoding import Decoding
 from pixelreasoner.models.kv_pool import KeyValuePool
 
 QUERY_HEADS, HEADS, WIDTH = 4, 2, 8

@@ -28,6 +28,8 @@ class KeyValuePool:
 
     def __init__(self, n_layers: int) -> None:
         self.rows = self.tokens = 0
+        self.version = 0
+        """Counts how often tensors were replaced by others."""
         self._layers: list[Tensor | None] = [None] * n_layers
 
     @property
@@ -80,6 +82,7 @@ class KeyValuePool:
                 held[:, b, :, :tokens] = kept
 
     def _allocate(self, like: Tensor) -> Tensor:
+        self.version += 1
         return like.new_zeros(2, self.rows, like.shape[-3], self.tokens, like.shape[-1])
 
 
