@@ -86,7 +86,9 @@ class CudaCapture:
                     function()
                 finally:
                     graph.capture_end()
-        except Exception as e:  # the function has just run: whatever this is, the run can go on without graphs
+        except (
+            Exception
+        ) as e:  # the function has just run: whatever this is, the run can go on without graphs
             self._failed = True
             with suppress(RuntimeError):  # where the end of a failed capture left it open
                 torch._C._cuda_endAllocateToPool(self._device.index or 0, pool)

@@ -6,7 +6,6 @@ Shape legend: B running sequences, N tokens of a pass, D hidden width.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch

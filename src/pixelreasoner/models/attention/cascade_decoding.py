@@ -110,7 +110,13 @@ class DecodingRows:
 
     @classmethod
     def of(
-        cls, prompts: KeyValuePool, sequences: KeyValuePool, shape: DecodingShape, packed: Tensor, *, padded: bool
+        cls,
+        prompts: KeyValuePool,
+        sequences: KeyValuePool,
+        shape: DecodingShape,
+        packed: Tensor,
+        *,
+        padded: bool,
     ) -> DecodingRows:
         """From what `shape.packed` returned, on the device; nothing of it is looked at by the host.
 
