@@ -10,17 +10,29 @@ import numpy as np
 import pytest
 import torch
 
-from pixelreasoner.policy import decode_steps as module
+from pixelreasoner.models import static_states
+from pixelreasoner.models import static_steps as module
 from pixelreasoner.policy import engine as engine_module
 from pixelreasoner.policy.base import Sampling
-from pixelreasoner.policy.decode_steps import DynamicSteps, StaticSteps, steps_for
+from pixelreasoner.policy.decode_steps import DYNAMIC, GRAPHS, STATIC, DecodeMode, mode_on
 from pixelreasoner.policy.group import GroupPolicy
-from policy_helpers import GREEDY, SAMPLED, assert_same, finish, followed, likely_stops, sample
+from pixelreasoner.policy.recurrent import RecurrentEngine
+from policy_helpers import GREEDY, SAMPLED, as_sampled, assert_same, finish, followed, likely_stops, sample
 
 
-@pytest.fixture
-def folder(attending_folder):
-    return attending_folder
+def held_by(engine):
+    """All that the engine keeps of what was read."""
+    if isinstance(engine, RecurrentEngine):
+        batch = engine._batch
+        layers = [layer for layer in batch._held._layers if layer is not None]
+        return layers + [x for pair in batch._states.values() for x in pair]
+    pools = engine._cache.prompts.pool, engine._cache.sequences.pool
+    return [layer for pool in pools for layer in pool._layers]
+
+
+def n_captured(engine):
+    owner = engine._batch if isinstance(engine, RecurrentEngine) else engine._decode
+    return owner.steps.n_captured
 
 
 class Captured:
@@ -56,16 +68,14 @@ class Capture:
             each.alive = False
 
     def _places(self):
-        cache = self.engine._cache
-        pools = cache.prompts.pool, cache.sequences.pool
-        held = [layer.data_ptr() for pool in pools for layer in pool._layers]
+        held = [x.data_ptr() for x in held_by(self.engine)]
         return held + [weight.data_ptr() for weight in self._model.decoder.parameters()]
 
 
 def capturing(model, **options):
     """A policy whose engine captures, and the capture of the next session."""
     capture = Capture(model, options.pop("refuses", lambda n: False))
-    return GroupPolicy(model, decode_steps=lambda m: StaticSteps(m, capture), **options), capture
+    return GroupPolicy(model, decode_mode=DecodeMode(True, lambda device: capture), **options), capture
 
 
 def run(policy, capture, requests):
@@ -77,8 +87,8 @@ def run(policy, capture, requests):
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, Sampling(temperature=0.6, top_p=0.8, max_tokens=12)])
 def test_fixed_memory_gives_the_same(single, requests, sampling):
     with likely_stops(single, by=4.0):
-        expected = sample(GroupPolicy(single, decode_steps=DynamicSteps), requests, sampling)
-        got = sample(GroupPolicy(single, decode_steps=StaticSteps), requests, sampling)
+        expected = sample(GroupPolicy(single, decode_mode=DYNAMIC), requests, sampling)
+        got = sample(GroupPolicy(single, decode_mode=STATIC), requests, sampling)
     assert_same(got, expected)
     assert len({len(c.ids) for c in got}) > 2 or sampling is GREEDY
 
@@ -118,11 +128,12 @@ def test_requests_may_come_and_go_at_any_step(single, requests, monkeypatch):
     assert_same([done[i] for i in range(len(requests))], expected)
 
 
-def test_growing_pools_give_up_what_was_captured(single, requests):
+def test_growing_pools_give_up_what_was_captured(single, requests, monkeypatch):
+    monkeypatch.setattr(static_states, "SPARE_TOKENS", 0)
     long = Sampling(max_tokens=150)  # beyond two blocks of tokens
     policy, capture = capturing(single)
     assert_same(
-        run(policy, capture, [_with(r, long) for r in requests[:3]]),
+        run(policy, capture, as_sampled(requests[:3], long)),
         sample(GroupPolicy(single), requests[:3], long),
     )
     alive = [each for each in capture.captured if each.alive]
@@ -134,13 +145,16 @@ def test_a_small_budget_preempts_and_gives_the_same(single, requests):
     """Rows that wait lie behind the running ones, where inert rows are."""
     with GroupPolicy(single).session() as engine:
         finish(engine, requests)
-        tokens = engine._cache.prompts.pool.capacity + 4 * 64
-        n_bytes = policy_bytes(single) * tokens
+        if single.recurrent:
+            n_bytes = 4 * max(kept.state.n_bytes for kept in engine._kept.values())
+        else:
+            n_bytes = token_bytes(single) * (engine._cache.prompts.pool.capacity + 4 * 64)
     policy, capture = capturing(single, kv_cache_bytes=n_bytes)
     assert_same(run(policy, capture, requests), sample(GroupPolicy(single), requests))
+    assert capture.captured or single.recurrent, "recurrent layers: each step trims, and so gives them up"
 
 
-def policy_bytes(model):
+def token_bytes(model):
     """Of the keys and values of a token."""
     return 10**9 // GroupPolicy(model, kv_cache_bytes=10**9).new_prefix_cache().max_tokens
 
@@ -163,7 +177,7 @@ def test_new_weights_in_an_open_session(single, requests):
             if capture is not None:
                 assert capture.captured
             policy.load_weights(changed.items(), 1)
-            assert capture is None or not any(each.alive for each in capture.captured)
+            assert capture is None or n_captured(engine) == 0
             done = {}
             while len(done) < len(ids):
                 done.update(engine.step())
@@ -178,11 +192,11 @@ def test_a_weight_with_other_memory(single, requests):
         ids = [engine.submit(request) for request in requests]
         for _ in range(4):
             engine.step()
-        assert engine._decode.n_captured == 1
+        assert n_captured(engine) == 1
         layer = single.decoder.layers[0].mlp.gate_proj
         layer.weight = torch.nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
         engine.step()
-        assert engine._decode.n_captured == 0
+        assert n_captured(engine) == 0
         done = {}
         while len(done) < len(ids):
             done.update(engine.step())
@@ -202,11 +216,6 @@ def test_few_shapes_are_remembered(single, requests, monkeypatch):
         assert_same(run(policy, capture, requests), sample(GroupPolicy(single), requests))
 
 
-def test_the_processor_takes_each_step_as_it_is(single):
-    assert isinstance(steps_for(single), DynamicSteps)
-
-
-def _with(request, sampling):
-    from dataclasses import replace
-
-    return replace(request, sampling=sampling)
+def test_the_device_says_how():
+    assert mode_on(torch.device("cpu")) is DYNAMIC
+    assert mode_on(torch.device("cuda", 0)) is GRAPHS

@@ -1,7 +1,7 @@
 """CUDA graphs: a function that reads and writes memory of fixed addresses, launched as a whole.
 
-A step of decoding launches some two thousand kernels, and Python takes several times as long to launch them as
-a GPU takes to run them. A captured step is launched by one call.
+A step of decoding launches some two thousand kernels, and Python takes several times as long to launch them
+as a GPU takes to run them. A captured step is launched by one call.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -92,8 +93,7 @@ class CudaCapture:
             self._failed = True
             with suppress(RuntimeError):  # where the end of a failed capture left it open
                 torch._C._cuda_endAllocateToPool(self._device.index or 0, pool)
-            reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-            LOG.warning("decoding goes on without CUDA graphs: a step could not be captured (%s)", reason)
+            _say_once((str(e).strip() or type(e).__name__).splitlines()[0])
             return None
         self.n_bytes += max(0, torch.cuda.memory_reserved(self._device) - held)
         if self.n_bytes > self._most_bytes:
@@ -101,6 +101,11 @@ class CudaCapture:
             LOG.info("steps of further shapes are not captured: CUDA graphs hold %d bytes", self.n_bytes)
             return None
         return graph
+
+
+@lru_cache  # each session tries again
+def _say_once(reason: str) -> None:
+    LOG.warning("decoding goes on without CUDA graphs: a step could not be captured (%s)", reason)
 
 
 @contextmanager

@@ -73,6 +73,12 @@ class KeyValuePool:
             held = self._layers[index] = self._allocate(like)
         return held
 
+    def allocate_like(self, other: KeyValuePool) -> None:
+        """Allocate layers that were never written, with heads, width, dtype and device of another pool's."""
+        for index, held in enumerate(self._layers):
+            if held is None:
+                self.layer(index, other.layer(index))
+
     def swap(self, a: int, b: int, tokens: int) -> None:
         """Exchange the first `tokens` tokens of two rows."""
         for held in self._layers:

@@ -1,17 +1,16 @@
-"""A step of decoding: the model reads the last token of every running message.
+"""A step of decoding of the group engine: the model reads the last token of every running message.
 
-On a processor the step has the shape it has. On a GPU it is a function of fixed memory (`StaticSteps`): its
-shape is padded to one of few, its input is copied to one place, and its output is read from another. So it
-can be captured and launched as a whole (`models.graphs`); what is captured reads the weights where they lie,
-and is given up when keys and values, or weights, get other memory.
+On a processor the step has the shape it has. On a GPU its shape is padded to one of few, and its memory is
+fixed, so that it is captured and launched as a whole (`models.static_steps`).
 
 Shape legend: B running sequences, R rows of a step, padded, D hidden width.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -21,19 +20,18 @@ from torch import Tensor
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.models.attention.cascade_attention import CascadePlan
 from pixelreasoner.models.attention.cascade_decoding import Decoding, DecodingRows, DecodingShape
-from pixelreasoner.models.graphs import Capture, CudaCapture, Replayable
+from pixelreasoner.models.graphs import Capture, CudaCapture
+from pixelreasoner.models.kv_pool import KeyValuePool
+from pixelreasoner.models.recurrent_states import StateBatch
+from pixelreasoner.models.static_states import StaticStateBatch
+from pixelreasoner.models.static_steps import StaticStep, StaticSteps
 from pixelreasoner.models.vlm import Batch, VisionLanguageModel
 from pixelreasoner.policy.messages import Message
 from pixelreasoner.policy.prefix_cache import PrefixCache
 
-WARM_UPS = 1
-"""Steps of a shape before it is captured: what comes once is not worth it."""
-MOST_SHAPES = 32
-"""Shapes that are remembered, the most recently used."""
 
-
-class DecodeSteps(Protocol):
-    """A way of reading one token of each running message."""
+class CascadeSteps(Protocol):
+    """A way of reading one token of each running message of a `PrefixCache`."""
 
     def __call__(self, cache: PrefixCache, messages: Sequence[Message], n_prompts: int) -> Tensor:
         """The hidden states [B, D] after the last token of each message; they last until the next call.
@@ -50,7 +48,7 @@ class DecodeSteps(Protocol):
         ...
 
 
-class DynamicSteps:
+class DynamicCascade:
     """Each step in the shape it has."""
 
     def __init__(self, model: VisionLanguageModel) -> None:
@@ -58,118 +56,83 @@ class DynamicSteps:
 
     def __call__(self, cache: PrefixCache, messages: Sequence[Message], n_prompts: int) -> Tensor:
         batch = self._model.embed([last_tokens(messages)], {}, left=False)
-        prompts, sequences = cache.prompts.pool, cache.sequences.pool
         decoding = decoding_of(cache, len(messages), n_prompts)
-        plan = CascadePlan(prompts, sequences, decoding, (), self._model.device)
+        plan = CascadePlan(cache.prompts.pool, cache.sequences.pool, decoding, (), self._model.device)
         return self._model(batch, cascade=plan)[0]
 
     def clear(self) -> None:
         pass
 
 
-class StaticSteps:
-    """Steps of padded shapes, captured when `capture` is given."""
+class StaticCascade:
+    """Steps of padded shapes in fixed memory, captured when `capture` is given."""
 
-    def __init__(self, model: VisionLanguageModel, capture: Capture | None = None) -> None:
-        self._model, self._capture = model, capture
-        self._steps: OrderedDict[DecodingShape, _Step] = OrderedDict()
-        self._places: tuple[int, ...] = ()
-        self._weights = [
-            (module._parameters, name)
-            for module in (model.decoder.modules() if capture is not None else ())
-            for name in module._parameters
-        ]
-
-    @property
-    def n_captured(self) -> int:
-        """Shapes that are launched as a whole."""
-        return sum(step.graph is not None for step in self._steps.values())
+    def __init__(self, model: VisionLanguageModel, capture: Capture | None) -> None:
+        self._model = model
+        self.steps = StaticSteps(model.decoder, capture)
 
     def __call__(self, cache: PrefixCache, messages: Sequence[Message], n_prompts: int) -> Tensor:
         prompts, sequences = cache.prompts.pool, cache.sequences.pool
+        # Before the first step of all, so that it allocates nothing that a later one would find elsewhere.
+        sequences.allocate_like(prompts)
         decoding = decoding_of(cache, len(messages), n_prompts)
-        places = (id(prompts), prompts.version, id(sequences), sequences.version, *self._weight_places())
-        if places != self._places:
-            self.clear()
         shape = DecodingShape.of(decoding).padded(prompts, sequences)
-        step = self._steps.pop(shape, None) or _Step(self._model, cache, shape)
-        self._steps[shape] = step
-        if len(self._steps) > MOST_SHAPES:
-            self._steps.popitem(last=False)
-        step.fill(messages, decoding)
-        hidden_BD = step.run(self._capture)[: len(messages)]
-        # The first step of all allocates keys and values.
-        self._places = (id(prompts), prompts.version, id(sequences), sequences.version, *places[4:])
-        return hidden_BD
+        n = len(messages)
+        # Inert rows read token 0 at position 0.
+        last_2R = np.zeros((2, shape.rows), np.int64)
+        last_2R[0, :n] = [message.ids[-1] for message in messages]
+        last_2R[1, :n] = [message.position for message in messages]
+        values = np.concatenate([last_2R.ravel(), shape.packed(decoding)])
+        make = partial(self._step, prompts, sequences, shape)
+        state = id(prompts), prompts.version, id(sequences), sequences.version
+        return self.steps.run(shape, values, make, state)[:n]
 
     def clear(self) -> None:
-        self._steps.clear()
-        if self._capture is not None:
-            self._capture.clear()
+        self.steps.clear()
 
-    def _weight_places(self) -> list[int]:
-        """Where each weight of the decoder lies."""
-        found = [owner[name] for owner, name in self._weights]
-        return [0 if weight is None else weight.data_ptr() for weight in found]
+    def _step(self, prompts: KeyValuePool, sequences: KeyValuePool, shape: DecodingShape) -> StaticStep:
+        device, rows = self._model.device, shape.rows
+        nothing_1R = torch.zeros(1, rows, dtype=torch.bool, device=device)
 
+        def compute(values: Tensor) -> Tensor:
+            ids_R, position_R, packed = values.split([rows, rows, sum(shape.sizes)])
+            plan = DecodingRows.of(prompts, sequences, shape, packed, padded=True)
+            embeds_1RD = self._model.decoder.embed_tokens(ids_R[None])
+            batch = Batch(embeds_1RD, nothing_1R, position_R.expand(3, 1, rows), nothing_1R, [])
+            return self._model(batch, cascade=plan)[0]
 
-class _Step:
-    """Steps of one shape: the memory for their input and output."""
-
-    def __init__(self, model: VisionLanguageModel, cache: PrefixCache, shape: DecodingShape) -> None:
-        self._model, self.shape = model, shape
-        self._prompts, self._sequences = cache.prompts.pool, cache.sequences.pool
-        self.graph: Replayable | None = None
-        self._n_runs = 0
-        size = 2 * shape.rows + sum(shape.sizes)
-        device = model.device
-        self._host = torch.zeros(size, dtype=torch.int64, pin_memory=device.type == "cuda")
-        self._input = torch.zeros(size, dtype=torch.int64, device=device)
-        self._nothing = torch.zeros(1, shape.rows, dtype=torch.bool, device=device)
-        self._out_RD: Tensor | None = None
-
-    def fill(self, messages: Sequence[Message], decoding: Decoding) -> None:
-        """Copy the input of a step to where it is read. Inert rows read token 0 at position 0."""
-        n, rows = len(messages), self.shape.rows
-        host = self._host.numpy()
-        host[: 2 * rows] = 0
-        host[:n] = [message.ids[-1] for message in messages]
-        host[rows : rows + n] = [message.position for message in messages]
-        host[2 * rows :] = self.shape.packed(decoding)
-        # Each step ends with a look at what was sampled: the copy before this one is done.
-        self._input.copy_(self._host, non_blocking=True)
-
-    def run(self, capture: Capture | None) -> Tensor:
-        """The hidden states [R, D] of the last input."""
-        if self.graph is not None:
-            self.graph.replay()
-        elif capture is None or self._n_runs < WARM_UPS:
-            self._compute()
-        else:
-            self.graph = capture(self._compute)
-        self._n_runs += 1
-        assert self._out_RD is not None
-        return self._out_RD
-
-    def _compute(self) -> None:
-        """From input to output, on the device alone."""
-        rows = self.shape.rows
-        ids_R, position_R, packed = self._input.split([rows, rows, sum(self.shape.sizes)])
-        plan = DecodingRows.of(self._prompts, self._sequences, self.shape, packed, padded=True)
-        embeds_1RD = self._model.decoder.embed_tokens(ids_R[None])
-        position_31R = position_R.expand(3, 1, rows)
-        batch = Batch(embeds_1RD, self._nothing, position_31R, self._nothing, [])
-        hidden_RD = self._model(batch, cascade=plan)[0]
-        if self._out_RD is None:
-            self._out_RD = torch.empty_like(hidden_RD)
-        self._out_RD.copy_(hidden_RD)
+        return StaticStep(2 * rows + sum(shape.sizes), device, compute)
 
 
-def steps_for(model: VisionLanguageModel) -> DecodeSteps:
-    """The way that suits the model's device."""
-    if model.device.type == "cuda":
-        return StaticSteps(model, CudaCapture(model.device))
-    return DynamicSteps(model)
+@dataclass(frozen=True)
+class DecodeMode:
+    """How the engines of a policy run steps of decoding."""
+
+    is_static: bool
+    """In padded shapes and fixed memory."""
+    capture: Callable[[torch.device], Capture] | None = None
+    """Makes what captures those, for a session."""
+
+    def cascade(self, model: VisionLanguageModel) -> CascadeSteps:
+        """For layers that all attend."""
+        return StaticCascade(model, self._capture(model)) if self.is_static else DynamicCascade(model)
+
+    def states(self, model: VisionLanguageModel) -> StateBatch | StaticStateBatch:
+        """For decoders with recurrent layers."""
+        return StaticStateBatch(model, self._capture(model)) if self.is_static else StateBatch(model)
+
+    def _capture(self, model: VisionLanguageModel) -> Capture | None:
+        return None if self.capture is None else self.capture(model.device)
+
+
+DYNAMIC = DecodeMode(is_static=False)
+STATIC = DecodeMode(is_static=True)
+GRAPHS = DecodeMode(is_static=True, capture=CudaCapture)
+
+
+def mode_on(device: torch.device) -> DecodeMode:
+    """What suits a device: launching kernels one by one is what a GPU waits for, and a processor does not."""
+    return GRAPHS if device.type == "cuda" else DYNAMIC
 
 
 def decoding_of(cache: PrefixCache, n_sequences: int, n_prompts: int) -> Decoding:

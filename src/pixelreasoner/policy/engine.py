@@ -34,7 +34,7 @@ class GroupEngine:
         self._policy, self._model = policy, policy.model
         self._sample = TokenSampler(policy.model, on_token)
         self._cache = policy.new_prefix_cache()
-        self._decode = policy.decode_steps(policy.model)
+        self._decode = policy.decode_mode.cascade(policy.model)
         self._request_ids = itertools.count()
         self._waiting = MessageQueue()
         self._running: dict[CachedSequence, Message] = {}

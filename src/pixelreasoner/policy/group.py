@@ -16,7 +16,7 @@ for the second half of the first sentence: each rollout of a group has a copy of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -27,7 +27,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import OnToken
-from pixelreasoner.policy.decode_steps import DecodeSteps, steps_for
+from pixelreasoner.policy.decode_steps import DecodeMode, mode_on
 from pixelreasoner.policy.engine import GroupEngine
 from pixelreasoner.policy.prefix_cache import PrefixCache
 from pixelreasoner.policy.recurrent import RecurrentEngine
@@ -47,7 +47,7 @@ class GroupPolicy:
         precision: Precision = "fp32",
         prefill_tokens: int = 16_384,
         kv_cache_bytes: int = KV_CACHE_BYTES,
-        decode_steps: Callable[[VisionLanguageModel], DecodeSteps] = steps_for,
+        decode_mode: DecodeMode | None = None,
     ) -> None:
         """A policy.
 
@@ -59,8 +59,8 @@ class GroupPolicy:
             prefill_tokens: conversations start together until they bring as many new tokens as this.
             kv_cache_bytes: of keys and values, for as long as a session is open. While they grow, one
                 layer of them is in memory twice.
-            decode_steps: makes what runs the steps of decoding, for a session; by default what suits the
-                device. On a GPU captured steps take `models.graphs.GRAPH_BYTES` more at the most.
+            decode_mode: how steps of decoding run; None: as suits the device. On a GPU captured steps take
+                `models.graphs.GRAPH_BYTES` more at the most.
         """
         assert batch_size > 0, "no sequence could ever run"
         self.model = model
@@ -69,7 +69,7 @@ class GroupPolicy:
         self.precision: Precision = precision
         self.prefill_tokens = prefill_tokens
         self.kv_cache_bytes = kv_cache_bytes
-        self.decode_steps = decode_steps
+        self.decode_mode = mode_on(model.device) if decode_mode is None else decode_mode
         self.weight_version = 0
         self._engine: GroupEngine | RecurrentEngine | None = None
 

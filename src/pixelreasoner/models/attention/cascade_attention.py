@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,14 @@ class Piece:
     """Number of new tokens, at least one; the pool has room for them."""
     prompt: tuple[int, int] | None = None
     """Row and length of a prompt in the pool of prompts, stored before or by an earlier piece of the pass."""
+
+
+class AttentionPlan(Protocol):
+    """Says who attends to whom in a pass of a sampler, and stores keys and values."""
+
+    def attend(self, module: Any, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """Output [B, T, H, D] of a layer: queries [B, H, T, D], keys and values [B, K, T, D]."""
+        ...
 
 
 class CascadePlan:
@@ -109,7 +117,7 @@ def cascade_attention(
     key_1KND: Tensor,
     value_1KND: Tensor,
     *,
-    plan: CascadePlan | DecodingRows,
+    plan: AttentionPlan,
     scaling: float,
     dropout: float = 0.0,
     **options: Any,

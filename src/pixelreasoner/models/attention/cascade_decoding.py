@@ -60,11 +60,11 @@ class DecodingShape:
     def padded(self, prompts: KeyValuePool, sequences: KeyValuePool) -> DecodingShape:
         """One of few shapes that these pools give to all steps, the next larger."""
         return DecodingShape(
-            rows=min(_on_ladder(self.rows), sequences.rows),
+            rows=min(on_ladder(self.rows), sequences.rows),
             prompts=min(_power_of_two(self.prompts), prompts.rows),
             most=_power_of_two(self.most),
-            sequence_tokens=_part_of(sequences.tokens, self.sequence_tokens),
-            prompt_tokens=_part_of(prompts.tokens, self.prompt_tokens),
+            sequence_tokens=part_of(sequences.tokens, self.sequence_tokens),
+            prompt_tokens=part_of(prompts.tokens, self.prompt_tokens),
         )
 
     @property
@@ -79,8 +79,8 @@ class DecodingShape:
     def packed(self, decoding: Decoding) -> np.ndarray:
         """All that a step of this shape has to know, int64 of `sizes` side by side.
 
-        Per row its tokens, whether it is one of the step's, and its cell, which is its place among the rows of
-        its prompt; the row in each cell; the tokens of each prompt.
+        Per row its tokens, whether it is one of the step's, and its cell, which is its place among the rows
+        of its prompt; the row in each cell; the tokens of each prompt.
         """
         n = len(decoding.held_B)
         packed = np.zeros(sum(self.sizes), np.int64)
@@ -132,8 +132,8 @@ class DecodingRows:
             live_B111=live_B.bool()[:, None, None, None] if padded else None,
             cell_B=cell_B,
             row_C=row_C,
-            sequence_bias=_bias(held_B + 1, shape.sequence_tokens),
-            prompt_bias=_bias(tokens_P, shape.prompt_tokens),
+            sequence_bias=bias(held_B + 1, shape.sequence_tokens),
+            prompt_bias=bias(tokens_P, shape.prompt_tokens),
         )
 
     def attend(self, module: Any, q_1HBD: Tensor, k_1KBD: Tensor, v_1KBD: Tensor, scale: float) -> Tensor:
@@ -142,11 +142,11 @@ class DecodingRows:
         self._store(held, k_1KBD[0], v_1KBD[0])
         keys, values = held[:, : self.shape.rows, :, : self.shape.sequence_tokens]
         q_BKGD = q_1HBD[0].transpose(0, 1).unflatten(1, (keys.shape[1], -1))
-        out_sequence, lse_sequence = _attend(q_BKGD, keys, values, self.sequence_bias, scale)
+        out_sequence, lse_sequence = attend(q_BKGD, keys, values, self.sequence_bias, scale)
 
         held = self.prompts.layer(module.layer_idx)
         keys, values = held[:, : self.shape.prompts, :, : self.shape.prompt_tokens]
-        out, lse = _attend(self._by_prompt(q_BKGD), keys, values, self.prompt_bias, scale)
+        out, lse = attend(self._by_prompt(q_BKGD), keys, values, self.prompt_bias, scale)
         out, lse = self._by_row(out), self._by_row(lse)
         merged_BKGD = torch.lerp(out, out_sequence, torch.sigmoid(lse_sequence - lse))
         return merged_BKGD.flatten(1, 2).to(q_1HBD.dtype).unsqueeze(0)
@@ -162,7 +162,7 @@ class DecodingRows:
         held[:, self.row_B, :, self.held_B] = torch.where(self.live_B111, new_B2KD, kept_B2KD)
 
     def _by_prompt(self, q_BKGD: Tensor) -> Tensor:
-        """Return [P, K, M * G, D]: the queries of each prompt side by side; in empty cells, those of any row."""
+        """Return [P, K, M * G, D]: each prompt's queries side by side; in empty cells, those of any row."""
         cells = q_BKGD[self.row_C].unflatten(0, (self.shape.prompts, -1))
         return cells.transpose(1, 2).flatten(2, 3)
 
@@ -171,7 +171,7 @@ class DecodingRows:
         return x.unflatten(2, (self.shape.most, -1)).transpose(1, 2).flatten(0, 1)[self.cell_B]
 
 
-def _attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Return the output of queries [..., Q, D] over [..., S, D], and their log-sum-exp [..., Q, 1].
 
     Scores and sums are at least float32, as in the stock kernels, whatever keys and values are stored in.
@@ -194,7 +194,7 @@ def _products(q: Tensor, keys: Tensor) -> Tensor:
     return q.float() @ keys.float().mT
 
 
-def _bias(tokens: Tensor, longest: int) -> Tensor:
+def bias(tokens: Tensor, longest: int) -> Tensor:
     """Return [rows, 1, 1, S]: 0 on the first `tokens` of each row, -inf after them."""
     outside = torch.arange(longest, device=tokens.device) >= tokens[:, None]
     return torch.zeros(outside.shape, device=tokens.device).masked_fill(outside, -torch.inf)[:, None, None]
@@ -215,13 +215,13 @@ def _power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-def _on_ladder(n: int) -> int:
+def on_ladder(n: int) -> int:
     """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: a third at most is padding."""
     power = _power_of_two(n)
     return between if n <= (between := power * 3 // 4) else power
 
 
-def _part_of(room: int, tokens: int) -> int:
+def part_of(room: int, tokens: int) -> int:
     """The smallest of `room`, its half, its quarter, ... in whole blocks, that holds so many tokens."""
     while (half := in_blocks(-(-room // 2))) >= tokens and half < room:
         room = half
