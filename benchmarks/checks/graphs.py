@@ -19,7 +19,7 @@ from benchmarks.cases import Case, random_group
 from benchmarks.checks.models import FAMILIES, checkpoint, on_device
 from benchmarks.checks.outcome import Bound, Checks, Found, Setting, short
 from pixelreasoner.core.trajectory import Segment
-from pixelreasoner.models.config import ModelConfig
+from pixelreasoner.models.config import ModelConfig, Precision
 from pixelreasoner.models.loader import load_model
 from pixelreasoner.models.static_steps import StaticSteps
 from pixelreasoner.models.vlm import VisionLanguageModel
@@ -50,7 +50,7 @@ def checks(setting: Setting) -> Checks:
     }
 
 
-def compared(setting: Setting, name: str, dtype: torch.dtype, precision: str = "fp32") -> Found:
+def compared(setting: Setting, name: str, dtype: torch.dtype, precision: Precision = "fp32") -> Found:
     """Messages of several groups that join and leave, long enough for pools that grow, greedy and sampled."""
     model = _model(setting, name, dtype)
     if setting.tiny:

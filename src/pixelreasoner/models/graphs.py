@@ -11,13 +11,15 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
 LOG = logging.getLogger("pixelreasoner")
 GRAPH_BYTES = 2**30
-"""Device memory of all graphs of a session together, at the most."""
+"""Device memory of all graphs of a session together; the last one may go beyond it, and is given up."""
+MOST_FAILURES = 3
+"""Sessions of a process in which a capture failed, before none is tried any more: each leaves some memory."""
 
 
 class Replayable(Protocol):
@@ -43,20 +45,23 @@ class Capture(Protocol):
 class CudaCapture:
     """Captures on a stream of its own. All graphs share one pool of memory, since one runs at a time.
 
-    When a function cannot be captured, this is said once, and no other is tried.
+    When a function cannot be captured, the reason is logged, once, and no other is tried in this session.
     """
+
+    n_failed: ClassVar[int] = 0
+    """In this process."""
 
     def __init__(self, device: torch.device, *, most_bytes: int = GRAPH_BYTES) -> None:
         """Graphs for `device`, which hold `most_bytes` of it at the most."""
         self._device, self._most_bytes = device, most_bytes
-        self._failed = False
+        self._failed = self.n_failed >= MOST_FAILURES
         self._stream: torch.cuda.Stream | None = None
         self.clear()
 
     def clear(self) -> None:
         self.n_bytes = 0
         self._is_full = False
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def __call__(self, function: Callable[[], None]) -> Replayable | None:
         if self._failed or self._is_full:
@@ -74,7 +79,7 @@ class CudaCapture:
         before.wait_stream(self._stream)
         return graph
 
-    def _captured(self, function: Callable[[], None], pool: tuple[int, int]) -> Replayable | None:
+    def _captured(self, function: Callable[[], None], pool: Any) -> Replayable | None:
         if torch.cuda.mem_get_info(self._device)[0] < self._most_bytes:
             torch.cuda.empty_cache()  # the allocator gives nothing back during a capture
         held = torch.cuda.memory_reserved(self._device)
@@ -91,9 +96,11 @@ class CudaCapture:
             Exception
         ) as e:  # the function has just run: whatever this is, the run can go on without graphs
             self._failed = True
+            CudaCapture.n_failed += 1
             with suppress(RuntimeError):  # where the end of a failed capture left it open
                 torch._C._cuda_endAllocateToPool(self._device.index or 0, pool)
-            _say_once((str(e).strip() or type(e).__name__).splitlines()[0])
+            first = e.__context__ or e  # what came up during the capture, before its end failed too
+            _say_once((str(first).strip() or type(first).__name__).splitlines()[0])
             return None
         self.n_bytes += max(0, torch.cuda.memory_reserved(self._device) - held)
         if self.n_bytes > self._most_bytes:

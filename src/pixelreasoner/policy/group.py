@@ -6,6 +6,9 @@
 * A message that is complete leaves the batch at once, and the next request takes its place. Requests come
   and go at any step, so that nothing waits for the longest message of a turn.
 
+On a GPU a step in which nothing is read but the last tokens is captured as a CUDA graph once its shape comes
+again, and launched as a whole (`policy.decode_steps`).
+
 What is sampled for a request depends on its segments, its seed, its sampling and the weights. What else is
 in the batch and in the cache changes its log-probabilities by rounding errors only. The same calls in the
 same order give the same bits.
