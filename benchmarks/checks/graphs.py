@@ -41,11 +41,14 @@ def checks(setting: Setting) -> Checks:
         **{
             f"{name}, {short(dtype)}: {what}": partial(check, setting, name, dtype)
             for name, dtype in itertools.product((*FAMILIES, "nano"), dtypes)
-            for what, check in (("graphs against single kernels", compared), ("new weights", new_weights))
+            for what, check in WAYS.items()
         },
-        "nano, products in bf16: graphs against single kernels": partial(
-            compared, setting, "nano", torch.float32, precision="bf16"
-        ),
+        **{
+            f"nano, products in bf16: {what}": partial(
+                check, setting, "nano", torch.float32, precision="bf16"
+            )
+            for what, check in WAYS.items()
+        },
         **({"what cannot be captured": partial(refused, setting)} if setting.on_card else {}),
     }
 
@@ -75,12 +78,12 @@ def compared(setting: Setting, name: str, dtype: torch.dtype, precision: Precisi
     }
 
 
-def new_weights(setting: Setting, name: str, dtype: torch.dtype) -> Found:
+def new_weights(setting: Setting, name: str, dtype: torch.dtype, precision: Precision = "fp32") -> Found:
     """Weights change in place between sessions and within one: what is sampled next is by the new ones."""
     seen: list[list[Completion]] = []
     for mode in (DYNAMIC, captured(setting)):
         model = _model(setting, name, dtype)
-        policy = GroupPolicy(model, decode_mode=mode)
+        policy = GroupPolicy(model, decode_mode=mode, precision=precision)
         requests = _requests(model, groups=2, rollouts=2 if setting.tiny else 4, tokens=16)
         done = _finished(policy, requests)
         generator = torch.Generator().manual_seed(0)
@@ -93,8 +96,12 @@ def new_weights(setting: Setting, name: str, dtype: torch.dtype) -> Found:
         seen.append(done)
     first, second = len(requests), 2 * len(requests)
     changed = sum(a.ids != b.ids for a, b in zip(seen[0][:first], seen[0][first:second], strict=True))
-    found = _differences(seen[0], seen[1], dtype, "")
+    narrow = torch.bfloat16 if precision == "bf16" else dtype
+    found = _differences(seen[0], seen[1], narrow, "")
     return {**found, "messages that the weights changed": changed}
+
+
+WAYS = {"graphs against single kernels": compared, "new weights": new_weights}
 
 
 def refused(setting: Setting) -> Found:
