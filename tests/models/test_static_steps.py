@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,17 @@ from pixelreasoner.models import static_steps
 from pixelreasoner.models.static_steps import StaticStep, StaticSteps
 
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Holds what has the same letter and is no larger."""
+
+    name: str
+    size: int
+
+    def holds(self, other):
+        return self.name == other.name and self.size >= other.size
 
 
 class Again:
@@ -50,8 +63,9 @@ def steps_of(decoder, made, capture):
         made.append(shape)
         return StaticStep(size, CPU, lambda values: 2 * values[None].double())
 
-    def run(shape, values, state=(0,)):
-        return steps.run(shape, np.array(values), lambda: make(shape, len(values)), state).tolist()
+    def run(name, values, state=(0,), size=1):
+        shape = steps.choose(Named(name, size), state)
+        return steps.run(shape, np.array(values), lambda: make(shape.name, len(values))).tolist()
 
     return steps, run
 
@@ -106,3 +120,20 @@ def test_weights_in_place_stay_and_others_give_all_up(decoder, made, in_place):
         decoder.weight = torch.nn.Parameter(decoder.weight + 1, requires_grad=False)
     run("a", [1])
     assert steps.n_captured == int(in_place)
+
+
+def test_a_larger_one_that_is_captured_serves_for_a_while(decoder, made, monkeypatch):
+    monkeypatch.setattr(static_steps, "PATIENCE", 3)
+    capture = Capture()
+    _, run = steps_of(decoder, made, capture)
+    sizes = (9, 9, 5, 5, 2, 2, 2, 2, 7)
+    chosen = []
+    for size in sizes:
+        before = len(made)
+        assert run("a", [size], size=size) == [[2 * size]]
+        chosen.append(len(made) > before)
+    # 9 is new, captured, and serves 5 twice, 2 three times; then 2 gets its own; 9 serves 7.
+    assert chosen == [True, False, False, False, False, False, False, True, False]
+    assert capture.n_captured == 1
+    run("a", [2], size=2)
+    assert capture.n_captured == 2

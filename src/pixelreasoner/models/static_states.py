@@ -39,6 +39,13 @@ class _Shape:
     rows: int
     tokens: int
 
+    @property
+    def size(self) -> int:
+        return self.rows * self.tokens
+
+    def holds(self, other: _Shape) -> bool:
+        return self.rows >= other.rows and self.tokens >= other.tokens
+
 
 class StaticStateBatch:
     """Sequences that are read together, one token each at a time (as `recurrent_states.StateBatch`)."""
@@ -51,7 +58,7 @@ class StaticStateBatch:
         self._states: dict[int, tuple[Tensor, Tensor]] = {}
         self._version = 0
         self._n_tokens: list[int] = []
-        self.steps = StaticSteps(model.decoder, capture)
+        self.steps: StaticSteps[_Shape] = StaticSteps(model.decoder, capture)
 
     def __len__(self) -> int:
         return len(self._n_tokens)
@@ -167,13 +174,12 @@ class StaticStateBatch:
         n = len(self)
         if self._room >= self._held.tokens:
             self._resize(self._held.rows, self._grown(self._room + 1))
-        rows = min(on_ladder(n), self._held.rows)
-        shape = _Shape(rows, part_of(self._held.tokens, self._room + 1))
+        shape = _Shape(min(on_ladder(n), self._held.rows), part_of(self._held.tokens, self._room + 1))
+        shape = self.steps.choose(shape, (self._held.version, self._version))
         # Inert rows read token 0 at position 0, and hold nothing.
-        values = np.zeros((3, rows), np.int64)
+        values = np.zeros((3, shape.rows), np.int64)
         values[:, :n] = token_B, position_B, self._n_tokens
-        state = self._held.version, self._version
-        hidden_RD = self.steps.run(shape, values.ravel(), partial(self._step, shape), state)
+        hidden_RD = self.steps.run(shape, values.ravel(), partial(self._step, shape))
         self._n_tokens = [tokens + 1 for tokens in self._n_tokens]
         return hidden_RD[:n]
 

@@ -2,15 +2,16 @@
 
 A step is a function of its input, of the weights, and of keys, values and states, all of which stay where
 they are. So it can be captured and launched as a whole (`models.graphs`). It is captured once its shape comes
-again, and given up when what it reads gets other memory.
+again, unless a larger one that is captured serves, and given up when what it reads gets other memory.
 
 Shape legend: R rows of a step, D hidden width.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from pixelreasoner.models.graphs import Capture, Replayable
 
 WARM_UPS = 1
 """Steps of a shape before it is captured: what comes once is not worth it."""
+PATIENCE = 16
+"""Steps of a shape that a larger one serves, before its own is captured."""
 MOST_SHAPES = 32
 """Shapes that are remembered, the most recently used."""
 Compute = Callable[[Tensor], Tensor]
@@ -60,13 +63,30 @@ class StaticStep:
         self._out_RD.copy_(out_RD)
 
 
-class StaticSteps:
+class Shape(Hashable, Protocol):
+    """The sizes of a step, padded."""
+
+    @property
+    def size(self) -> int:
+        """What a step costs beside reading the weights, in any unit."""
+        ...
+
+    def holds(self, other: Shape, /) -> bool:
+        """Whether a step of the other shape can be padded to this one."""
+        ...
+
+
+S = TypeVar("S", bound=Shape)
+
+
+class StaticSteps(Generic[S]):
     """Steps by their shape."""
 
     def __init__(self, decoder: nn.Module, capture: Capture | None) -> None:
         """Steps of `decoder`, captured by `capture` if there is one."""
         self._capture = capture
-        self._steps: OrderedDict[Hashable, StaticStep] = OrderedDict()
+        self._steps: OrderedDict[S, StaticStep] = OrderedDict()
+        self._uses: Counter[S] = Counter()
         self._places: tuple[Hashable, ...] = ()
         # Looked up in each step: a module may be given another parameter.
         modules = decoder.modules() if capture is not None else ()
@@ -77,21 +97,27 @@ class StaticSteps:
         """Shapes that are launched as a whole."""
         return sum(step.graph is not None for step in self._steps.values())
 
-    def run(
-        self, shape: Hashable, values: np.ndarray, make: Callable[[], StaticStep], state: tuple[Hashable, ...]
-    ) -> Tensor:
-        """The hidden states [R, D] of an input of this shape; they last until the next run.
+    def choose(self, shape: S, state: tuple[Hashable, ...]) -> S:
+        """The shape that a step of this one is run in next: its own, or a larger one that is captured.
 
-        Args:
-            shape: all that `make` depends on, but for `state`.
-            values: the input.
-            make: a step of the shape, where there is none yet.
-            state: changes when the memory of keys, values or states does.
+        `state` changes when the memory of keys, values or states does.
         """
         places = (*state, *self._weight_places())
         if places != self._places:
             self.clear()
             self._places = places
+        self._uses[shape] += 1
+        own = self._steps.get(shape)
+        if (own is not None and own.graph is not None) or self._uses[shape] > PATIENCE:
+            return shape
+        captured = (other for other, step in self._steps.items() if step.graph is not None)
+        return min((other for other in captured if other.holds(shape)), key=lambda s: s.size, default=shape)
+
+    def run(self, shape: S, values: np.ndarray, make: Callable[[], StaticStep]) -> Tensor:
+        """The hidden states [R, D] of an input of a shape that was chosen; they last until the next run.
+
+        `make` makes a step of the shape, where there is none yet.
+        """
         step = self._steps.pop(shape, None) or make()
         self._steps[shape] = step
         if len(self._steps) > MOST_SHAPES:
@@ -101,6 +127,7 @@ class StaticSteps:
     def clear(self) -> None:
         """Give up all steps."""
         self._steps.clear()
+        self._uses.clear()
         if self._capture is not None:
             self._capture.clear()
 

@@ -69,14 +69,15 @@ class StaticCascade:
 
     def __init__(self, model: VisionLanguageModel, capture: Capture | None) -> None:
         self._model = model
-        self.steps = StaticSteps(model.decoder, capture)
+        self.steps: StaticSteps[DecodingShape] = StaticSteps(model.decoder, capture)
 
     def __call__(self, cache: PrefixCache, messages: Sequence[Message], n_prompts: int) -> Tensor:
         prompts, sequences = cache.prompts.pool, cache.sequences.pool
         # Before the first step of all, so that it allocates nothing that a later one would find elsewhere.
         sequences.allocate_like(prompts)
         decoding = decoding_of(cache, len(messages), n_prompts)
-        shape = DecodingShape.of(decoding).padded(prompts, sequences)
+        state = id(prompts), prompts.version, id(sequences), sequences.version
+        shape = self.steps.choose(DecodingShape.of(decoding).padded(prompts, sequences), state)
         n = len(messages)
         # Inert rows read token 0 at position 0.
         last_2R = np.zeros((2, shape.rows), np.int64)
@@ -84,8 +85,7 @@ class StaticCascade:
         last_2R[1, :n] = [message.position for message in messages]
         values = np.concatenate([last_2R.ravel(), shape.packed(decoding)])
         make = partial(self._step, prompts, sequences, shape)
-        state = id(prompts), prompts.version, id(sequences), sequences.version
-        return self.steps.run(shape, values, make, state)[:n]
+        return self.steps.run(shape, values, make)[:n]
 
     def clear(self) -> None:
         self.steps.clear()

@@ -12,7 +12,7 @@ key-value heads, G = H / K, D head width, S tokens that are attended to.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,15 @@ class DecodingShape:
             sequence_tokens=part_of(sequences.tokens, self.sequence_tokens),
             prompt_tokens=part_of(prompts.tokens, self.prompt_tokens),
         )
+
+    @property
+    def size(self) -> int:
+        """Tokens that are read, for all rows together."""
+        return self.rows * self.sequence_tokens + self.prompts * self.prompt_tokens
+
+    def holds(self, other: DecodingShape) -> bool:
+        """Whether a step of the other shape fits this one."""
+        return all(mine >= theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
 
     @property
     def cells(self) -> int:
