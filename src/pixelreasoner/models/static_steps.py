@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class Shape(Hashable, Protocol):
         """What a step costs beside reading the weights, in any unit."""
         ...
 
-    def holds(self, other: Shape, /) -> bool:
+    def holds(self, other: Any, /) -> bool:
         """Whether a step of the other shape can be padded to this one."""
         ...
 
