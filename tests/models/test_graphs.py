@@ -22,7 +22,11 @@ def no_failure_before(monkeypatch):
 
 def test_a_graph_reads_what_its_memory_holds_now():
     x, out = torch.ones(4, device=CUDA), torch.empty(4, device=CUDA)
-    graph = CudaCapture(CUDA)(lambda: out.copy_(x * 3) and None)
+
+    def thrice():
+        out.copy_(x * 3)
+
+    graph = CudaCapture(CUDA)(thrice)
     assert graph is not None
     assert out.tolist() == [3.0] * 4
     x.fill_(5)
@@ -33,18 +37,25 @@ def test_a_graph_reads_what_its_memory_holds_now():
 def test_what_looks_at_the_device_runs_once_and_is_not_captured(caplog):
     x, out = torch.ones(4, device=CUDA), torch.zeros(1, device=CUDA)
     capture = CudaCapture(CUDA)
+
+    def look():
+        out.add_(x.sum().item())
+
     with caplog.at_level(logging.WARNING, "pixelreasoner"):
         for _ in range(2):
-            assert capture(lambda: out.add_(x.sum().item()) and None) is None
+            assert capture(look) is None
     assert out.tolist() == [8.0]
     assert len(caplog.records) == 1
-    assert capture(lambda: None) is None
-    assert CudaCapture(CUDA)(lambda: out.zero_() and None) is not None
+    assert CudaCapture(CUDA)(out.zero_) is not None
+    assert out.tolist() == [0.0]
 
 
 def test_graphs_stay_within_their_bytes():
     x = torch.ones(2**20, device=CUDA)
     out = torch.empty_like(x)
-    capture = CudaCapture(CUDA, most_bytes=2**20)
-    assert capture(lambda: out.copy_((x * 2) + (x * 3)) and None) is None
+
+    def fivefold():
+        out.copy_(x * 2 + x * 3)
+
+    assert CudaCapture(CUDA, most_bytes=2**20)(fivefold) is None
     assert out[0].item() == 5.0
