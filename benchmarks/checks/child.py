@@ -20,11 +20,13 @@ GROUPS = {
     "recurrent": "benchmarks.checks.recurrent",
     "models": "benchmarks.checks.models",
     "nano": "benchmarks.checks.nano",
+    "graphs": "benchmarks.checks.graphs",
     "optimisers": "benchmarks.checks.optimisers",
     "sharded": "benchmarks.checks.sharded",
     "commands": "benchmarks.checks.commands",
     "steps": "benchmarks.checks.steps",
     "decoding": "benchmarks.checks.decoding",
+    "graph-steps": "benchmarks.checks.graph_steps",
 }
 """In the order of their size; each is a module with `checks(setting)`."""
 DEVICE_LOST = 3

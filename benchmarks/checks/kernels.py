@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.checks.outcome import Bound, Checks, Found, Setting, gap, short
-from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece, cascade_attention
+from pixelreasoner.models.attention.cascade_attention import CascadePlan, Piece, cascade_attention
+from pixelreasoner.models.attention.cascade_decoding import Decoding
 from pixelreasoner.models.attention.flash_kernels import CudaFlash, kernel_for
 from pixelreasoner.models.attention.shared_prefix import (
     GroupSpan,

@@ -147,7 +147,9 @@ def test_unknown_groups_are_refused(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", ["models", "optimisers", "sharded", "nano", "steps", "decoding"])
+@pytest.mark.parametrize(
+    "group", ["models", "optimisers", "sharded", "nano", "graphs", "steps", "decoding", "graph-steps"]
+)
 def test_groups_pass_on_a_processor(group):
     records = list(driver.run(driver.Plan("cpu", tiny=True, groups=(group,))))
     assert records

@@ -12,10 +12,10 @@ import torch
 
 from pixelreasoner.models.attention.cascade_attention import (
     CascadePlan,
-    Decoding,
     Piece,
     cascade_attention,
 )
+from pixelreasoner.models.attention.cascade_decoding import Decoding, DecodingRows, DecodingShape
 from pixelreasoner.models.kv_pool import KeyValuePool
 
 QUERY_HEADS, HEADS, WIDTH = 4, 2, 8
@@ -123,3 +123,50 @@ def test_what_the_plan_does_not_cover_is_refused():
         cascade_attention(module(), q, q, q, dropout=0.1, **call)
     with pytest.raises(AssertionError, match="window"):
         cascade_attention(module(), q, q, q, sliding_window=4, **call)
+
+
+class TestPaddedSteps:
+    """A step of decoding in a larger shape: the same, and what waits in rows behind it stays."""
+
+    def steps(self, dtype, shape_of):
+        generator = torch.Generator().manual_seed(0)
+        prompts, sequences = pool(4, 64, generator, dtype), pool(6, 128, generator, dtype)
+        decoding = Decoding(HELD, PROMPT_OF, PROMPTS)
+        exact = DecodingShape.of(decoding)
+        shape = shape_of(exact, prompts, sequences)
+        before = sequences.layer(0).clone()
+        n, rows = len(HELD), shape.rows
+        shapes = ((QUERY_HEADS, n, WIDTH), (HEADS, n, WIDTH), (HEADS, n, WIDTH))
+        q, k, v = (torch.randn(s, generator=generator, dtype=torch.float64).to(dtype) for s in shapes)
+        q, k, v = (torch.cat([x, x[:, : rows - n] + 1], 1)[None] for x in (q, k, v))
+        packed = torch.from_numpy(shape.packed(decoding))
+        plan = DecodingRows.of(prompts, sequences, shape, packed, padded=rows > n)
+        out, _ = cascade_attention(module(), q, k, v, scaling=SCALE, plan=plan)
+        return out[0, :n], before, sequences.layer(0)
+
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+    def test_the_same_as_in_their_own_shape(self, dtype, tolerance):
+        exact, _, held = self.steps(dtype, lambda shape, prompts, sequences: shape)
+        larger = DecodingShape(rows=6, prompts=4, most=4, sequence_tokens=64, prompt_tokens=64)
+        for shape_of in (lambda *_: larger, lambda shape, *pools: shape.padded(*pools)):
+            out, before, after = self.steps(dtype, shape_of)
+            torch.testing.assert_close(out, exact, rtol=0, atol=tolerance)
+            assert torch.equal(after, held)
+            assert torch.equal(after[:, len(HELD) :], before[:, len(HELD) :])
+
+    def test_few_shapes_hold_all(self):
+        """Of 64 rows at most, 8 prompts at most and pools of 1,024 tokens."""
+        pools = KeyValuePool(1), KeyValuePool(1)
+        for each, rows in zip(pools, (8, 64), strict=True):
+            each.reserve(rows, 1024)
+        seen = set()
+        for rows in range(1, 65):
+            for tokens in range(1, 1025, 7):
+                shape = DecodingShape(rows, 1, rows, tokens, tokens)
+                padded = shape.padded(*pools)
+                assert padded.rows >= rows
+                assert padded.most >= rows
+                assert tokens <= padded.sequence_tokens < max(64, 2 * tokens) + 64
+                seen.add((padded.rows, padded.sequence_tokens))
+        assert sorted({rows for rows, _ in seen}) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+        assert sorted({tokens for _, tokens in seen}) == [64, 128, 256, 512, 1024]

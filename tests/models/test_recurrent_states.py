@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from pixelreasoner.core.task import Task
+from pixelreasoner.models.kv_pool import in_blocks
 from pixelreasoner.models.recurrent_states import StateBatch, is_recurrent, read
+from pixelreasoner.models.static_states import StaticStateBatch
 from prompting import prompt_of
 
 # A state is in float32 whatever the weights are.
@@ -56,12 +58,13 @@ def test_reading_goes_on_where_it_stopped(model, rows, cut):
     assert all(torch.equal(x, y) for x, y in zip(before, (x for p in state.layers for x in p), strict=True))
 
 
+@pytest.mark.parametrize("kind", [StateBatch, StaticStateBatch])
 @torch.no_grad()
-def test_a_batch_of_any_lengths(model, rows):
+def test_a_batch_of_any_lengths(model, rows, kind):
     """Token by token beside others that come and go: as each row alone."""
     texts = [[300, 301, 302, 303], [310, 311, 312, 313], [320, 321, 322, 323]]
     features = model.encode(block for row in rows for block in row.blocks)
-    batch = StateBatch(model)
+    batch = kind(model)
     states = [read(model, row, features, None)[1] for row in rows]
     seen = {i: [] for i in range(3)}
 
@@ -69,7 +72,7 @@ def test_a_batch_of_any_lengths(model, rows):
         tokens = [texts[i][n[i]] for i in members]
         positions = [rows[i].next_position + n[i] for i in members]
         for i, hidden in zip(members, batch.read_next(tokens, positions), strict=True):
-            seen[i].append(hidden)
+            seen[i].append(hidden.clone())  # it lasts until the next call
             n[i] += 1
 
     n = dict.fromkeys(range(3), 0)
@@ -77,7 +80,9 @@ def test_a_batch_of_any_lengths(model, rows):
     step([0, 1], n)
     batch.add(states[2:])
     step([0, 1, 2], n)
-    spare = sum(batch._room - row.n_tokens for row in (batch.state(i) for i in range(3)))
+    assert batch.trim() == (kind is StaticStateBatch)
+    room = batch._room if kind is StateBatch else in_blocks(batch._room + 1)
+    spare = sum(room - row.n_tokens for row in (batch.state(i) for i in range(3)))
     assert batch.n_bytes == sum(batch.state(i).n_bytes for i in range(3)) + spare * states[0].token_bytes
     kept = batch.state(1)
     batch.keep([2, 0])

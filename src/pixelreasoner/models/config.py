@@ -80,7 +80,8 @@ class ModelConfig(Config):
     feature_bytes: Annotated[Bytes, MAY_CHANGE] = 2 * 2**30
     """Memory for vision features that are kept while the tower is fixed."""
     kv_cache_bytes: Annotated[Bytes, MAY_CHANGE] = 8 * 2**30
-    """Memory for keys and values while rollouts are sampled; taken as they grow, and given back after."""
+    """Memory for keys and values while rollouts are sampled; taken as they grow, and given back after. On a
+    GPU, CUDA graphs take up to 1 GiB more meanwhile."""
     picture_bytes: Annotated[Bytes, MAY_CHANGE] = 2**30
     """Memory for decoded pictures, of the whole process; beyond it their files are decoded again."""
 

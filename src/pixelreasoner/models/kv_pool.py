@@ -28,6 +28,8 @@ class KeyValuePool:
 
     def __init__(self, n_layers: int) -> None:
         self.rows = self.tokens = 0
+        self.version = 0
+        """Counts how often tensors were replaced by others."""
         self._layers: list[Tensor | None] = [None] * n_layers
 
     @property
@@ -71,6 +73,12 @@ class KeyValuePool:
             held = self._layers[index] = self._allocate(like)
         return held
 
+    def allocate_like(self, other: KeyValuePool) -> None:
+        """Allocate layers that were never written, with heads, width, dtype and device of another pool's."""
+        for index, held in enumerate(self._layers):
+            if held is None:
+                self.layer(index, other.layer(index))
+
     def swap(self, a: int, b: int, tokens: int) -> None:
         """Exchange the first `tokens` tokens of two rows."""
         for held in self._layers:
@@ -80,6 +88,7 @@ class KeyValuePool:
                 held[:, b, :, :tokens] = kept
 
     def _allocate(self, like: Tensor) -> Tensor:
+        self.version += 1
         return like.new_zeros(2, self.rows, like.shape[-3], self.tokens, like.shape[-1])
 
 

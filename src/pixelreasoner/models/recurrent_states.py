@@ -124,6 +124,10 @@ class StateBatch:
             self._n_tokens[row],
         )
 
+    def trim(self) -> bool:
+        """Give spare memory back; whether there was some."""
+        return False
+
     def read_next(self, token_B: Sequence[int], position_B: Sequence[int]) -> Tensor:
         """Read one token of each sequence; returns its hidden states [B, D].
 

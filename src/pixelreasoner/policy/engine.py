@@ -6,17 +6,16 @@ Shape legend: B running sequences, N tokens of a pass, D hidden width.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pixelreasoner.chat.layout import Layout
 from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.models.attention.cascade_attention import CascadePlan, Decoding, Piece
+from pixelreasoner.models.attention.cascade_attention import CascadePlan, Piece
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
+from pixelreasoner.policy.decode_steps import decoding_of, last_tokens
 from pixelreasoner.policy.messages import Finish, Message, MessageQueue, TokenSampler, too_small
 from pixelreasoner.policy.prefix_cache import CachedPrompt, CachedSequence, Chunk
 
@@ -35,6 +34,7 @@ class GroupEngine:
         self._policy, self._model = policy, policy.model
         self._sample = TokenSampler(policy.model, on_token)
         self._cache = policy.new_prefix_cache()
+        self._decode = policy.decode_mode.cascade(policy.model)
         self._request_ids = itertools.count()
         self._waiting = MessageQueue()
         self._running: dict[CachedSequence, Message] = {}
@@ -56,6 +56,7 @@ class GroupEngine:
         """Drop all keys and values; what is running starts again from the tokens it has."""
         for sequence in reversed(self._running.copy()):
             self._preempt(sequence)
+        self._decode.clear()
         self._cache = self._policy.new_prefix_cache()
 
     @torch.no_grad()
@@ -73,8 +74,8 @@ class GroupEngine:
         messages = [self._running[sequence] for sequence in sequences.running]
         if not messages:
             return []
-        states_D = self._read(messages[:n_decoding], n_prompts, chunks)
-        finishes = self._sample(messages, torch.stack([states_D[s] for s in sequences.running]))
+        states_BD = self._read(messages[:n_decoding], n_prompts, chunks)
+        finishes = self._sample(messages, states_BD)
         ended = zip(list(sequences.running), finishes, strict=True)
         return [self._complete(sequence, finish) for sequence, finish in ended if finish is not None]
 
@@ -133,49 +134,44 @@ class GroupEngine:
 
     # What the model reads
 
-    def _read(
-        self, decoding: list[Message], n_prompts: int, chunks: list[Chunk]
-    ) -> dict[CachedSequence, Tensor]:
+    def _read(self, decoding: list[Message], n_prompts: int, chunks: list[Chunk]) -> Tensor:
         """The model reads the last token of each message of `decoding`, and the chunks.
 
-        Returns the hidden state that the next token of each message follows from. `n_prompts` are the prompts
-        of `decoding`: they have the first slots.
+        Returns the hidden states [B, D] that the next tokens of all running messages follow from. `n_prompts`
+        are the prompts of `decoding`: they have the first slots.
         """
-        hidden_ND = torch.empty(0)  # where all start from a prompt that was read before
-        sequences = self._cache.sequences.running[: len(decoding)]
-        if decoding or chunks:
+        n = len(decoding)
+        if chunks:
             hidden_ND = self._pass(decoding, n_prompts, chunks)
-        states_D = {sequence: hidden_ND[n] for n, sequence in enumerate(sequences)}
-        for sequence, message in zip(sequences, decoding, strict=True):
+        elif decoding:
+            hidden_ND = self._decode(self._cache, decoding, n_prompts)
+        else:  # all start from a prompt that was read before
+            hidden_ND = torch.empty(0)
+        sequences = self._cache.sequences.running
+        for sequence, message in zip(sequences[:n], decoding, strict=True):
             sequence.ids.append(message.ids[-1])
             message.position += 1
-        end = len(decoding)
+        if len(sequences) == n and not chunks:
+            return hidden_ND
+        read: dict[CachedSequence, Tensor] = {}
+        end = n
         for chunk in chunks:
             end += len(chunk.layout)
             chunk.mark_read(hidden_ND[end - 1])
             if isinstance(chunk.row, CachedSequence):
-                states_D[chunk.row] = hidden_ND[end - 1]
-        for sequence in self._running.keys() - states_D.keys():
-            last_D = sequence.prompt.last_D
-            assert last_D is not None, "a message starts, but its prompt was not read"
-            states_D[sequence] = last_D
-        return states_D
+                read[chunk.row] = hidden_ND[end - 1]
+        started = [read[s] if s in read else _after_prompt(s) for s in sequences[n:]]
+        return torch.stack([*hidden_ND[:n], *started])
 
     def _pass(self, decoding: list[Message], n_prompts: int, chunks: list[Chunk]) -> Tensor:
         """The hidden states [N, D] of one token per message, and of the chunks after them."""
-        layout = Layout.join([_last_tokens(decoding), *(chunk.layout for chunk in chunks)])
+        layout = Layout.join([last_tokens(decoding), *(chunk.layout for chunk in chunks)])
         batch = self._model.embed([layout], self._policy.features(layout.blocks), left=False)
         plan = self._plan(len(decoding), n_prompts, chunks)
         return self._model(batch, cascade=plan)[0]
 
     def _plan(self, n_decoding: int, n_prompts: int, chunks: list[Chunk]) -> CascadePlan:
         prompts, sequences = self._cache.prompts, self._cache.sequences
-        decoding = sequences.running[:n_decoding]
-        plan = Decoding(
-            held_B=[sequence.n_tokens for sequence in decoding],
-            prompt_B=[sequence.prompt.slot for sequence in decoding],
-            prompt_tokens_P=[prompt.n_tokens for prompt in prompts.running[:n_prompts]],
-        )
         pieces: list[Piece] = []
         for chunk in chunks:
             row, n_new = chunk.row, len(chunk.layout)
@@ -184,11 +180,12 @@ class GroupEngine:
             else:
                 prompt = row.prompt.slot, len(row.prompt.key[0])
                 pieces.append(Piece(sequences.pool, row.slot, row.n_tokens, n_new, prompt))
-        return CascadePlan(prompts.pool, sequences.pool, plan, pieces, self._model.device)
+        decoding = decoding_of(self._cache, n_decoding, n_prompts)
+        return CascadePlan(prompts.pool, sequences.pool, decoding, pieces, self._model.device)
 
 
-def _last_tokens(messages: Sequence[Message]) -> Layout:
-    """What was sampled last, to be read now: one token of each message."""
-    ids_B = np.array([message.ids[-1] for message in messages], np.int64)
-    position_3B = np.tile(np.array([message.position for message in messages], np.int64), (3, 1))
-    return Layout(ids_B, np.zeros(len(ids_B), np.int8), np.zeros_like(ids_B), position_3B, ())
+def _after_prompt(sequence: CachedSequence) -> Tensor:
+    """The hidden state [D] from which a first message starts."""
+    last_D = sequence.prompt.last_D
+    assert last_D is not None, "a message starts, but its prompt was not read"
+    return last_D

@@ -6,6 +6,9 @@
 * A message that is complete leaves the batch at once, and the next request takes its place. Requests come
   and go at any step, so that nothing waits for the longest message of a turn.
 
+On a GPU a step in which nothing is read but the last tokens is captured as a CUDA graph once its shape comes
+again, and launched as a whole (`policy.decode_steps`).
+
 What is sampled for a request depends on its segments, its seed, its sampling and the weights. What else is
 in the batch and in the cache changes its log-probabilities by rounding errors only. The same calls in the
 same order give the same bits.
@@ -27,6 +30,7 @@ from pixelreasoner.models.features import FeatureStore
 from pixelreasoner.models.precision import autocast
 from pixelreasoner.models.vlm import VisionLanguageModel
 from pixelreasoner.policy.base import OnToken
+from pixelreasoner.policy.decode_steps import DecodeMode, mode_on
 from pixelreasoner.policy.engine import GroupEngine
 from pixelreasoner.policy.prefix_cache import PrefixCache
 from pixelreasoner.policy.recurrent import RecurrentEngine
@@ -46,6 +50,7 @@ class GroupPolicy:
         precision: Precision = "fp32",
         prefill_tokens: int = 16_384,
         kv_cache_bytes: int = KV_CACHE_BYTES,
+        decode_mode: DecodeMode | None = None,
     ) -> None:
         """A policy.
 
@@ -57,6 +62,8 @@ class GroupPolicy:
             prefill_tokens: conversations start together until they bring as many new tokens as this.
             kv_cache_bytes: of keys and values, for as long as a session is open. While they grow, one
                 layer of them is in memory twice.
+            decode_mode: how steps of decoding run; None: as suits the device. On a GPU captured steps take
+                `models.graphs.GRAPH_BYTES` more at the most.
         """
         assert batch_size > 0, "no sequence could ever run"
         self.model = model
@@ -65,6 +72,7 @@ class GroupPolicy:
         self.precision: Precision = precision
         self.prefill_tokens = prefill_tokens
         self.kv_cache_bytes = kv_cache_bytes
+        self.decode_mode = mode_on(model.device) if decode_mode is None else decode_mode
         self.weight_version = 0
         self._engine: GroupEngine | RecurrentEngine | None = None
 

@@ -119,11 +119,13 @@ class TokenSampler:
             NonFiniteError: the model's scores are not finite.
         """
         logits_BV = self._model.logits(states_BD).float()
-        uniform_B = torch.tensor([m.random.random() for m in messages], dtype=torch.float64)
+        uniform_B = self._upload([m.random.random() for m in messages])
         samplings = [m.request.sampling for m in messages]
         token_B, logp_B = sample_tokens(logits_BV, uniform_B, samplings, self._forbidden_F)
         finishes: list[Finish | None] = []
-        for message, token, logp in zip(messages, token_B.tolist(), logp_B.tolist(), strict=True):
+        # One look at the device; a float64 holds both exactly.
+        drawn_2B = torch.stack([token_B.double(), logp_B.double()]).tolist()
+        for message, token, logp in zip(messages, map(int, drawn_2B[0]), drawn_2B[1], strict=True):
             if not math.isfinite(logp):
                 raise NonFiniteError(NOT_FINITE)
             message.ids.append(token)
@@ -136,3 +138,9 @@ class TokenSampler:
                 is_full = len(message.ids) == message.request.sampling.max_tokens
                 finishes.append("length" if is_full else None)
         return finishes
+
+    def _upload(self, uniform_B: list[float]) -> Tensor:
+        """Numbers in float64 on the model's device; a copy from pinned memory waits for nothing."""
+        device = self._model.device
+        on_host = torch.tensor(uniform_B, dtype=torch.float64, pin_memory=device.type == "cuda")
+        return on_host.to(device, non_blocking=True)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pixelreasoner.chat.layout import IntArray, Layout
-from pixelreasoner.models.recurrent_states import SequenceState, StateBatch, read
+from pixelreasoner.models.recurrent_states import SequenceState, read
 from pixelreasoner.policy.base import Completion, CompletionRequest, OnToken
 from pixelreasoner.policy.messages import Finish, Message, MessageQueue, TokenSampler, too_small
 
@@ -105,7 +105,7 @@ class RecurrentEngine:
         for entry in reversed(self._running):
             self._waiting.put_back(entry.message)
         self._running = []
-        self._batch = StateBatch(self._model)
+        self._batch = self._policy.decode_mode.states(self._model)
         # Both in the order of use, the most recent last.
         self._kept: dict[int, _Kept] = {}
         self._prompts: dict[tuple[bytes, Pictures], _Prompt] = {}
@@ -227,7 +227,7 @@ class RecurrentEngine:
                 del self._kept[next(iter(self._kept))]
             elif self._prompts:
                 del self._prompts[next(iter(self._prompts))]
-            else:
+            elif not self._batch.trim():
                 if len(self._running) == 1:
                     self._check_size(self._batch.state(0))
                 self._waiting.put_back(self._running[-1].message)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from pixelreasoner.models.attention.cascade_attention import CascadePlan, cascade_attention
+from pixelreasoner.models.attention.cascade_attention import AttentionPlan, cascade_attention
 from pixelreasoner.models.attention.plain_attention import plain_attention
 from pixelreasoner.models.attention.shared_prefix import PrefixPlan, shared_prefix_attention
 from pixelreasoner.models.recurrent_states import is_recurrent
@@ -30,7 +30,7 @@ def decoder_attention(
     attention_mask: Tensor | None,
     *,
     shared_prefix: PrefixPlan | None = None,
-    cascade: CascadePlan | None = None,
+    cascade: AttentionPlan | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """An attention function for transformers: query [B, H, T, D], key and value [B, K, T, D].

@@ -65,6 +65,8 @@ class SharedPrefixDeltaNet(qwen3_5.Qwen3_5GatedDeltaNet):
         """Hidden states [1, T, D] of a row with a plan (`shared_prefix`), to the same shape."""
         shared_prefix: PrefixPlan | None = options.get("shared_prefix")
         if shared_prefix is None:
+            for plan in ("cascade", "attention_rule"):  # of the layers that attend
+                options.pop(plan, None)
             return super().forward(hidden_states, cache_params, attention_mask, **options)
         assert cache_params is None, "a row with a plan is read whole"
         hidden_TD = hidden_states[0]
