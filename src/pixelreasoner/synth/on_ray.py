@@ -215,9 +215,9 @@ class RayWorkers:
     def _ask_state(self) -> None:
         if self._served:
             with errors_of_books():
-                self._state = ray_package().get(self._books.state.remote())
-            self._asked = time.monotonic()
-            self._counts.elsewhere = self._state.stages
+                state: State = ray_package().get(self._books.state.remote())
+            self._state, self._asked = state, time.monotonic()
+            self._counts.elsewhere = state.stages
 
     def _keep(self, pictures: Mapping[str, bytes]) -> None:
         """Write the pictures of a slot.
