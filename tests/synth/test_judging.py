@@ -68,19 +68,19 @@ class Judge:
     def __call__(self, body: Body) -> Answer:
         self.bodies.append(body)
         shown = pictures_in(body["messages"][1])
-        answer = self.seen if is_red(shown[-1]) else self.unseen
+        answer = self.seen if shown and is_red(shown[-1]) else self.unseen
         if len(shown) == 2 and self.whole is not None:
             answer = self.whole
         told = {"evidence": "I see it.", "answerable": answer is not None, "answer": answer or ""}
         return Answer(json.dumps(told))
 
 
-def checked(judge: Judge, given: Trajectory, tools: Tools, donor: Task | None = None, **changes: object):
+def checked(judge: Judge, given: Trajectory, tools: Tools, **changes: object) -> Verdict | None:
     config = CropJudgeConfig.model_validate({"server": server_config("http://x/v1"), **changes})
     return asked(
         judge,
         lambda asker, _: CropJudge(asker, config).check(
-            given, tools, build_scorer(), np.random.default_rng(5), donor=donor
+            given, tools, build_scorer(), np.random.default_rng(5)
         ),
     )
 
@@ -153,14 +153,10 @@ def test_without_the_swap(tools: Tools):
     assert len(judge.bodies) == 1
 
 
-def test_where_there_is_no_room_elsewhere_the_cue_of_a_donor_is_shown(tools: Tools):
-    filled = replace(TASK, cue=Cue(box=Box(0, 0, 640, 480)))
-    given = trajectory(filled, T.SINGLE_PASS, tools)
-    assert checked(Judge("cedar"), given, tools) == Verdict("cedar", None)
-    green = np.full((480, 640, 3), GREY, np.uint8)
-    green[40:140, 50:150] = (0, 200, 0)
-    donor = Task("d", "Q?", (Picture(green),), ("basil",), cue=Cue(box=Box(50, 40, 150, 140)))
-    judge = Judge("cedar")
-    assert checked(judge, given, tools, donor) == Verdict("cedar", "")
-    (shown,) = pictures_in(judge.bodies[1]["messages"][1])
-    assert (shown == (0, 200, 0)).all()
+def test_where_there_is_no_room_elsewhere_the_question_is_asked_alone(tools: Tools):
+    given = trajectory(replace(TASK, cue=Cue(box=Box(0, 0, 640, 480))), T.SINGLE_PASS, tools)
+    judge = Judge("cedar", unseen="basil")
+    assert checked(judge, given, tools) == Verdict("cedar", "basil")
+    assert pictures_in(judge.bodies[1]["messages"][1]) == []
+    with pytest.raises(RejectedError, match="answerable without the crop"):
+        checked(Judge("cedar", unseen="cedar"), given, tools)

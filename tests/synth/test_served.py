@@ -32,9 +32,8 @@ from synth.served_runs import check_complete, config, dataset, make_seeds, rejec
 pytest.importorskip("openai")
 pytest.importorskip("pyarrow")
 ROOT = Path(__file__).parents[2]
-PAGES = {"student": None, "judge": None, "n": 6, "mix": {"text_only": 0.0, "image": {
-    "single_pass": 0.5, "recrop_once": 0.5, "recrop_twice": 0.0, "further_zoom": 0.0}, "full_image_share": 0.0,
-}}  # fmt: skip
+PAGES = {"student": None, "judge": None, "n": 6, "mix": {"text_only": 0.0, "full_image_share": 0.0, "image": {
+    "single_pass": 0.5, "recrop_once": 0.5, "recrop_twice": 0.0, "further_zoom": 0.0}}}  # fmt: skip
 """Six trajectories about pages, with a teacher alone: six requests where nothing goes wrong."""
 
 
@@ -232,10 +231,13 @@ def test_a_run_that_is_killed_five_times_gives_the_same_bytes(checkpoint: Path, 
             process = started(recipe, resume=killed > 0)
             time.sleep(4 + rng.uniform(0, seconds / 3))  # the first seconds are imports
             process.kill()
-            if process.wait() != -signal.SIGKILL:
+            process.communicate()
+            if process.returncode != -signal.SIGKILL:
                 break
             killed += 1
-        assert started(recipe, resume=True).wait() == 0
+        ended = started(recipe, resume=True)
+        _, said = ended.communicate()
+        assert ended.returncode == 0, said
     assert dataset(tmp_path / "killed") == dataset(tmp_path / "whole")
     assert killed == 5
     unanswered = len(server.requests) - before - asked
@@ -243,7 +245,36 @@ def test_a_run_that_is_killed_five_times_gives_the_same_bytes(checkpoint: Path, 
     check_complete(tmp_path / "killed", 40)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_the_run_cleanly_and_it_goes_on(
+    checkpoint: Path, pages: Path, tmp_path: Path, number: signal.Signals, code: int
+):
+    changes = {**PAGES, "n": 12, "tries": 2}
+    with serving(TeacherScript(latency_s=0.5)) as server:
+        teacher = one_by_one(server.url, concurrency=2)
+        whole = config(tmp_path / "whole", checkpoint, pages, server.url, **changes, chat_teacher=teacher)
+        run(whole)
+        recipe = save_resolved(whole.changed(out=tmp_path / "stopped"), tmp_path / "recipe")
+        before = len(server.requests)
+        process = started(recipe, resume=False)
+        while len(server.requests) < before + 5 and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate()
+        assert process.returncode == code, said
+        assert b"Interrupted. Go on with: pixelreasoner synth" in said
+        assert b"Traceback" not in said
+        assert state_of(tmp_path / "stopped") == "stopped"
+        again = started(recipe, resume=True)
+        _, said = again.communicate()
+        assert again.returncode == 0, said
+        # Two were under way, and are asked again.
+        assert len(server.requests) <= before + 12 + 2
+    assert dataset(tmp_path / "stopped") == dataset(tmp_path / "whole")
+
+
 def started(recipe: Path, *, resume: bool) -> subprocess.Popen[bytes]:
     args = [sys.executable, "-m", "pixelreasoner", "synth", str(recipe), *(["--resume"] if resume else [])]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(args, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(args, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

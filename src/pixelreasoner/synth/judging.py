@@ -5,8 +5,9 @@ Up to three requests about a trajectory, each with the question:
 1. the last crop (or frames) alone: the judge has to give the reference. Where it does not, it is asked
 2. about the whole input with the crop: where it is not right now either, nobody can answer ("impossible");
    else the crop lacks something.
-3. a place elsewhere, with nothing of the cue: the judge must not give the reference. Where it does, the
-   question can be answered without the crop, from the question alone or from what is everywhere.
+3. a place elsewhere, with nothing of the cue, or no picture where the cue leaves no other place: the judge
+   must not give the reference. Where it does, the question can be answered without the crop, from its words
+   or from what is everywhere.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Verdict:
     from_crop: str
     """Its answer from the last crop alone: a right one."""
     from_swap: str | None
-    """Its answer from another place, which is wrong or empty; None where it was not asked."""
+    """Its answer without the cue, which is wrong or empty; None where it was not asked."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,7 @@ class CropJudge:
     config: CropJudgeConfig
 
     async def check(
-        self,
-        trajectory: Trajectory,
-        tools: Tools,
-        scorer: Scorer,
-        rng: np.random.Generator,
-        *,
-        donor: Task | None = None,
+        self, trajectory: Trajectory, tools: Tools, scorer: Scorer, rng: np.random.Generator
     ) -> Verdict | None:
         """The verdict on a trajectory; None on one without operations, of which there is nothing to judge.
 
@@ -91,8 +86,6 @@ class CropJudge:
             tools: those that it was made with; the other place is cut by them.
             scorer: says whether the judge is right.
             rng: draws the other place.
-            donor: a task with a cue of the same kind, whose cue is shown where the trajectory's own media
-                have no room for another place; None: then nothing is swapped.
 
         Raises:
             RejectedError: the answer does not follow from the crop, or follows without it.
@@ -109,10 +102,9 @@ class CropJudge:
             if _is_right(full, task, scorer):
                 raise RejectedError("judge", "the answer does not follow from the crop", _said(crop))
             raise RejectedError("judge", "impossible", _said(full))
-        swapped = _swapped(trajectory, tools, rng, donor) if self.config.swap else ()
-        if not swapped:
+        if not self.config.swap:
             return Verdict(crop.answer, None)
-        swap = await self._ask(task, self._parts(swapped))
+        swap = await self._ask(task, self._parts(_swapped(trajectory, tools, rng)))
         if _is_right(swap, task, scorer):
             raise RejectedError("judge", "answerable without the crop", _said(swap))
         return Verdict(crop.answer, swap.answer if swap.answerable else "")
@@ -139,27 +131,14 @@ def last_shown(trajectory: Trajectory) -> tuple[Picture, ...]:
     return seen[-1].images if seen else ()
 
 
-def _swapped(
-    trajectory: Trajectory, tools: Tools, rng: np.random.Generator, donor: Task | None
-) -> tuple[Picture, ...]:
-    """A place without the cue: of the trajectory's own media, else the cue of another task."""
+def _swapped(trajectory: Trajectory, tools: Tools, rng: np.random.Generator) -> tuple[Picture, ...]:
+    """A place without the cue; nothing where the cue leaves none."""
     final = next((r for r in reversed(inspected_regions(trajectory)) if r is not None), None)
     avoided = [final.box] if final is not None and final.box is not None else []
     try:
         return elsewhere(trajectory.task, tools, rng, *avoided).images
     except SynthesisError:
-        return _cue_of(donor) if donor is not None else ()
-
-
-def _cue_of(task: Task) -> tuple[Picture, ...]:
-    """The pictures of a task's cue, as they are."""
-    cue = task.cue
-    if cue is None:
         return ()
-    item = task.media[cue.target - 1]
-    if not isinstance(item, Picture):
-        return tuple(item.frames[at - 1] for at in cue.frames)
-    return (item.crop(*cue.box.pixel_bounds(item.size)),) if cue.box is not None else ()
 
 
 def _is_right(said: CropAnswer, task: Task, scorer: Scorer) -> bool:
