@@ -23,6 +23,7 @@ test: $(VENV)/.dev ## Run the tests (two processes, one thread each).
 # The first two are read, never imported: the vocabulary and the chat templates of the releases lie in them.
 test-slow: $(VENV)/.dev ## Run the tests that take more than a few seconds each.
 	$(PIP) install -q --no-deps -c constraints.txt dashscope trl
+	$(PIP) install -q -c constraints.txt 'ray[data]'
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 # torch stays at its pin: the wheels of older versions for Linux come with gigabytes of CUDA libraries.

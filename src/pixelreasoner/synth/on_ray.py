@@ -116,7 +116,7 @@ class RayWorkers:
         self._counts, self._served = counts, bool(server_sections(config))
         self._books: Any = None
         self._state: State | None = None
-        self._asked = 0.0
+        self._asked, self._stopped = 0.0, False
 
     def make(self, numbers: Sequence[int], line: ProgressLine) -> Generator[Finished]:
         """The slots of these numbers as they are done, in any order; their pictures are in the folder.
@@ -207,7 +207,8 @@ class RayWorkers:
                     f"sources and the checkpoint of the run, and the variables of keys)"
                 )
             undone.end(ENDING[name](text))
-        if undone.over and self._served:
+        if undone.over and not self._stopped:
+            self._stopped = True
             self._books.stop.remote()
         if time.monotonic() - self._asked >= STATE_S:
             self._ask_state()
@@ -215,9 +216,9 @@ class RayWorkers:
     def _ask_state(self) -> None:
         if self._served:
             with errors_of_books():
-                self._state = ray_package().get(self._books.state.remote())
-            self._asked = time.monotonic()
-            self._counts.elsewhere = self._state.stages
+                state: State = ray_package().get(self._books.state.remote())
+            self._state, self._asked = state, time.monotonic()
+            self._counts.elsewhere = state.stages
 
     def _keep(self, pictures: Mapping[str, bytes]) -> None:
         """Write the pictures of a slot.
