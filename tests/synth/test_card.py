@@ -99,7 +99,7 @@ def test_boxes_in_pixels_are_explained():
 
 
 def test_the_set_is_loaded_by_a_path():
-    """The bare name of a folder may be that of a builder of `datasets`: "parquet" would load something else."""
+    """The bare name of a folder may be that of a builder of `datasets`: "parquet" is one."""
     assert 'load_dataset("path/to/parquet"' in card(contents(), {}, form="parquet", name="parquet")
 
 

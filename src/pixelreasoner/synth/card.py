@@ -85,9 +85,9 @@ data[0]["messages"], data[0]["images"]  # the conversation, and its pictures as 
 ```
 
 `messages` is the conversation, each part of type "image" standing for the next of `images`; the frames of a
-video are in `frames`, at `times_s` seconds. What is not to be learned stands in `masked`: for each message of the assistant the characters `[start, end)` of its text, an empty list
-for nothing. `pixelreasoner.synth.exports.parquet.read_parquet` reads the records of the package
-back, unchanged.""",
+video are in `frames`, at `times_s` seconds. What is not to be learned stands in `masked`: for each message of
+the assistant the characters `[start, end)` of its text, an empty list for nothing.
+`pixelreasoner.synth.exports.parquet.read_parquet` reads the records of the package back, unchanged.""",
         ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/train-*"),
     ),
     "pixelreasoner-sft": Form(
@@ -226,7 +226,8 @@ def _unit(coordinates: str) -> str:
     """What the numbers of boxes mean, in words; `coordinates` is that of `VisionSpec`."""
     if match := _PIXELS.fullmatch(coordinates):
         budgets = " and ".join(f"{int(low):,} to {int(high):,}" for low, high in _BUDGET.findall(match[1]))
-        return f"pixels of a picture as the model is shown it: with {budgets} pixels, sides multiples of {match[2]}"
+        shown = f"with {budgets} pixels, sides multiples of {match[2]}"
+        return f"pixels of a picture as the model is shown it: {shown}"
     return "relative, 0 to 1,000" if coordinates == Unit.RELATIVE.value else coordinates
 
 
