@@ -96,7 +96,7 @@ the assistant the characters `[start, end)` of its text, an empty list for nothi
 characters that are not to be learned, or null), `template` and `times_s` are additions.
 
 ```bash
-pixelreasoner convert {name} --checkpoint CHECKPOINT --out trajectories.jsonl
+pixelreasoner convert path/to/{name} --recipe RECIPE  # of `sft`: its model, its pixel budgets, its `data`
 ```""",
         ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: release.json"),
     ),
@@ -105,7 +105,7 @@ pixelreasoner convert {name} --checkpoint CHECKPOINT --out trajectories.jsonl
 LLaMA-Factory:
 
 ```bash
-llamafactory-cli train ... --dataset_dir {name} --dataset pixelreasoner
+llamafactory-cli train ... --dataset_dir path/to/{name} --dataset pixelreasoner
 ```
 
 LLaMA-Factory learns every message of the assistant: also the {masked} wrong operations that the paper keeps
