@@ -161,8 +161,8 @@ def recipe_command(name: str, command: RecipeCommand) -> Callable[..., None]:
     if not command.dry_run:
         run.__doc__ = about
         return run
-    run_or_estimate.__doc__ = f"""{about}    ray: Work on the machines of a Ray cluster: HOST:PORT of its head, auto
-            for the one that this machine is part of, or local for a new one on this machine.
+    run_or_estimate.__doc__ = f"""{about}    ray: Work on the machines of a Ray cluster: HOST:PORT of its
+            head, auto for the one that this machine is part of, or local for a new one on this machine.
         dry_run: Say what it would ask, take and cost, and do nothing.
     """
     return run_or_estimate
