@@ -1,6 +1,7 @@
 """Rules of `show`: what is printed, what is written, what is said about a file that holds nothing."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,17 @@ def test_a_run_of_synthesis_or_evaluation_shows_its_trajectories(records: Path, 
 def test_what_is_not_there_is_the_users_error(run: Path, capsys, options, message):
     assert main(["show", str(run), *options]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_template_that_no_trajectory_has_is_answered_with_those_there_are(records: Path, capsys):
+    assert main(["show", str(records), "--template", "recrop"]) == 2
+    assert "holds no such trajectories" in capsys.readouterr().err
+    written = ["single_pass", "recrop_once", "single_pass"]
+    made = [replace(t, source=s) for t, s in zip(read_trajectories(records), written, strict=True)]
+    write_trajectories(records, made)
+    assert main(["show", str(records), "--template", "recrop"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of the template 'recrop'; there are: single_pass (2), recrop_once (1)" in said
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pixelreasoner.synth.card import FORMS, Contents, card, size_category
 
 PHOTO = Picture(np.zeros((20, 20, 3), np.uint8))
 CUE = Cue(box=Box(2, 2, 4, 4))
-SPENT = ("requests", "prompt_tokens", "completion_tokens", "usd", "from_cache")
+SPENT = ("requests", "prompt_tokens", "completion_tokens", "usd", "estimated")
 SUMMARY: dict[str, Any] = {
     "wanted": 5,
     "made": 4,
@@ -28,6 +28,7 @@ SUMMARY: dict[str, Any] = {
     },
     "prompts_version": "3",
     "unfilled": 1,
+    "models": {"teacher": "strong-1", "judge": "cheap-2"},
 }
 
 
@@ -73,7 +74,8 @@ def test_every_figure_is_one_of_the_run():
     assert cells(text, "per kept trajectory") == ["4.0", "3,000.0", "503.0", "0.15000", "0.8"]
     assert cells(text, "judge | the crop \\| is not needed") == ["the crop \\| is not needed", "5"]
     assert "6 tries; 40.0% of all tries gave a trajectory" in text
-    assert "prompts version 3" in text
+    assert "prompts version 3. Asked were: teacher `strong-1`, judge `cheap-2`.\n" in text
+    assert "- coordinates of boxes: relative, 0 to 1,000\n" in text
     assert "SA-1B Dataset Research License" in text
     assert "Charades" in text
 
@@ -82,9 +84,23 @@ def test_the_offline_teacher_costs_nothing_to_say():
     text = card(contents(), {"sources": ["pixelworld", "mine.jsonl"]}, form="sharegpt", name="s")
     assert "What it cost" not in text
     assert "What was turned down" not in text
+    assert "Asked were" not in text
     assert "- **pixelworld**: drawn by pixelreasoner" in text
     assert "- **mine.jsonl**: not known here" in text
     assert "also the 1 wrong operations" in text
+
+
+def test_boxes_in_pixels_are_explained():
+    counted = contents()
+    counted.coordinates.clear()
+    counted.coordinates["pixel of 3136..1568000 and 3136..784000 in steps of 28"] = 4
+    text = card(counted, {}, form="parquet", name="s")
+    assert "with 3,136 to 1,568,000 and 3,136 to 784,000 pixels, sides multiples of 28\n" in text
+
+
+def test_the_set_is_loaded_by_a_path():
+    """The bare name of a folder may be that of a builder of `datasets`: "parquet" is one."""
+    assert 'load_dataset("path/to/parquet"' in card(contents(), {}, form="parquet", name="parquet")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -14,7 +14,7 @@ from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import Observation, StopReason, Trajectory, Turn
 from pixelreasoner.viewer.html import trajectory_html
 from pixelreasoner.viewer.pictures import Mark
-from pixelreasoner.viewer.roles import operation_roles
+from pixelreasoner.viewer.roles import operation_roles, template_of
 from pixelreasoner.viewer.steps import view
 
 PHOTO = Picture(np.zeros((200, 400, 3), np.uint8))
@@ -67,6 +67,11 @@ def crops(
 )
 def test_roles_follow_from_masks_and_regions(made: Trajectory, roles: list[str]):
     assert list(operation_roles(made)) == roles
+
+
+def test_only_what_synthesis_wrote_has_a_template():
+    sources = ("recrop_once", "text_only", "policy", "reference")
+    assert [template_of(crops(AROUND, source=s)) for s in sources] == ["recrop_once", "text_only", "", ""]
 
 
 def test_boxes_are_drawn_on_the_original_with_their_roles():

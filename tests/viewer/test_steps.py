@@ -67,7 +67,7 @@ def test_facts_name_what_is_out_of_the_ordinary(zoomed: Trajectory):
     assert view(zoomed).facts == ("needs an operation", "2 operations", "1 invalid call")
     cut_off = replace(zoomed, turns=(), stop=StopReason.TOKEN_LIMIT, source="recrop_once")
     assert view(cut_off).facts == (
-        "needs an operation", "no operations", "stopped by token limit", "written by recrop once",
+        "needs an operation", "no operations", "stopped by token limit", "template: recrop once",
     )  # fmt: skip
 
 

@@ -69,7 +69,8 @@ def check_written_for(trajectory: Trajectory, renderer: Renderer) -> None:
     if trajectory.coordinates and trajectory.coordinates != renderer.vision.coordinates:
         raise RecordError(
             f"the boxes in the trajectory of task {trajectory.task.id!r} are in {trajectory.coordinates}; "
-            f"this model reads {renderer.vision.coordinates}; {remedy}"
+            f"this model reads {renderer.vision.coordinates}; {remedy}; where only the pixels differ, give "
+            f"[interaction.wording] of the recipe the budgets that the file was written with"
         )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,9 +107,23 @@ def _found(source: Path, query: RecordQuery) -> Iterator[Trajectory]:
     found = find_trajectories(source, query)
     first = list(islice(found, 1))
     if not first:
+        if query.template and (there := _templates(source, query)):
+            raise RecordError(
+                f"{source} holds no such trajectories of the template {query.template!r}; there are: {there}"
+            )
         asked = query.step is not None or query.task or query.stop or query.template or query.verdict
         raise RecordError(f"{source} holds no {'such ' if asked else ''}trajectories")
     return chain(first, found)
+
+
+def _templates(source: Path, query: RecordQuery) -> str:
+    """Which templates the trajectories have that a query finds but for its template."""
+    from pixelreasoner.core.record_query import find_trajectories
+    from pixelreasoner.viewer.roles import template_of
+
+    found = find_trajectories(source, replace(query, template=None, limit=None))
+    counts = Counter(map(template_of, found))
+    return ", ".join(f"{template} ({n})" for template, n in counts.most_common() if template)
 
 
 def _write_page(console: Console, html: Path, sources: Sequence[Path], query: RecordQuery) -> None:

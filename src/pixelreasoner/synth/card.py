@@ -7,18 +7,22 @@ has no figures for (the offline teacher asks nobody) is left out.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pixelreasoner import __version__
+from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.inspection import inspected_regions
 from pixelreasoner.core.media import Video
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.synth.licences import licence_of
 from pixelreasoner.synth.mix import Template
 
+_PIXELS = re.compile(r"pixel of (.+) in steps of (\d+)")
+_BUDGET = re.compile(r"(\d+)\.\.(\d+)")
 REASONS = 40
 """Reasons of rejection that are listed; the rest is one line."""
 
@@ -76,14 +80,14 @@ FORMS: Mapping[str, Form] = {
         """```python
 from datasets import load_dataset
 
-data = load_dataset("{name}", split="train")  # a folder, or a name on the hub
-data[0]["images"][0]                          # a PIL image
+data = load_dataset("path/to/{name}", split="train")  # this folder, or its name on the hub
+data[0]["messages"], data[0]["images"]  # the conversation, and its pictures as PIL images
 ```
 
-`messages` is the conversation, each part of type "image" standing for the next of `images`. What is not to be
-learned stands in `masked`: for each message of the assistant the characters `[start, end)` of its text, an
-empty list for nothing. `pixelreasoner.synth.exports.parquet.read_parquet` reads the records of the package
-back, unchanged.""",
+`messages` is the conversation, each part of type "image" standing for the next of `images`; the frames of a
+video are in `frames`, at `times_s` seconds. What is not to be learned stands in `masked`: for each message of
+the assistant the characters `[start, end)` of its text, an empty list for nothing.
+`pixelreasoner.synth.exports.parquet.read_parquet` reads the records of the package back, unchanged.""",
         ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: data/train-*"),
     ),
     "pixelreasoner-sft": Form(
@@ -92,7 +96,7 @@ back, unchanged.""",
 characters that are not to be learned, or null), `template` and `times_s` are additions.
 
 ```bash
-pixelreasoner convert {name} --checkpoint CHECKPOINT --out trajectories.jsonl
+pixelreasoner convert path/to/{name} --recipe RECIPE  # of `sft`: its model, its pixel budgets, its `data`
 ```""",
         ("configs:", "- config_name: default", "  data_files:", "  - split: train", "    path: release.json"),
     ),
@@ -101,7 +105,7 @@ pixelreasoner convert {name} --checkpoint CHECKPOINT --out trajectories.jsonl
 LLaMA-Factory:
 
 ```bash
-llamafactory-cli train ... --dataset_dir {name} --dataset pixelreasoner
+llamafactory-cli train ... --dataset_dir path/to/{name} --dataset pixelreasoner
 ```
 
 LLaMA-Factory learns every message of the assistant: also the {masked} wrong operations that the paper keeps
@@ -118,8 +122,8 @@ def card(contents: Contents, facts: Mapping[str, Any], *, form: str, name: str) 
         contents: of the set.
         facts: the summary of the run, as far as it has one: `made`, `wanted`, `by_template`, `by_source`,
             `rejections` ({"stage.reason": n}), `spending` ({purpose: {requests, prompt_tokens,
-            completion_tokens, usd, from_cache}}), `prompts_version`, `unfilled`; and of its recipe `sources`,
-            `checkpoint` and `seed`. All may be missing.
+            completion_tokens, usd, estimated}}), `prompts_version`, `unfilled`; and of its recipe `sources`,
+            `models` ({what for: name}), `checkpoint` and `seed`. All may be missing.
         form: a name of `FORMS`.
         name: of the folder.
     """
@@ -182,8 +186,15 @@ def _introduction(contents: Contents, facts: Mapping[str, Any], name: str) -> st
     return (
         f"# {name}\n\n{made}: a question about an image or a video, visual operations that were carried out, "
         f"and the answer, after the templates of Pixel Reasoner (arXiv 2505.15966).\n\n"
-        f"Made with {', '.join(details)}."
+        f"Made with {', '.join(details)}.{_models(facts.get('models'))}"
     )
+
+
+def _models(models: Any) -> str:
+    """Which models were asked, and for what."""
+    named = models.items() if isinstance(models, Mapping) else ()
+    asked = ", ".join(f"{role} `{name}`" for role, name in named)
+    return f" Asked were: {asked}." if asked else ""
 
 
 def _holdings(contents: Contents, facts: Mapping[str, Any]) -> str:
@@ -202,7 +213,7 @@ def _holdings(contents: Contents, facts: Mapping[str, Any]) -> str:
         f"median {_quantile(contents.words, 0.5)}, 95th percentile {_quantile(contents.words, 0.95)}",
         f"- messages with a wrong operation, which is not to be learned: {contents.masked:,}",
         f"- last operation shows all of the evidence: {contents.covered:,} of {contents.with_cue:,}",
-        f"- numbers of boxes in the records: {', '.join(filter(None, contents.coordinates)) or 'not said'}",
+        f"- coordinates of boxes: {', '.join(map(_unit, filter(None, contents.coordinates))) or 'not said'}",
     ]
     if unfilled := facts.get("unfilled"):
         lines.append(
@@ -211,8 +222,17 @@ def _holdings(contents: Contents, facts: Mapping[str, Any]) -> str:
     return "\n\n".join((*tables, "\n".join(lines)))
 
 
+def _unit(coordinates: str) -> str:
+    """What the numbers of boxes mean, in words; `coordinates` is that of `VisionSpec`."""
+    if match := _PIXELS.fullmatch(coordinates):
+        budgets = " and ".join(f"{int(low):,} to {int(high):,}" for low, high in _BUDGET.findall(match[1]))
+        shown = f"with {budgets} pixels, sides multiples of {match[2]}"
+        return f"pixels of a picture as the model is shown it: {shown}"
+    return "relative, 0 to 1,000" if coordinates == Unit.RELATIVE.value else coordinates
+
+
 def _spending(spending: Any, kept: int) -> str:
-    """A line per purpose, and what one kept trajectory took."""
+    """A line per purpose, and what one kept trajectory took; how many requests have estimated tokens."""
     rows: list[tuple[str, ...]] = []
     totals = [0.0] * 5
     for purpose, values in spending.items() if isinstance(spending, Mapping) else ():
@@ -227,11 +247,11 @@ def _spending(spending: Any, kept: int) -> str:
         rows.append(
             ("per kept trajectory", *(f"{v:,.1f}" for v in each[:3]), f"{each[3]:.5f}", f"{each[4]:.1f}")
         )
-    head = ("", "requests", "prompt tokens", "completion tokens", "US dollars", "answers from the cache")
+    head = ("", "requests", "prompt tokens", "completion tokens", "US dollars", "tokens estimated")
     return _table(head, rows)
 
 
-_SPENT = ("requests", "prompt_tokens", "completion_tokens", "usd", "from_cache")
+_SPENT = ("requests", "prompt_tokens", "completion_tokens", "usd", "estimated")
 
 
 def _spent(numbers: Sequence[float]) -> tuple[str, ...]:

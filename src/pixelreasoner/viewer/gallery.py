@@ -31,7 +31,7 @@ from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Trajectory
 from pixelreasoner.viewer.html import asset, render, write_page
 from pixelreasoner.viewer.pictures import FILE_NAME, PictureFiles
-from pixelreasoner.viewer.roles import ROLLOUT
+from pixelreasoner.viewer.roles import template_of
 from pixelreasoner.viewer.steps import TrajectoryView, asked, count, view
 
 IN_CHUNK = 50
@@ -212,7 +212,7 @@ def _facts(trajectory: Trajectory) -> Iterator[Any]:
     calls = [t.call.name for t in trajectory.turns if t.call is not None and t.observation is not None]
     yield sorted(set(calls))
     yield trajectory.answer
-    yield "" if trajectory.source == ROLLOUT else trajectory.source
+    yield template_of(trajectory)
     # The detail is special to one: what is filtered by is the stage and the reason.
     yield trajectory.rejection.partition(" (")[0]
 

@@ -10,6 +10,8 @@ from pixelreasoner.core.trajectory import Trajectory
 
 ROLLOUT = "policy"
 """The source of a trajectory that a model sampled: its operations are not judged."""
+REFERENCE = "reference"
+"""The source of a task that is shown without an attempt at it."""
 FAR_LARGER = 2.0
 """A crop is too large when its area is at least this many times that of a later one on the evidence."""
 CROP, FITTING, WRONG, LARGE = "crop", "fitting", "wrong", "large"
@@ -52,3 +54,8 @@ def _is_far_larger(
     on_it = (other.box for other in later if other is not None and other.coverage_of(cue) > 0)
     areas = [box.area for box in on_it if box is not None]
     return bool(areas) and region.box.area >= FAR_LARGER * min(areas)
+
+
+def template_of(trajectory: Trajectory) -> str:
+    """Return the template that synthesis wrote a trajectory after; empty for others."""
+    return "" if trajectory.source in (ROLLOUT, REFERENCE) else trajectory.source

@@ -11,7 +11,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory, Turn
 from pixelreasoner.viewer.pictures import Figure, Mark, figure, mark
-from pixelreasoner.viewer.roles import CROP, LABELS, LARGE, LEGEND, operation_roles
+from pixelreasoner.viewer.roles import CROP, LABELS, LARGE, LEGEND, operation_roles, template_of
 
 INPUT_SIDE, CROP_SIDE, SOURCE_SIDE, FRAME_SIDE, SELECTED_SIDE = 720, 380, 260, 150, 220
 """The longest side, in CSS pixels, of each kind of figure."""
@@ -290,7 +290,7 @@ def _facts(trajectory: Trajectory) -> tuple[str, ...]:
         f"{trajectory.n_sampled_tokens} tokens" if trajectory.n_sampled_tokens else "",
         f"weights {weights}" if (weights := weight_versions(trajectory)) not in (None, "0") else "",
         f"stopped by {trajectory.stop.replace('_', ' ')}" if trajectory.stop != "answer" else "",
-        f"written by {trajectory.source.replace('_', ' ')}" if trajectory.source != "policy" else "",
+        f"template: {template.replace('_', ' ')}" if (template := template_of(trajectory)) else "",
         f"control: shown {', '.join(controls)} in place of results"
         if (controls := replaced_by(trajectory))
         else "",

@@ -15,7 +15,7 @@ from pixelreasoner.core.messages import ToolCall
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.terminal import visible, visible_line
 from pixelreasoner.core.trajectory import SCORE_METRIC, Observation, Trajectory
-from pixelreasoner.viewer.roles import ROLLOUT, operation_roles
+from pixelreasoner.viewer.roles import operation_roles, template_of
 from pixelreasoner.viewer.steps import call_text, masked_note, number, weight_versions, written_text
 
 MAX_CELL = 22
@@ -141,12 +141,12 @@ def _columns(trajectories: Sequence[Trajectory]) -> dict[str, list[str]]:
         visible_line(n): [number(y.metrics[n]) if n in y.metrics else "" for y in trajectories]
         for n in metrics
     }
-    written = any(y.source != ROLLOUT for y in trajectories)
+    written = any(map(template_of, trajectories))
     rejected = any(y.rejection for y in trajectories)
     first, others = dict(list(values.items())[:4]), dict(list(values.items())[4:])
     return {
         "task": [visible_line(y.task.id) for y in trajectories],
-        **({"template": [y.source.replace("_", " ") for y in trajectories]} if written else {}),
+        **({"template": [template_of(y).replace("_", " ") for y in trajectories]} if written else {}),
         **({"turned down": [visible_line(y.rejection) for y in trajectories]} if rejected else {}),
         **first,
         "operations": [str(y.n_operations) for y in trajectories],

@@ -174,6 +174,17 @@ def test_the_card_has_the_summary_of_the_run(synth_run: Path, tmp_path: Path):
     assert "pixelworld" not in text.partition("## Licences")[2]
 
 
+def test_the_card_names_the_models_that_were_asked(synth_run: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(synth_run, run)
+    section = '\n[{0}.server]\nurl = "http://localhost:1/v1"\nmodel = "a/{0}"\n'
+    with (run / "config.toml").open("a") as file:
+        file.write(section.format("chat_teacher") + section.format("judge"))
+    export(run, tmp_path / "out", form="sharegpt")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "Asked were: teacher `a/chat_teacher`, judge `a/judge`." in text
+
+
 def test_a_run_that_was_stopped_says_so(synth_run: Path, tmp_path: Path):
     """Its last line may be cut: it is no trajectory."""
     run = tmp_path / "run"

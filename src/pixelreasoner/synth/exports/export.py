@@ -27,6 +27,7 @@ from pixelreasoner.synth.exports.parquet import SHARD_BYTES, write_parquet
 from pixelreasoner.synth.exports.pixelreasoner_sft import write_pixelreasoner_sft
 from pixelreasoner.synth.exports.prompts import Prompts, run_prompts, stored_prompts
 from pixelreasoner.synth.exports.sharegpt import write_sharegpt
+from pixelreasoner.synth.servers import server_sections
 
 CARD_FILE = "README.md"
 
@@ -108,6 +109,10 @@ def _facts(run: Path, config: SynthConfig) -> dict[str, Any]:
         "wanted": config.n,
         "checkpoint": _model_name(config.checkpoint),
         "seed": config.seed,
+        "models": {
+            section.removesuffix(".server").removeprefix("chat_"): _model_name(server.model)
+            for section, server in server_sections(config).items()
+        },
         **(summary if isinstance(summary, dict) else {}),
     }
     recipe = config.model_dump(mode="json")

@@ -242,7 +242,8 @@ var pixelreasoner = (() => {
     const marks = element("span", "marks"), tries = shownModels().map((m) => attemptOf(entry, m));
     marks.append(...tries.map(mark));
     const sort = state.sort.split("|")[0], place = data.models[state.left].numbers.indexOf(sort);
-    const facts = [task[2] && words(task[2]), tries[0] && words(tries[0][6]), tries.map((a) => a ? a[4] ?? "no answer" : "not tried").join(" / "),
+    const facts = [tries[0]?.[7] && `turned down (${tries[0][7].split(":")[0]})`,
+      task[2] && words(task[2]), tries[0] && words(tries[0][6]), tries.map((a) => a ? a[4] ?? "no answer" : "not tried").join(" / "),
       place >= 0 && tries[0] && `${sort} ${Number((tries[0][5][place] ?? NaN).toPrecision(4))}`];
     link.href = `#at=${entry}`;
     link.append(marks, element("span", "text", task[1]), element("span", "facts", facts.filter(Boolean).join(" · ")));
