@@ -59,9 +59,12 @@ COMPUTED = {"cuda": 0.45, "cpu": 0.7}
 """Share of the rate of products at which the operations of a pass are computed. Measured: 34 % of what is
 needed on an H100, with recomputation, which is 4/3 of that computed; 69 to 73 % on a CPU
 (docs/performance.md)."""
-STEP_PER_LAYER = {"cuda": 52e-3 / 28, "cpu": 0.0}
-"""Seconds of a decoding step for each layer: on an accelerator Python is what it waits for. Measured: 52 ms
-for 28 layers on an H100, with 8 and with 32 sequences."""
+STEP_PER_LAYER = {"cuda": 0.28e-3, "cpu": 0.0}
+"""Seconds of a decoding step for each layer, beside those for reading the weights. On an H100, with CUDA graphs
+and 8 to 32 sequences, a step took 12.7 to 15.1 ms with a 7B (this gives 13.4), 11.5 to 13.0 with a 3B (12.6),
+and 16.0 with a Qwen3.5-9B (15.3)."""
+WEIGHTS_READ = {"cuda": 1.0, "cpu": 2.0}
+"""Times that a step reads the weights, at the rate of a copy. Of a CPU this was not measured."""
 
 
 @dataclass(frozen=True)
@@ -304,12 +307,11 @@ class _Parts:
         work = self.work(group)
         reading = tasks * rollout_flops(work, self.decoder, self.vision)
         waves = -(-tasks * group // batch)
-        each = max(
-            STEP_PER_LAYER[self.device.kind] * self.model.decoder.config.num_hidden_layers,
-            2 * weight_bytes(self.model) / self.device.bandwidth,
-        )
+        kind = self.device.kind
+        each = STEP_PER_LAYER[kind] * self.model.decoder.config.num_hidden_layers
+        each += WEIGHTS_READ[kind] * weight_bytes(self.model) / self.device.bandwidth
         steps = waves * LONGEST * self.sampled
-        return reading / (self.device.flops * COMPUTED[self.device.kind]) + steps * each
+        return reading / (self.device.flops * COMPUTED[kind]) + steps * each
 
 
 def _sft(config: SFTConfig, parts: _Parts) -> Estimate:
