@@ -85,6 +85,18 @@ def test_a_run_is_running_while_a_process_works_on_it_and_failed_after_an_error(
     assert (now.state, now.error) == ("failed", "ValueError: no luck")
 
 
+def test_of_a_synthesis_all_places_that_are_made_count(tmp_path: Path):
+    """Three are in their place, one of them empty; two more wait for the fourth."""
+    folder = tmp_path / "synth"
+    open_run(folder, Anything(), resume=True)
+    (folder / "trajectories.jsonl").write_text("{}\n" * 2)
+    (folder / "journal.jsonl").write_text("{}\n" * 3)
+    (folder / "waiting").mkdir()
+    for number in (4, 5):
+        (folder / "waiting" / f"{number:06}.jsonl").write_text("{}")
+    assert read_run(folder).step == 5
+
+
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_table_fits_the_terminal_and_names_every_run(runs: Path, capsys, monkeypatch, width: int):
     monkeypatch.setenv("COLUMNS", str(width))

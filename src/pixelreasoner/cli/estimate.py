@@ -60,9 +60,9 @@ COMPUTED = {"cuda": 0.45, "cpu": 0.7}
 needed on an H100, with recomputation, which is 4/3 of that computed; 69 to 73 % on a CPU
 (docs/performance.md)."""
 STEP_PER_LAYER = {"cuda": 0.28e-3, "cpu": 0.0}
-"""Seconds of a decoding step for each layer, beside those for reading the weights. On an H100, with CUDA graphs
-and 8 to 32 sequences, a step took 12.7 to 15.1 ms with a 7B (this gives 13.4), 11.5 to 13.0 with a 3B (12.6),
-and 16.0 with a Qwen3.5-9B (15.3)."""
+"""Seconds of a decoding step for each layer, beside those for reading the weights. On an H100, with CUDA
+graphs and 8 to 32 sequences, a step took 12.7 to 15.1 ms with a 7B (this gives 13.4), 11.5 to 13.0 with a 3B
+(12.6), and 16.0 with a Qwen3.5-9B (15.3)."""
 WEIGHTS_READ = {"cuda": 1.0, "cpu": 2.0}
 """Times that a step reads the weights, at the rate of a copy. Of a CPU this was not measured."""
 

@@ -15,7 +15,14 @@ from rich.text import Text
 
 from pixelreasoner.core.files import count_lines
 from pixelreasoner.core.metrics_file import last_metrics
-from pixelreasoner.core.run_folder import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE, TRAJECTORIES_FILE
+from pixelreasoner.core.run_folder import (
+    CONFIG_FILE,
+    JOURNAL_FILE,
+    METRICS_FILE,
+    SUMMARY_FILE,
+    TRAJECTORIES_FILE,
+    WAITING_FOLDER,
+)
 from pixelreasoner.core.run_status import STATUS_FILE, RunState, read_status, state_of
 from pixelreasoner.core.terminal import visible_line
 
@@ -41,7 +48,8 @@ class Run:
     """The command; empty where nobody wrote it down."""
     state: RunState
     step: int
-    """Steps done; of a synthesis or an evaluation, trajectories written."""
+    """Steps done; of a synthesis or an evaluation, the trajectories made, those that wait for an earlier one
+    included, and the places of a synthesis that stay empty."""
     total: int | None
     metrics: dict[str, float]
     """Those of the last step; of an evaluation, its result."""
@@ -67,7 +75,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         kind=status.kind if status else "",
         state=state_of(folder),
-        step=int(row["step"]) if row else count_lines(folder / TRAJECTORIES_FILE),
+        step=int(row["step"]) if row else _made(folder),
         total=status.total if status else None,
         metrics=metrics | summary,
         changed=max(times, default=(folder / CONFIG_FILE).stat().st_mtime),
@@ -134,6 +142,13 @@ def _error(run: Run) -> Text:
 
 def _relative(folder: Path, root: Path) -> str:
     return str(folder.relative_to(root)) if folder != root else str(folder)
+
+
+def _made(folder: Path) -> int:
+    """What a run without steps has made so far."""
+    journal = folder / JOURNAL_FILE
+    in_place = count_lines(journal if journal.exists() else folder / TRAJECTORIES_FILE)
+    return in_place + sum(1 for _ in (folder / WAITING_FOLDER).glob("*.jsonl"))
 
 
 def _summary(folder: Path) -> dict[str, float]:
