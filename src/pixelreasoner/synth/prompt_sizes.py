@@ -26,6 +26,7 @@ from pixelreasoner.synth.judging import CropJudge
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import outline
 from pixelreasoner.synth.propose import Proposer
+from pixelreasoner.synth.readable import readable
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.rejection import RejectedError
 from pixelreasoner.synth.slots import Seeds, Slot
@@ -73,7 +74,7 @@ def prompt_tokens(config: SynthConfig, sets: Sequence[Seeds], taught: Taught, sl
     """
     source = sets[slot.source].tasks.select(kind=slot.kind, needs_operation=slot.needs_operation)
     found: dict[str, list[int]] = {}
-    fitting = (_as_asked(task) for task in source.take(0, LOOKED_AT))
+    fitting = (_as_asked(task) for task in islice(readable(source), LOOKED_AT))
     kinds = ((task, seed) for task, seed in fitting if _fits(task, slot, taught))
     for task, seed in islice(kinds, SAMPLED):
         for request in _requests(config, taught, task, seed, slot):

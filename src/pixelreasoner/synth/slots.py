@@ -17,6 +17,7 @@ import numpy as np
 
 from pixelreasoner.core.media import Video
 from pixelreasoner.synth.mix import Mix, Template, apportion
+from pixelreasoner.synth.readable import readable
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.tasks.source import TaskSource
 
@@ -153,8 +154,8 @@ def _groups(sets: Sequence[Seeds]) -> list[Group]:
 
 
 def _is_about_a_video(sets: Sequence[Seeds], group: Group) -> bool:
-    (first,) = sets[group.source].tasks.select(kind=group.kind).take(0, 1)
-    return any(isinstance(item, Video) for item in first.media)
+    first = next(readable(sets[group.source].tasks.select(kind=group.kind)), None)
+    return first is not None and any(isinstance(item, Video) for item in first.media)
 
 
 def _check_sizes(sets: Sequence[Seeds], taken: Mapping[tuple[Group, bool | None], int]) -> None:
