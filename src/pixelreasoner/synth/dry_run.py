@@ -102,6 +102,8 @@ class Estimate:
     """With as many requests under way as the servers may have."""
     yields: Mapping[Stage, float]
     so_far: SoFar
+    unknown: int = 0
+    """Of the slots, those whose template fits none of the first tasks: what they ask is not counted."""
 
 
 def dry_run(config: SynthConfig) -> None:
@@ -127,8 +129,10 @@ def estimated(config: SynthConfig) -> Estimate:
     yields = so_far.yields()
     asked: dict[str, Asked] = {}
     kinds = Counter(_kind(slot) for slot in rest) if server_sections(config) else {}
+    unknown = 0
     for slot, count in kinds.items():
         sizes = prompt_tokens(config, seeds, taught, slot)
+        unknown += 0 if sizes else count
         calls = calls_of(config, slot, yields, seeds)
         for purpose, size in sizes.items():
             measured = so_far.spent.get(purpose, Spending())
@@ -136,7 +140,7 @@ def estimated(config: SynthConfig) -> Estimate:
             server = server_sections(config)[SECTION_OF[purpose]]
             one = _asked(count * calls[purpose], size, of_reply or REPLY_TOKENS[purpose], server)
             asked[purpose] = _sum(asked.get(purpose), one)
-    return Estimate(len(rest), asked, _seconds(config, asked), yields, so_far)
+    return Estimate(len(rest), asked, _seconds(config, asked), yields, so_far, unknown)
 
 
 def calls_of(
@@ -219,7 +223,7 @@ def _seconds(config: SynthConfig, asked: Mapping[str, Asked]) -> float:
 
 def _shown(estimate: Estimate, config: SynthConfig) -> Group | str:
     """The estimate in words and a table."""
-    if not estimate.by_purpose:
+    if not server_sections(config):
         return f"{estimate.slots} trajectories to make; the recipe names no server, so nothing is asked."
     table = Table("asked for", "requests", "prompt tokens", "reply tokens", "USD")
     rows = estimate.by_purpose
@@ -255,6 +259,11 @@ def _ending(estimate: Estimate, config: SynthConfig) -> list[str]:
         f"Time: {clock_text(estimate.seconds)}, if a reply takes {REPLY_S:g} s, with the concurrency and the "
         f"limits of the recipe.",
     ]
+    if estimate.unknown:
+        lines.append(
+            f"Not counted: {estimate.unknown} trajectories whose template fits none of the first tasks of "
+            f"their kind."
+        )
     if spent.requests:
         lines.append(
             f"Spent so far: {spent.requests:,} requests, {spent.tokens:,} tokens, {spent.usd:.2f} USD."
