@@ -1,4 +1,4 @@
-"""A damaged seed is turned down and the run goes on; a place that is gone ends it, and nothing is turned down."""
+"""A damaged seed is turned down and the run goes on; a place that is gone ends the run."""
 
 from __future__ import annotations
 
