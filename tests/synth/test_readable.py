@@ -13,6 +13,7 @@ import pytest
 from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.media import Picture
+from pixelreasoner.core.media_io import load_image
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.synth.fit import fits_kinds
@@ -85,3 +86,12 @@ def test_of_a_set_that_is_damaged_throughout_the_error_is_raised():
     assert next(readable(source(MOST_DAMAGED, set(range(MOST_DAMAGED - 1))))).id == f"t{MOST_DAMAGED - 1}"
     with pytest.raises(RecordError, match="fetch the file again"):
         next(readable(source(MOST_DAMAGED + 1, set(range(MOST_DAMAGED)))))
+
+
+def test_a_missing_file_among_others_is_damaged_and_a_missing_folder_is_not(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.png").symlink_to("/nowhere/b.png")
+    with pytest.raises(RejectedError, match="does not exist"), damaged_tasks():
+        load_image(tmp_path / "b.png")
+    with pytest.raises(MediaError, match="does not exist"), damaged_tasks():
+        load_image(tmp_path / "unmounted" / "b.png")

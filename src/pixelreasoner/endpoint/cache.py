@@ -217,7 +217,10 @@ class SqliteCache:
         try:
             yield
         except sqlite3.OperationalError as e:
-            raise RecordError(f"the cache of replies {self._path} cannot be used: {e}") from e
+            raise RecordError(
+                f"the cache of replies {self._path} cannot be used ({e}); see that it is a file that may be "
+                f"written to, that the disk has room, and that no other program keeps it open"
+            ) from e
         except sqlite3.DatabaseError as e:
             raise RecordError(
                 f"the cache of replies {self._path} is damaged ({e}); move it away, with what is beside "

@@ -27,7 +27,7 @@ from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.prompt_sizes import prompt_tokens
 from pixelreasoner.synth.rejection import Stage
-from pixelreasoner.synth.servers import replies_file, server_sections
+from pixelreasoner.synth.servers import check_budget, replies_file, server_sections
 from pixelreasoner.synth.slots import Seeds, Slot
 from pixelreasoner.synth.stage_counts import ORDER
 from pixelreasoner.synth.taught import Taught
@@ -112,6 +112,7 @@ def dry_run(config: SynthConfig) -> None:
     Raises:
         ConfigError, CheckpointError, SynthesisError: as for a run.
     """
+    check_budget(config)
     console = TerminalConsole()
     estimate = estimated(config)
     console.print(_shown(estimate, config))

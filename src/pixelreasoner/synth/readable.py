@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -71,6 +72,16 @@ def _is_of_the_place(error: BaseException) -> bool:
     while cause is not None:
         # The errors of FFmpeg are OSErrors, too, with numbers of their own.
         if isinstance(cause, OSError) and type(cause).__module__ == "builtins" and cause.errno in _PLACE:
-            return True
+            return not (cause.errno == errno.ENOENT and _is_alone(cause.filename))
         cause = cause.__cause__
     return False
+
+
+def _is_alone(path: object) -> bool:
+    """Whether a file alone is missing, a link that leads nowhere for one: its folder is there with others."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return False
+    try:
+        return bool(os.listdir(os.path.dirname(os.fsdecode(path)) or "."))
+    except OSError:
+        return False

@@ -71,7 +71,8 @@ def form_faults(name: str, text: str) -> list[str]:
 
 def unseen(text: str) -> bool:
     """Whether a text holds what nobody can see or what a terminal would obey: control characters, overrides
-    of the writing direction, halves of characters."""
+    of the writing direction, halves of characters.
+    """
     line = " ".join(text.split())
     return visible(line) != line
 
@@ -147,7 +148,7 @@ def _holds(text: str, phrase: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Words and numbers alone, in lower case, one blank between two; without marks of no width within them."""
+    """Words and numbers alone, in lower case, one blank between two, without marks of no width."""
     shown = "".join(c for c in text if unicodedata.category(c) != "Cf")
     folded = unicodedata.normalize("NFKC", shown).casefold()
     return " ".join(_WORD.findall(_THOUSANDS.sub("", folded)))
