@@ -93,10 +93,14 @@ def test_what_no_prompt_can_be_built_for_is_said(
     assert "Not counted: 2 trajectories" in capsys.readouterr().out
 
 
-def test_a_cache_that_was_only_begun_holds_nothing(checkpoint: Path, seeds: Path, tmp_path: Path):
+def test_what_a_killed_run_left_half_written_is_passed_over(checkpoint: Path, seeds: Path, tmp_path: Path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "replies.sqlite").touch()
-    assert estimated(config(tmp_path / "out", checkpoint, seeds, NOWHERE, n=2, mix=PLAIN)).so_far.spent == {}
+    (tmp_path / "out" / "rejections.jsonl").write_bytes(
+        b'{"stage": "judge"}\n{"stage"\n\0\0\n[]\n{"stage": "w'
+    )
+    found = estimated(config(tmp_path / "out", checkpoint, seeds, NOWHERE, n=2, mix=PLAIN)).so_far
+    assert (found.spent, found.rejected) == ({}, {"judge": 1})
 
 
 def test_a_run_that_was_begun_is_measured(

@@ -73,7 +73,7 @@ def test_a_place_that_is_gone_turns_nothing_down(number: int):
 def test_an_error_of_a_decoder_is_one_of_the_file():
     error = MediaError("a damaged image")
     error.__cause__ = OSError("truncated")  # as Pillow raises it: without a number
-    with pytest.raises(RejectedError, match="damaged image"), damaged_tasks():
+    with pytest.raises(RejectedError, match="damaged image"), damaged_tasks(MediaError):
         raise error
 
 
@@ -91,7 +91,7 @@ def test_of_a_set_that_is_damaged_throughout_the_error_is_raised():
 def test_a_missing_file_among_others_is_damaged_and_a_missing_folder_is_not(tmp_path: Path):
     (tmp_path / "a.png").touch()
     (tmp_path / "b.png").symlink_to("/nowhere/b.png")
-    with pytest.raises(RejectedError, match="does not exist"), damaged_tasks():
+    with pytest.raises(RejectedError, match="does not exist"), damaged_tasks(MediaError):
         load_image(tmp_path / "b.png")
-    with pytest.raises(MediaError, match="does not exist"), damaged_tasks():
+    with pytest.raises(MediaError, match="does not exist"), damaged_tasks(MediaError):
         load_image(tmp_path / "unmounted" / "b.png")

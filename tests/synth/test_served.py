@@ -18,7 +18,8 @@ import pytest
 
 from benchmarks.chat_server import Answer, Body, ChatServer, serving
 from benchmarks.teacher_script import TRANSPORT, TeacherScript
-from pixelreasoner.core.errors import ConfigError
+from disk import full_disk
+from pixelreasoner.core.errors import ConfigError, RecordError
 from pixelreasoner.core.recipe import load_recipe, save_resolved
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_status import read_status, state_of
@@ -161,6 +162,20 @@ def test_a_budget_ends_the_run_and_more_of_it_goes_on(
     assert status.total == 6
     assert sum(run(given.changed(budget={"usd": 40.0}), resume=True).values()) == 6
     assert script.counts["write"] == 6
+    run(config(tmp_path / "whole", checkpoint, pages, server.url, **changes))
+    assert dataset(tmp_path / "out") == dataset(tmp_path / "whole")
+
+
+def test_a_full_disk_ends_the_run_and_turns_nothing_down(
+    checkpoint: Path, pages: Path, tmp_path: Path, script: TeacherScript, server: ChatServer
+):
+    """The cache of replies cannot grow: that is no fault of a task."""
+    changes = {**PAGES, "chat_teacher": one_by_one(server.url)}
+    given = config(tmp_path / "out", checkpoint, pages, server.url, **changes)
+    with full_disk(60_000), pytest.raises(RecordError, match="that the disk has room"):
+        run(given)
+    assert run(given, resume=True) == {"single_pass": 3, "recrop_once": 3}
+    assert rejections(tmp_path / "out") == []
     run(config(tmp_path / "whole", checkpoint, pages, server.url, **changes))
     assert dataset(tmp_path / "out") == dataset(tmp_path / "whole")
 

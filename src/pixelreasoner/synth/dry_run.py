@@ -182,8 +182,16 @@ def read_so_far(config: SynthConfig) -> SoFar:
     path, rejected = folder.path / REJECTIONS_FILE, Counter[str]()
     if path.exists():
         with path.open("rb") as file:
-            rejected.update(json.loads(line)["stage"] for line in file if line.endswith(b"\n"))
+            rejected.update(filter(None, map(_stage_of, file)))
     return SoFar(len(slots), sum(slots), rejected, totals_in(replies_file(folder.path)))
+
+
+def _stage_of(line: bytes) -> str | None:
+    """The stage of a rejection; None of a line that is not whole, which a run goes on without."""
+    try:
+        return str(json.loads(line)["stage"]) if line.endswith(b"\n") else None
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def _kind(slot: Slot) -> Slot:

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.rewards.scorers import Scorer, build_scorer
@@ -166,7 +167,7 @@ class Pipeline:
         Raises:
             RejectedError: a stage turns it down.
         """
-        with damaged_tasks():
+        with damaged_tasks(MediaError):
             if draft.task.is_seed:
                 draft.task = await self._compute(draft, "outline", lambda: self._with_room(draft))
                 draft.task = await self._proposed(draft)
@@ -293,5 +294,5 @@ def _task_at(source: TaskSource, index: int) -> Task | None:
     Raises:
         RejectedError: it is damaged.
     """
-    with damaged_tasks():
+    with damaged_tasks(RecordError, MediaError):
         return next(islice(source.take(index, 1), 1), None)

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.errors import MediaError, PixelReasonerError, RecordError
 from pixelreasoner.core.task import Task
 from pixelreasoner.synth.rejection import RejectedError
 from pixelreasoner.tasks.source import TaskSource
@@ -27,19 +27,23 @@ _PLACE = frozenset(
 
 
 @contextmanager
-def damaged_tasks() -> Generator[None]:
+def damaged_tasks(*errors: type[PixelReasonerError]) -> Generator[None]:
     """Turn a task down whose own content cannot be read.
+
+    Args:
+        errors: what is raised then. A `RecordError` is of the task only where nothing but the task is read:
+            the files of the run raise it, too.
 
     Where the system cannot give a file, the other tasks would meet the same, and none of them is at fault:
     such an error ends the run, which goes on once the place is back.
 
     Raises:
         RejectedError: the task is damaged.
-        RecordError, MediaError: the place that it is in cannot be read.
+        PixelReasonerError: one of `errors`: the place that it is in cannot be read.
     """
     try:
         yield
-    except (RecordError, MediaError) as e:
+    except errors as e:
         if _is_of_the_place(e):
             raise
         raise RejectedError("read", UNREADABLE, str(e)) from e
