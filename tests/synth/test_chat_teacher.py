@@ -149,6 +149,7 @@ FAULTS = {
         "I was told what it is.": "something was given",
         "This is deliberately wrong.": "something was given",
         "As in look 2, nothing.": "the number of a look",
+        "I see <image> it.": "markup",
         "I see \x1b[2J it.": "characters that are not to be seen",
         "I see \u202eit\u202c.": "characters that are not to be seen",
         "I see \ud800 it.": "characters that are not to be seen",

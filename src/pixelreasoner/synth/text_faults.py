@@ -19,7 +19,7 @@ MOST_CHARACTERS = 1_500
 MOST_SUBJECT_WORDS = 16
 
 _MARKUP = re.compile(
-    r"</?(?:tool|function|parameter|answer|think)|<\||```|\\boxed|\\fbox|bbox_2d|target_(?:image|frames)|"
+    r"</?(?:tool|function|parameter|answer|think|image|video)|<\||```|\\boxed|\\fbox|bbox_2d|target_(?:image|frames)|"
     r"crop_image|select_frames",
     re.IGNORECASE,
 )
