@@ -30,7 +30,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 from zlib import crc32
 
 import numpy as np
@@ -57,7 +57,7 @@ def read(row: Mapping[str, Any], *, choices_seed: int | None = None) -> NormalRo
         rng.shuffle(choices)
     options = [str(c.get("choice", "")).strip() for c in choices]
     start, end = row.get("start"), row.get("end")
-    if not (_is_time(start) and _is_time(end) and start <= end and end >= 0):
+    if not (_is_time(start) and _is_time(end) and max(start, 0) <= end):
         raise UnusableError("no stretch of time", f"start {start!r}, end {end!r}")
     video = row.get("video_id")
     return normal_row(
@@ -71,7 +71,7 @@ def read(row: Mapping[str, Any], *, choices_seed: int | None = None) -> NormalRo
     )
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
