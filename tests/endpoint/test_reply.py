@@ -29,8 +29,7 @@ def test_a_refusal_is_beside_the_content():
     "body",
     [None, [], "text", {}, {"choices": []}, {"choices": [{}]}, {"choices": [{"message": None}]},
      {"choices": [{"message": {"content": 3}}]}, {"choices": [{"message": {"tool_calls": [{}]}}]},
-     {"error": {"message": "overloaded"}},
-     {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": float("inf")}}],
+     {"error": {"message": "overloaded"}}],
 )  # fmt: skip
 def test_what_is_no_reply_is_refused(body: Any):
     with pytest.raises(BrokenReplyError, match="no chat completion"):
@@ -51,3 +50,21 @@ def test_usage_may_be_missing_in_part_or_nonsense():
     assert (counted.prompt_tokens, counted.completion_tokens) == (5, 0)
     body = {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": -5}}
     assert read_body(json.dumps(body).encode()).prompt_tokens == 0
+
+
+@pytest.mark.parametrize("tokens", [float("inf"), float("nan"), 10**30, -5, "many", [], {}])
+def test_a_reply_is_not_asked_for_again_for_what_is_said_of_its_tokens(tokens: Any):
+    usage = {"prompt_tokens": tokens, "completion_tokens": 7}
+    found = read_reply({"choices": [{"message": {"content": "a"}}], "usage": usage})
+    assert (found.content, found.prompt_tokens, found.completion_tokens) == ("a", 0, 7)
+    assert read_reply({"choices": [{"message": {"content": "a"}}], "usage": tokens}).prompt_tokens == 0
+
+
+def test_an_error_with_status_200_is_named():
+    with pytest.raises(BrokenReplyError, match=r"but an error: .*overloaded"):
+        read_reply({"error": {"message": "overloaded\n", "code": 503}})
+
+
+def test_halves_of_characters_are_replaced_at_once_as_the_cache_would():
+    assert reply(content="a\ud800b", refusal="\udfff").content == "a?b"
+    assert reply(content=None, refusal="\udfff").refusal == "?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -118,3 +119,13 @@ def test_the_schema_in_words_is_at_the_end_of_the_last_message_of_the_user():
     assert messages[2]["content"] == [picture]
     (alone,) = with_words([{"role": "user", "content": "Look."}], Proposal)
     assert alone["content"].startswith("Look.\n\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["{ " * 400_000, "{}" * 400_000, '{"a":' * 150_000, "{" * 900_000, "{\n" * 400_000]
+)
+def test_a_reply_of_braces_is_given_up_soon(text: str):
+    began = time.perf_counter()
+    with pytest.raises(UnusableReplyError):
+        read_structure(text, Proposal)
+    assert time.perf_counter() - began < 2  # minutes, where every brace is tried

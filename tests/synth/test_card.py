@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,18 @@ def test_the_header_is_yaml_that_the_hub_reads(form: str):
 )
 def test_size_categories_are_those_of_the_hub(n: int, name: str):
     assert size_category(n) == name
+
+
+def test_names_of_others_are_shown_as_they_stand():
+    """A kind, a source and a folder may be called anything: nothing of it is a link, a tag or a header."""
+    counted = contents()
+    counted.kinds = Counter({"[x](javascript:1)": 1, "<script>\n---\nlicense: mit": 1, "a|b\x1b[2J": 2})
+    facts = {"by_source": {"**s** <img src=x>": 4}}
+    text = card(counted, facts, form="parquet", name="<b>\n# mine")
+    body = text.split("---\n", 2)[2]
+    assert "| \\[x\\](javascript:1) | 1 |" in body
+    assert "| \\<script\\> --- license: mit | 1 |" in body
+    assert "| a\\|b\u241b\\[2J | 2 |" in body
+    assert "- **\\*\\*s\\*\\* \\<img src=x\\>**: " in body
+    assert body.strip().startswith("# \\<b\\> \\# mine\n")
+    assert "\x1b" not in text

@@ -149,10 +149,18 @@ FAULTS = {
         "I was told what it is.": "something was given",
         "This is deliberately wrong.": "something was given",
         "As in look 2, nothing.": "the number of a look",
+        "I see <image> it.": "markup",
+        "I see \x1b[2J it.": "characters that are not to be seen",
+        "I see \u202eit\u202c.": "characters that are not to be seen",
+        "I see \ud800 it.": "characters that are not to be seen",
         "  ": "is empty",
         "a" * 1501: "longer than 1500",
     },
-    "seen_1": {"It reads cotton.": "tells the answer before it is seen"},
+    "seen_1": {
+        "It reads cotton.": "tells the answer before it is seen",
+        "It reads cot\u200bton.": "tells the answer before it is seen",  # a blank of no width
+        "It reads cot\u00adton.": "tells the answer before it is seen",  # a soft hyphen
+    },
     "subject": {"the cotton handle": "tells the answer", " ".join("a" * 17): "more than 16 words"},
     "conclusion": {
         "So it is steel.": "does not state the right answer",

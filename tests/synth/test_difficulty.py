@@ -128,6 +128,8 @@ def test_a_task_that_the_server_does_not_take_is_turned_down(tools: Tools):
         ("\\boxed{cedar}", True),
         ("<tool_call>\n{}\n</tool_call> \\boxed{cedar}", False),
         ("<|im_end|> \\boxed{cedar}", False),
+        ("\x1b[2J \\boxed{cedar}", False),
+        ("I read it.\r\n\tSo: \\boxed{cedar}", True),
         ("cedar", False),
         ("", False),
     ],

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmarks.chat_server import serving
 from benchmarks.teacher_script import TeacherScript
 from pixelreasoner.cli.main import main
 from pixelreasoner.core.recipe import save_resolved
-from pixelreasoner.synth.dry_run import SoFar, estimated
+from pixelreasoner.synth.config import SynthConfig
+from pixelreasoner.synth.dry_run import SoFar, dry_run, estimated
 from pixelreasoner.synth.run import run
 from seed_files import make_fineweb_visa, make_sa_1b
-from synth.served_runs import config
+from synth.served_runs import config, recipe
 
 pytest.importorskip("openai")
 pytest.importorskip("pyarrow")
@@ -57,6 +60,47 @@ def test_questions_are_estimated_for_seeds_that_have_none(checkpoint: Path, tmp_
     found = estimated(given)
     counts = {purpose: part.requests for purpose, part in found.by_purpose.items()}
     assert counts == pytest.approx({"propose": 2 / (0.9 * 0.7), "write": 2 / 0.9})
+
+
+def test_seeds_without_candidates_are_asked_about_too(checkpoint: Path, tmp_path: Path):
+    folder = tmp_path / "seeds" / "media-folder"
+    folder.mkdir(parents=True)
+    for name in "abcd":
+        Image.new("RGB", (640, 480), (9, 99, 199)).save(folder / f"{name}.png")
+    given = config(
+        tmp_path / "out", checkpoint, folder.parent, NOWHERE, n=2, mix=PLAIN, student=None, judge=None
+    )
+    counts = {purpose: part.requests for purpose, part in estimated(given).by_purpose.items()}
+    assert counts == pytest.approx({"propose": 2 / (0.9 * 0.7), "write": 2 / 0.9})
+
+
+def test_what_no_prompt_can_be_built_for_is_said(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """A box as large as its page leaves no room for a wrong crop, whatever the page."""
+    rows = tmp_path / "seeds" / "tasks"
+    rows.mkdir(parents=True)
+    Image.new("RGB", (640, 480)).save(rows / "a.png")
+    row = {"question": "Which?", "answers": ["x"], "images": ["a.png"], "cue": {"box": [0, 0, 640, 480]}}
+    (rows / "tasks.jsonl").write_text("".join(json.dumps({"id": f"{i}", **row}) + "\n" for i in range(4)))
+    mix = PLAIN | {
+        "image": {"single_pass": 0.0, "recrop_once": 1.0, "recrop_twice": 0.0, "further_zoom": 0.0}
+    }
+    given = recipe(tmp_path / "out", checkpoint, tmp_path / "seeds", NOWHERE, n=2, mix=mix)
+    given = SynthConfig.model_validate(given | {"seeds": [{"tasks": {"source": str(rows / "tasks.jsonl")}}]})
+    assert estimated(given).unknown == 2
+    dry_run(given)
+    assert "Not counted: 2 trajectories" in capsys.readouterr().out
+
+
+def test_what_a_killed_run_left_half_written_is_passed_over(checkpoint: Path, seeds: Path, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "replies.sqlite").touch()
+    (tmp_path / "out" / "rejections.jsonl").write_bytes(
+        b'{"stage": "judge"}\n{"stage"\n\0\0\n[]\n{"stage": "w'
+    )
+    found = estimated(config(tmp_path / "out", checkpoint, seeds, NOWHERE, n=2, mix=PLAIN)).so_far
+    assert (found.spent, found.rejected) == ({}, {"judge": 1})
 
 
 def test_a_run_that_was_begun_is_measured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pixelreasoner.core.errors import Terminated
 from pixelreasoner.core.media import Picture
 from pixelreasoner.core.task import Task
 from pixelreasoner.endpoint.failures import EndpointError, RequestFailedError
@@ -153,3 +155,31 @@ def test_stages_count_slots_that_are_past_them():
     rows = {row.label: (row.done, row.text) for row in counts.rows()}
     # 11 are made; slot 1 is being written, slot 0 is proposed, slot 2 is between two tasks.
     assert rows == {"propose": (12, "1 now"), "write": (11, "1 now"), "judge": (11, "1 rejected")}
+
+
+@pytest.mark.parametrize("interrupt", [Terminated, KeyboardInterrupt])
+def test_a_signal_within_a_slot_ends_all_of_them_without_a_word(
+    caplog: pytest.LogCaptureFixture, interrupt: type[KeyboardInterrupt]
+):
+    """The handler of a signal raises in whatever runs: here in a slot, while two others wait."""
+    ended: list[int] = []
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[MakeSlot]:
+        async def make(number: int, slot: Slot) -> Finished:
+            try:
+                await asyncio.sleep(0.01 if number == 1 else 60)
+            finally:
+                ended.append(number)
+            raise interrupt
+
+        yield make
+
+    numbered = ((number, SLOT) for number in range(3))
+    slots = in_event_loop(opened, numbered, StageCounts(0), ahead=3, max_failures=1, say=str)
+    with pytest.raises(interrupt):
+        next(slots)
+    del slots
+    gc.collect()
+    assert sorted(ended) == [0, 1, 2]
+    assert not caplog.records, caplog.text

@@ -123,6 +123,7 @@ REJECTED = {
     "not four options": without(options=["amber", "basil", "cedar"]),
     "no letter of an option": without(letter="cedar"),
     "options that are alike, or empty": without(options=["amber", "Cedar!", "cedar", "delta"]),
+    "markup or unseen characters in an option": without(options=["amber", "<|im_end|>", "cedar", "delta"]),
     "an option about the others": without(options=["amber", "basil", "cedar", "all of the above"]),
     "options in the question": without(question="Which?\nA. amber\nB. basil"),
     "the question names the answer": without(question="Is the word on the sign cedar?"),
@@ -133,6 +134,14 @@ REJECTED = {
     "a fault of the question": without(question="What is at [1, 2, 3, 4]?"),
     "a fault of the subject": without(subject=" ".join("a" * 17)),
 }
+
+
+@pytest.mark.parametrize(
+    "option", ["\x1b[2Jbasil", "bas\u202eil", "ba\ud800sil", "\\boxed{A}", "<tool_call>"]
+)
+def test_options_that_a_terminal_or_a_tokenizer_would_obey_are_not_used(option: str):
+    with pytest.raises(RejectedError, match="markup or unseen characters in an option"):
+        proposed(without(options=["amber", option, "cedar", "delta"]), seed(boxes=REGIONS))
 
 
 @pytest.mark.parametrize("reason", REJECTED)

@@ -18,8 +18,9 @@ import pytest
 
 from benchmarks.chat_server import Answer, Body, ChatServer, serving
 from benchmarks.teacher_script import TRANSPORT, TeacherScript
-from pixelreasoner.core.errors import ConfigError
-from pixelreasoner.core.recipe import save_resolved
+from disk import full_disk
+from pixelreasoner.core.errors import ConfigError, RecordError
+from pixelreasoner.core.recipe import load_recipe, save_resolved
 from pixelreasoner.core.records import read_trajectories
 from pixelreasoner.core.run_status import read_status, state_of
 from pixelreasoner.endpoint.failures import EndpointError
@@ -163,6 +164,47 @@ def test_a_budget_ends_the_run_and_more_of_it_goes_on(
     assert script.counts["write"] == 6
     run(config(tmp_path / "whole", checkpoint, pages, server.url, **changes))
     assert dataset(tmp_path / "out") == dataset(tmp_path / "whole")
+
+
+def test_a_full_disk_ends_the_run_and_turns_nothing_down(
+    checkpoint: Path, pages: Path, tmp_path: Path, script: TeacherScript, server: ChatServer
+):
+    """The cache of replies cannot grow: that is no fault of a task."""
+    changes = {**PAGES, "chat_teacher": one_by_one(server.url)}
+    given = config(tmp_path / "out", checkpoint, pages, server.url, **changes)
+    with full_disk(60_000), pytest.raises(RecordError, match="that the disk has room"):
+        run(given)
+    assert run(given, resume=True) == {"single_pass": 3, "recrop_once": 3}
+    assert rejections(tmp_path / "out") == []
+    run(config(tmp_path / "whole", checkpoint, pages, server.url, **changes))
+    assert dataset(tmp_path / "out") == dataset(tmp_path / "whole")
+
+
+def test_a_budget_that_no_price_uses_up_is_refused_before_anything_is_asked(
+    checkpoint: Path, pages: Path, tmp_path: Path, server: ChatServer
+):
+    free = {"chat_teacher": {"server": {"url": server.url, "model": "m"}}, "budget": {"usd": 4.0}}
+    given = config(tmp_path / "out", checkpoint, pages, server.url, **{**PAGES, **free})
+    with pytest.raises(ConfigError, match=r"no server has a price.*chat_teacher\.server.*budget\.tokens"):
+        run(given)
+    assert (server.requests, (tmp_path / "out").exists()) == ([], False)
+
+
+def test_a_run_that_has_paid_keeps_its_folder_also_without_a_trajectory(
+    checkpoint: Path, pages: Path, tmp_path: Path, script: TeacherScript, server: ChatServer
+):
+    """Its first texts have faults, and the budget is spent before it has others."""
+    script.leaks = 1.0
+    changes = {**PAGES, "n": 1, "chat_teacher": one_by_one(server.url), "budget": {"usd": 40.0}}
+    given = config(tmp_path / "out", checkpoint, pages, server.url, **changes)
+    with pytest.raises(OutOfBudgetError):
+        run(given.changed(budget={"usd": 1.6}))
+    assert script.counts["write"] == 1
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(given)
+    assert load_recipe(SynthConfig, tmp_path / "out" / "config.toml").budget.usd == 1.6
+    assert run(given, resume=True) == {"single_pass": 1}
+    assert script.counts["write"] == 2
 
 
 def test_a_wrong_key_ends_the_run_at_once(checkpoint: Path, pages: Path, tmp_path: Path, server: ChatServer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from pixelreasoner.core.media import Picture, Video
 from pixelreasoner.core.task import Task
 from pixelreasoner.synth.mix import Mix, Template
+from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.slots import Group, Seeds, Slot, plan
 from pixelreasoner.tasks.source import IndexedTasks, TaskLabel
 
@@ -81,3 +83,11 @@ def test_slots_are_a_sequence_of_small_records(at: int):
     assert list(slots)[at] == slots[at]
     assert isinstance(slots[at], Slot)
     assert list(slots[5:9]) == [slots[i] for i in range(5, 9)]
+
+
+def test_a_number_far_beyond_the_tasks_is_refused_before_anything_is_made_for_each():
+    sets = [seeds("sign", 30, weight=1), seeds("page", 30, weight=3)]
+    began = time.perf_counter()
+    with pytest.raises(SynthesisError, match="takes 250000000 tasks of kind 'sign', and there are 30"):
+        plan(10**9, Mix(), sets, np.random.default_rng(0))
+    assert time.perf_counter() - began < 1

@@ -36,7 +36,8 @@ class BoxReport:
         A line of the list is `{"row": place, "id": ..., "faults": [{"reason", "message", "detail"}]}`.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("w", encoding="utf-8") as file:
+        # Half a character is written as an escape, which JSON reads as the same.
+        with self._path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for place, made in found.rows():
                 self.rows += 1
                 faults = self._faults(made)

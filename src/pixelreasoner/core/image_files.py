@@ -159,8 +159,8 @@ def check_file(path: Path) -> int:
     """
     try:
         found = path.stat()
-    except FileNotFoundError:
-        raise _absent(path) from None
+    except FileNotFoundError as e:
+        raise _absent(path) from e
     except (OSError, ValueError) as e:
         # Names longer than the system allows are no files, and are often no names at all.
         raise _unreadable(path, e) from e

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,15 +156,19 @@ def keep_config(folder: RunFolder, config: Config) -> None:
 
 
 @contextmanager
-def starting(folder: RunFolder) -> Generator[None]:
+def starting(folder: RunFolder, *, keeps: Callable[[], bool] = lambda: False) -> Generator[None]:
     """Around a run: a recipe that turns out wrong before its first result does not keep the folder.
 
     On a `PixelReasonerError` a folder without results is given free, so that the mended recipe can have it.
+
+    Args:
+        folder: of the run.
+        keeps: whether there is something else with which the run goes on.
     """
     try:
         yield
     except PixelReasonerError:
-        if not folder.has_results:
+        if not folder.has_results and not keeps():
             (folder.path / CONFIG_FILE).unlink(missing_ok=True)
         raise
 

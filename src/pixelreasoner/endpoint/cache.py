@@ -35,6 +35,7 @@ insert into spent values (?, 1, ?, ?, ?, ?) on conflict (purpose) do update set
     completion_tokens = completion_tokens + excluded.completion_tokens, usd = usd + excluded.usd,
     estimated = estimated + excluded.estimated
 """
+_TOTALS = "select * from spent order by purpose"
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def totals_in(path: Path) -> dict[str, Spending]:
     way = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{way}", uri=True)) as file:
-            rows = file.execute("select * from spent order by purpose").fetchall()
+            # A run that was killed while it made the file has left it without tables.
+            (n_tables,) = file.execute("select count(*) from sqlite_master where name = 'spent'").fetchone()
+            rows = file.execute(_TOTALS).fetchall() if n_tables else []
     except sqlite3.DatabaseError as e:
         raise RecordError(f"{path} cannot be read ({e}); move it away") from e
     return {purpose: Spending(*numbers) for purpose, *numbers in rows}
@@ -169,7 +172,7 @@ class SqliteCache:
             RecordError: the file is damaged.
         """
         with self._lock, self._named():
-            rows = self._file.execute("select * from spent order by purpose").fetchall()
+            rows = self._file.execute(_TOTALS).fetchall()
         return {purpose: Spending(*numbers) for purpose, *numbers in rows}
 
     def close(self) -> None:
@@ -214,7 +217,10 @@ class SqliteCache:
         try:
             yield
         except sqlite3.OperationalError as e:
-            raise RecordError(f"the cache of replies {self._path} cannot be used: {e}") from e
+            raise RecordError(
+                f"the cache of replies {self._path} cannot be used ({e}); see that it is a file that may be "
+                f"written to, that the disk has room, and that no other program keeps it open"
+            ) from e
         except sqlite3.DatabaseError as e:
             raise RecordError(
                 f"the cache of replies {self._path} is damaged ({e}); move it away, with what is beside "

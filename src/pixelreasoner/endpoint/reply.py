@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelreasoner.chat.calls import CALL_CLOSE, CALL_OPEN
+from pixelreasoner.endpoint.failures import one_line
 
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 """Where servers put a model's thoughts: SGLang and older vLLM in the first, vLLM today in the second."""
+
+MOST_TOKENS = 10**9
+"""Of a prompt or a reply; a server that says more says nothing."""
 
 
 class BrokenReplyError(Exception):
@@ -71,6 +75,8 @@ def read_reply(data: Any) -> Reply:
         BrokenReplyError: it holds no message.
     """
     try:
+        if not data.get("choices") and (error := data.get("error")):  # of a gateway, with status 200
+            raise BrokenReplyError(f"the reply is no chat completion, but an error: {one_line(str(error))}")
         choice = data["choices"][0]
         message = choice["message"]
         calls = tuple(_read_call(call, at) for at, call in enumerate(message.get("tool_calls") or ()))
@@ -78,19 +84,37 @@ def read_reply(data: Any) -> Reply:
         if not isinstance(content, str):  # some servers give a list of parts
             content = "".join(part.get("text", "") for part in content)
         field = next((name for name in REASONING_FIELDS if message.get(name)), "")
-        usage = data.get("usage") or {}
+        usage = data.get("usage")
+        usage = usage if isinstance(usage, Mapping) else {}
         return Reply(
-            content=content,
+            content=_whole(content),
             reasoning=str(message[field]) if field else "",
             reasoning_field=field,
             calls=calls,
             finish=str(choice.get("finish_reason") or "stop"),
-            refusal=str(message.get("refusal") or ""),
-            prompt_tokens=max(int(usage.get("prompt_tokens") or 0), 0),
-            completion_tokens=max(int(usage.get("completion_tokens") or 0), 0),
+            refusal=_whole(str(message.get("refusal") or "")),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
         )
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as e:
         raise BrokenReplyError(f"the reply is no chat completion ({type(e).__name__}: {e})") from e
+
+
+def _count(value: Any) -> int:
+    """A number of tokens; 0, which is an unknown one, for what cannot be one.
+
+    A reply is paid for whatever is said of its tokens: it is not asked for again because of them.
+    """
+    try:
+        number = int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return number if 0 <= number <= MOST_TOKENS else 0
+
+
+def _whole(text: str) -> str:
+    """A text without halves of characters (lone surrogates), which have no place on a disk."""
+    return text.encode(errors="replace").decode()
 
 
 def _read_call(call: Mapping[str, Any], at: int) -> NativeCall:

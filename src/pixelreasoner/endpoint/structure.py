@@ -24,7 +24,9 @@ UNSUPPORTED = ("default", "title", "minLength", "maxLength", "uniqueItems", "exa
 """Words of a schema that strict servers refuse; the reply is checked against them here."""
 MOST_CHARACTERS = 1_000_000
 """Of a reply that is searched for JSON."""
-_BEGUN = re.compile(r'\{\s*"')
+MOST_OBJECTS = 100
+"""Of a reply that are looked at."""
+_BEGUN = re.compile(r'\{\s*(?:"|\})')
 _FENCED = re.compile(r"```[ \t]*(?:json)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
@@ -123,14 +125,14 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 def _scan(text: str) -> Iterator[dict[str, Any]]:
     """The objects of a text, in order; what begins as one and is broken ends the search."""
-    decoder = json.JSONDecoder()
-    at = text.find("{")
-    while at >= 0:
+    decoder, at = json.JSONDecoder(), 0
+    for _ in range(MOST_OBJECTS):
+        # Other braces are not tried: each error would count the lines before it.
+        begun = _BEGUN.search(text, at)
+        if begun is None:
+            return
         try:
-            value, end = decoder.raw_decode(text, at)
-            yield value
+            value, at = decoder.raw_decode(text, begun.start())
         except (ValueError, RecursionError):
-            if _BEGUN.match(text, at):  # what is within a broken object is not a reply
-                return
-            end = at + 1
-        at = text.find("{", end)
+            return  # what is within a broken object is not a reply
+        yield value

@@ -17,6 +17,7 @@ from pixelreasoner import __version__
 from pixelreasoner.core.geometry import Unit
 from pixelreasoner.core.inspection import inspected_regions
 from pixelreasoner.core.media import Video
+from pixelreasoner.core.terminal import visible
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.synth.licences import licence_of
 from pixelreasoner.synth.mix import Template
@@ -184,7 +185,8 @@ def _introduction(contents: Contents, facts: Mapping[str, Any], name: str) -> st
     details += [f"prompts version {facts['prompts_version']}"] if facts.get("prompts_version") else []
     details += [f"seed {facts['seed']}"] if facts.get("seed") is not None else []
     return (
-        f"# {name}\n\n{made}: a question about an image or a video, visual operations that were carried out, "
+        f"# {_plain(name)}\n\n"
+        f"{made}: a question about an image or a video, visual operations that were carried out, "
         f"and the answer, after the templates of Pixel Reasoner (arXiv 2505.15966).\n\n"
         f"Made with {', '.join(details)}.{_models(facts.get('models'))}"
     )
@@ -276,7 +278,7 @@ def _source_names(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _licences(sources: Sequence[str]) -> str:
-    lines = [f"- **{source}**: {licence_of(source)}" for source in sources]
+    lines = [f"- **{_plain(source)}**: {licence_of(source)}" for source in sources]
     note = (
         "Pictures, questions and answers are those of the seed sets, and stay under their licences. "
         "The terms of the model that wrote the texts hold for the texts."
@@ -295,8 +297,16 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
+_MARKUP = re.compile(r"([\\`*\[\]<>|#])")
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """A name of somebody else's as it stands: in one line, without what Markdown or a terminal would obey."""
+    return _MARKUP.sub(r"\\\1", " ".join(visible(text).split()))
 
 
 def _section(title: str, text: str) -> str:

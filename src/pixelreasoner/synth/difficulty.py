@@ -30,6 +30,7 @@ from pixelreasoner.synth.concurrently import concurrently
 from pixelreasoner.synth.rejection import RejectedError, unusable_replies
 from pixelreasoner.synth.shown import media_parts
 from pixelreasoner.synth.teacher import TrajectoryTexts
+from pixelreasoner.synth.text_faults import unseen
 
 DIRECT_ACCURACY = "direct_accuracy"
 """The metric of a trajectory that says how often the student answers its task without operations."""
@@ -174,6 +175,6 @@ class Student:
 
 def is_right(text: str, task: Task, scorer: Scorer) -> bool:
     """Whether a message of the student's is a right answer, in a form that may be learned."""
-    if any(mark in text for mark in _CONTROL):
+    if any(mark in text for mark in _CONTROL) or unseen(text):
         return False
     return scorer(last_boxed(text), task.answers, task) == 1.0

@@ -27,7 +27,7 @@ from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.prompt_sizes import prompt_tokens
 from pixelreasoner.synth.rejection import Stage
-from pixelreasoner.synth.servers import replies_file, server_sections
+from pixelreasoner.synth.servers import check_budget, replies_file, server_sections
 from pixelreasoner.synth.slots import Seeds, Slot
 from pixelreasoner.synth.stage_counts import ORDER
 from pixelreasoner.synth.taught import Taught
@@ -102,6 +102,8 @@ class Estimate:
     """With as many requests under way as the servers may have."""
     yields: Mapping[Stage, float]
     so_far: SoFar
+    unknown: int = 0
+    """Of the slots, those whose template fits none of the first tasks: what they ask is not counted."""
 
 
 def dry_run(config: SynthConfig) -> None:
@@ -110,6 +112,7 @@ def dry_run(config: SynthConfig) -> None:
     Raises:
         ConfigError, CheckpointError, SynthesisError: as for a run.
     """
+    check_budget(config)
     console = TerminalConsole()
     estimate = estimated(config)
     console.print(_shown(estimate, config))
@@ -127,8 +130,10 @@ def estimated(config: SynthConfig) -> Estimate:
     yields = so_far.yields()
     asked: dict[str, Asked] = {}
     kinds = Counter(_kind(slot) for slot in rest) if server_sections(config) else {}
+    unknown = 0
     for slot, count in kinds.items():
         sizes = prompt_tokens(config, seeds, taught, slot)
+        unknown += 0 if sizes else count
         calls = calls_of(config, slot, yields, seeds)
         for purpose, size in sizes.items():
             measured = so_far.spent.get(purpose, Spending())
@@ -136,7 +141,7 @@ def estimated(config: SynthConfig) -> Estimate:
             server = server_sections(config)[SECTION_OF[purpose]]
             one = _asked(count * calls[purpose], size, of_reply or REPLY_TOKENS[purpose], server)
             asked[purpose] = _sum(asked.get(purpose), one)
-    return Estimate(len(rest), asked, _seconds(config, asked), yields, so_far)
+    return Estimate(len(rest), asked, _seconds(config, asked), yields, so_far, unknown)
 
 
 def calls_of(
@@ -177,8 +182,16 @@ def read_so_far(config: SynthConfig) -> SoFar:
     path, rejected = folder.path / REJECTIONS_FILE, Counter[str]()
     if path.exists():
         with path.open("rb") as file:
-            rejected.update(json.loads(line)["stage"] for line in file if line.endswith(b"\n"))
+            rejected.update(filter(None, map(_stage_of, file)))
     return SoFar(len(slots), sum(slots), rejected, totals_in(replies_file(folder.path)))
+
+
+def _stage_of(line: bytes) -> str | None:
+    """The stage of a rejection; None of a line that is not whole, which a run goes on without."""
+    try:
+        return str(json.loads(line)["stage"]) if line.endswith(b"\n") else None
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def _kind(slot: Slot) -> Slot:
@@ -219,7 +232,7 @@ def _seconds(config: SynthConfig, asked: Mapping[str, Asked]) -> float:
 
 def _shown(estimate: Estimate, config: SynthConfig) -> Group | str:
     """The estimate in words and a table."""
-    if not estimate.by_purpose:
+    if not server_sections(config):
         return f"{estimate.slots} trajectories to make; the recipe names no server, so nothing is asked."
     table = Table("asked for", "requests", "prompt tokens", "reply tokens", "USD")
     rows = estimate.by_purpose
@@ -255,6 +268,11 @@ def _ending(estimate: Estimate, config: SynthConfig) -> list[str]:
         f"Time: {clock_text(estimate.seconds)}, if a reply takes {REPLY_S:g} s, with the concurrency and the "
         f"limits of the recipe.",
     ]
+    if estimate.unknown:
+        lines.append(
+            f"Not counted: {estimate.unknown} trajectories whose template fits none of the first tasks of "
+            f"their kind."
+        )
     if spent.requests:
         lines.append(
             f"Spent so far: {spent.requests:,} requests, {spent.tokens:,} tokens, {spent.usd:.2f} USD."

@@ -101,9 +101,11 @@ class _Crew:
 
     async def close(self) -> None:
         """Stop what is under way; replies that had come are in the cache."""
-        for task in self._running:
+        # A signal raises wherever the loop is, so that `next` may be left half-way, and wait for them too.
+        tasks = {*self._running, *asyncio.all_tasks()} - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._stack.aclose()
 
     def _begin(self) -> None:

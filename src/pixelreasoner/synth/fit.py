@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pixelreasoner.core.geometry import Box
 from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import Tools, outline
+from pixelreasoner.synth.readable import readable
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.slots import Group, Seeds
 
@@ -40,7 +42,7 @@ def fits_kinds(sets: Sequence[Seeds], tools: Tools) -> Fits:
 
     @cache
     def first(group: Group) -> list[Task]:
-        tasks = sets[group.source].tasks.select(kind=group.kind).take(0, PROBED)
+        tasks = islice(readable(sets[group.source].tasks.select(kind=group.kind)), PROBED)
         return [one for task in tasks for one in _with_cues(task)]
 
     @cache

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from pixelreasoner.core.errors import MediaError
+from pixelreasoner.core.errors import MediaError, RecordError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.rewards.scorers import Scorer, build_scorer
@@ -29,6 +29,7 @@ from pixelreasoner.synth.made import Made, Rejection
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.ocr import NOT_SHOWN, OcrCheck
 from pixelreasoner.synth.outline import Outline, outline
+from pixelreasoner.synth.readable import damaged_tasks
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.rejection import RejectedError, Stage
 from pixelreasoner.synth.servers import Servers
@@ -141,7 +142,12 @@ class Pipeline:
         for attempt, index in enumerate(slot.chain(MOST_UNFIT * self.config.tries)):
             if tried == self.config.tries:
                 break
-            task = await self._place.read(lambda at=index: next(islice(source.take(at, 1), 1), None))
+            try:
+                task = await self._place.read(lambda at=index: _task_at(source, at))
+            except RejectedError as e:
+                self._place.reject(number, e.stage)
+                rejections.append(Rejection.of(e, index, "", None))
+                continue
             if task is None:
                 break
             draft = _Draft(number, slot, attempt, task)
@@ -161,7 +167,7 @@ class Pipeline:
         Raises:
             RejectedError: a stage turns it down.
         """
-        try:
+        with damaged_tasks(MediaError):
             if draft.task.is_seed:
                 draft.task = await self._compute(draft, "outline", lambda: self._with_room(draft))
                 draft.task = await self._proposed(draft)
@@ -171,8 +177,6 @@ class Pipeline:
             texts = await self._texts(draft)
             draft.trajectory = await self._compute(draft, "compose", lambda: self._composed(draft, texts))
             return await self._judged(draft, draft.trajectory)
-        except MediaError as e:
-            raise RejectedError("read", "a picture or video that cannot be read", str(e)) from e
 
     async def _proposed(self, draft: _Draft) -> Task:
         assert self._servers.proposer is not None, "a source of seeds is refused without a teacher"
@@ -282,3 +286,13 @@ class Pipeline:
     @cached_property
     def _taught(self) -> Taught:
         return self._given_taught or Taught.load(self.config)
+
+
+def _task_at(source: TaskSource, index: int) -> Task | None:
+    """A task of a source; None beyond its end.
+
+    Raises:
+        RejectedError: it is damaged.
+    """
+    with damaged_tasks(RecordError, MediaError):
+        return next(islice(source.take(index, 1), 1), None)

@@ -12,7 +12,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from pixelreasoner.core.errors import MediaError
-from pixelreasoner.core.task import Task
+from pixelreasoner.core.geometry import Box
+from pixelreasoner.core.media import Video
+from pixelreasoner.core.task import Cue, Task
 from pixelreasoner.endpoint.asker import Asker
 from pixelreasoner.endpoint.estimates import PromptEstimate
 from pixelreasoner.endpoint.requests import ChatRequest
@@ -26,6 +28,7 @@ from pixelreasoner.synth.judging import CropJudge
 from pixelreasoner.synth.mix import Template
 from pixelreasoner.synth.outline import outline
 from pixelreasoner.synth.propose import Proposer
+from pixelreasoner.synth.readable import readable
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.rejection import RejectedError
 from pixelreasoner.synth.slots import Seeds, Slot
@@ -39,6 +42,8 @@ LOOKED_AT = 20
 """Tasks that are looked at for them: a template does not fit all."""
 A_QUESTION = "Which of these words is written on the sign?\nA. first\nB. second\nC. third\nD. fourth"
 """Stands for the question of a seed that has none yet."""
+CUE_SIDE = 0.15
+"""Of the place that stands for the teacher's choice, as a share of the picture's sides."""
 
 
 class _NotSent(Exception):
@@ -70,10 +75,13 @@ def prompt_tokens(config: SynthConfig, sets: Sequence[Seeds], taught: Taught, sl
         sets: its seeds.
         taught: the model to be taught.
         slot: its kind, need and template count, its place does not.
+
+    Returns:
+        Nothing where the template fits none of the first tasks.
     """
     source = sets[slot.source].tasks.select(kind=slot.kind, needs_operation=slot.needs_operation)
     found: dict[str, list[int]] = {}
-    fitting = (_as_asked(task) for task in source.take(0, LOOKED_AT))
+    fitting = (_as_asked(task) for task in islice(readable(source), LOOKED_AT))
     kinds = ((task, seed) for task, seed in fitting if _fits(task, slot, taught))
     for task, seed in islice(kinds, SAMPLED):
         for request in _requests(config, taught, task, seed, slot):
@@ -86,8 +94,19 @@ def _as_asked(task: Task) -> tuple[Task, Task | None]:
     if not task.is_seed:
         return task, None
     asked = replace(task, question=A_QUESTION, answers=("A",), subject="the sign", scorer="choice")
-    boxes = () if task.cue is None else task.cue.boxes
-    return (with_cue(asked, boxes[0]) if boxes else asked), task
+    if task.cue is not None and task.cue.boxes:
+        return with_cue(asked, task.cue.boxes[0]), task
+    return replace(asked, cue=_a_cue(task)), task
+
+
+def _a_cue(task: Task) -> Cue:
+    """Stands for what the teacher will choose in a seed without candidates: a place in the middle."""
+    item = task.media[0]
+    if isinstance(item, Video):
+        return Cue(frames=((len(item.frames) + 1) // 2,))
+    width, height = item.size
+    left, top = (side * (1 - CUE_SIDE) / 2 for side in (width, height))
+    return Cue(box=Box(left, top, left + CUE_SIDE * width, top + CUE_SIDE * height))
 
 
 def _fits(task: Task, slot: Slot, taught: Taught) -> bool:

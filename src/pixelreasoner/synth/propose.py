@@ -29,9 +29,11 @@ from pixelreasoner.synth.text_faults import (
     MOST_SUBJECT_WORDS,
     form_faults,
     holds_any,
+    holds_markup,
     named_letters,
     plain,
     tells_answer,
+    unseen,
 )
 
 LEAST_SIDE_PX = 28
@@ -256,6 +258,8 @@ def _faults(task: Task, stem: str, proposal: Proposal) -> Iterator[tuple[str, st
 def _faults_of_options(task: Task, proposal: Proposal) -> Iterator[tuple[str, str]]:
     """As `_faults`, of the options and what they have to do with the question."""
     stem = proposal.question
+    if any(unseen(option) or holds_markup(option) for option in task.options):
+        yield "markup or unseen characters in an option", " | ".join(task.options)
     if len({plain(option) for option in task.options} - {""}) < N_OPTIONS:
         yield "options that are alike, or empty", " | ".join(task.options)
     if any(_ABOUT_OPTIONS.search(option) for option in task.options):

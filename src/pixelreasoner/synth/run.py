@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from pixelreasoner.core.errors import RecordError
 from pixelreasoner.core.files import write_text
 from pixelreasoner.core.progress_line import ProgressLine, Row
 from pixelreasoner.core.rejections import REJECTIONS_FILE
@@ -13,7 +14,7 @@ from pixelreasoner.core.run_folder import RunFolder, keep_config, open_run, star
 from pixelreasoner.core.run_status import locked, running
 from pixelreasoner.core.terminal import TerminalConsole
 from pixelreasoner.core.waiting import clear
-from pixelreasoner.endpoint.cache import SqliteCache
+from pixelreasoner.endpoint.cache import SqliteCache, totals_in
 from pixelreasoner.synth.config import SynthConfig, build_seeds
 from pixelreasoner.synth.journal import Journal, filled
 from pixelreasoner.synth.mix import Template
@@ -21,7 +22,7 @@ from pixelreasoner.synth.on_ray import RayWorkers, cluster
 from pixelreasoner.synth.planned import slots_of
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.served import ServedSlots
-from pixelreasoner.synth.servers import prompts_version, replies_file, server_sections, spent
+from pixelreasoner.synth.servers import check_budget, prompts_version, replies_file, server_sections, spent
 from pixelreasoner.synth.slots import Seeds, Slot, Slots
 from pixelreasoner.synth.stage_counts import StageCounts
 from pixelreasoner.synth.summary import Summary, shown, summarise, unfilled_sentence
@@ -43,16 +44,18 @@ def run(config: SynthConfig, *, resume: bool = False, ray: str | None = None) ->
 
     Raises:
         MissingExtraError: a cluster is given and Ray is not installed.
-        ConfigError: the folder holds a run and `resume` is off, or one of another recipe.
+        ConfigError: the folder holds a run and `resume` is off, or one of another recipe; or the budget is in
+            dollars and no server has a price.
         CheckpointError: the checkpoint cannot be read.
         SynthesisError: there are too few tasks of a kind, or every task was rejected.
         EndpointError: a server refuses all requests, or gave no reply for some trajectories.
         OutOfBudgetError: the budget is spent.
     """
+    check_budget(config)
     console = TerminalConsole(stderr=True)
     with locked(config.out):
         folder = open_run(config.out, config, resume=resume)
-        with running(folder.path, "synth", config.n), starting(folder):
+        with running(folder.path, "synth", config.n), starting(folder, keeps=lambda: _has_replies(folder)):
             keep_config(folder, config)
             seeds = build_seeds(config)
             planned = slots_of(config, seeds, Taught.load(config))
@@ -133,6 +136,14 @@ def _summary(config: SynthConfig, planned: Slots, folder: RunFolder) -> Summary:
         return summary
     with closing(SqliteCache(replies_file(folder.path))) as cache:
         return replace(summary, spending=spent(cache), prompts_version=prompts_version(config))
+
+
+def _has_replies(folder: RunFolder) -> bool:
+    """Whether something was paid for: also without a trajectory, that is what the run goes on with."""
+    try:
+        return bool(totals_in(replies_file(folder.path)))
+    except RecordError:
+        return True  # damaged, with whatever is in it
 
 
 def _say_summary(summary: Summary, folder: RunFolder, console: TerminalConsole) -> None:

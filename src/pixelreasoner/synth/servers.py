@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelreasoner.core.errors import ConfigError
 from pixelreasoner.endpoint.access import PaidServerConfig
 from pixelreasoner.endpoint.asker import Asker
 from pixelreasoner.endpoint.cache import ResponseCache
@@ -41,6 +42,21 @@ def server_sections(config: SynthConfig) -> dict[str, PaidServerConfig]:
         "judge": config.judge,
     }
     return {f"{name}.server": section.server for name, section in sections.items() if section is not None}
+
+
+def check_budget(config: SynthConfig) -> None:
+    """See that a budget in dollars limits something.
+
+    Raises:
+        ConfigError: no server has a price, so that every request counts as free.
+    """
+    servers = server_sections(config)
+    if config.budget.usd is not None and servers and not any(s.usd(10**6, 10**6) for s in servers.values()):
+        raise ConfigError(
+            f"budget.usd is {config.budget.usd:g}, and no server has a price, so it would limit nothing; "
+            f"give usd_per_million_prompt_tokens and usd_per_million_completion_tokens of "
+            f"{next(iter(servers))}, or set budget.tokens in its place"
+        )
 
 
 def replies_file(folder: Path) -> Path:

@@ -17,8 +17,12 @@ import numpy as np
 
 from pixelreasoner.core.media import Video
 from pixelreasoner.synth.mix import Mix, Template, apportion
+from pixelreasoner.synth.readable import readable
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.tasks.source import TaskSource
+
+PARTS = 3
+"""Of a mix: without an operation, guesses, with one."""
 
 
 class Seeds(NamedTuple):
@@ -115,6 +119,7 @@ def plan(
     """
     n_text = apportion(n, {"text": mix.text_only, "pixel": 1 - mix.text_only})["text"]
     n_guesses = round(n_text * mix.guess_share)
+    _check_shares(n, sets)
     dealt = [_dealt(count, sets) for count in (n_text - n_guesses, n_guesses, n - n_text)]
     about_videos = {group for group in _groups(sets) if _is_about_a_video(sets, group)}
     pictures = [group for group in dealt[2] if group not in about_videos]
@@ -153,8 +158,21 @@ def _groups(sets: Sequence[Seeds]) -> list[Group]:
 
 
 def _is_about_a_video(sets: Sequence[Seeds], group: Group) -> bool:
-    (first,) = sets[group.source].tasks.select(kind=group.kind).take(0, 1)
-    return any(isinstance(item, Video) for item in first.media)
+    first = next(readable(sets[group.source].tasks.select(kind=group.kind)), None)
+    return first is not None and any(isinstance(item, Video) for item in first.media)
+
+
+def _check_shares(n: int, sets: Sequence[Seeds]) -> None:
+    """As `_check_sizes`, before anything is made for each slot: `n` may be a slip of the pen."""
+    shares = apportion(n, {number: seeds.weight for number, seeds in enumerate(sets)})
+    for number, seeds in enumerate(sets):
+        # The parts of the mix are dealt out apart; each may round a set's share up by one.
+        if seeds.tasks.size is not None and shares[number] - PARTS > seeds.tasks.size:
+            kinds = seeds.tasks.kinds
+            which = f"kind '{kinds[0]}'" if len(kinds) == 1 else f"the kinds {', '.join(kinds)}"
+            raise SynthesisError(
+                f"the mix takes {shares[number]} tasks of {which}, and there are {seeds.tasks.size}; lower n"
+            )
 
 
 def _check_sizes(sets: Sequence[Seeds], taken: Mapping[tuple[Group, bool | None], int]) -> None:

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from pixelreasoner.core.task import Task
+from pixelreasoner.core.terminal import visible
 from pixelreasoner.rewards.choices import LETTERS, chosen_letter, listed_options
 
 MOST_CHARACTERS = 1_500
@@ -18,7 +19,7 @@ MOST_CHARACTERS = 1_500
 MOST_SUBJECT_WORDS = 16
 
 _MARKUP = re.compile(
-    r"</?(?:tool|function|parameter|answer|think)|<\||```|\\boxed|\\fbox|bbox_2d|target_(?:image|frames)|"
+    r"</?(?:tool|function|parameter|answer|think|image|video)|<\||```|\\boxed|\\fbox|bbox_2d|target_(?:image|frames)|"
     r"crop_image|select_frames",
     re.IGNORECASE,
 )
@@ -55,6 +56,8 @@ def form_faults(name: str, text: str) -> list[str]:
     found: list[str] = []
     if len(text) > MOST_CHARACTERS:
         found.append(f"{name} is longer than {MOST_CHARACTERS} characters")
+    if unseen(text):
+        found.append(f"{name} holds characters that are not to be seen")
     for pattern, fault in (
         (_MARKUP, "holds markup or the name of a tool"),
         (_COORDINATES, "holds coordinates"),
@@ -64,6 +67,19 @@ def form_faults(name: str, text: str) -> list[str]:
         if match := pattern.search(text):
             found.append(f"{name} {fault}: {match[0]!r}")
     return found
+
+
+def unseen(text: str) -> bool:
+    """Whether a text holds what nobody can see or what a terminal would obey: control characters, overrides
+    of the writing direction, halves of characters.
+    """
+    line = " ".join(text.split())
+    return visible(line) != line
+
+
+def holds_markup(text: str) -> bool:
+    """Whether a text holds what is no part of any answer: tags, special tokens, names of operations."""
+    return _MARKUP.search(text) is not None
 
 
 def tells_answer(text: str, task: Task) -> bool:
@@ -132,6 +148,7 @@ def _holds(text: str, phrase: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Words and numbers alone, in lower case, one blank between two."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """Words and numbers alone, in lower case, one blank between two, without marks of no width."""
+    shown = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    folded = unicodedata.normalize("NFKC", shown).casefold()
     return " ".join(_WORD.findall(_THOUSANDS.sub("", folded)))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -63,7 +64,7 @@ class ParquetRows:
         return self._starts[-1]
 
     def scan(self) -> Iterator[tuple[int, object]]:
-        with self._opened() as file:
+        with _readable(self._path), self._opened() as file:
             wanted = self._wanted(file)
             unread = self._media_columns() if self._embedded is None else _binary_columns(file) | self._large
             names = [n for n in wanted if n not in unread]
@@ -75,7 +76,7 @@ class ParquetRows:
                     yield number, {**row, **given}
 
     def read(self, numbers: Iterable[int]) -> Iterator[object]:
-        with self._opened() as file:
+        with _readable(self._path), self._opened() as file:
             names = self._wanted(file)
             rows: Iterator[object] = iter(())
             group, next_row = -1, 0
@@ -96,13 +97,19 @@ class ParquetRows:
         return {self._columns.get(name, name) for name in MEDIA_FIELDS}
 
     def _opened(self) -> Any:
-        parquet = _pyarrow().parquet
-        try:
-            return parquet.ParquetFile(self._path, pre_buffer=False)  # a group may be larger than memory
-        except (OSError, _pyarrow().ArrowInvalid) as e:
-            raise RecordError(
-                f"{self._path} is no readable Parquet file ({e}); write or fetch it again"
-            ) from e
+        with _readable(self._path):
+            # A group may be larger than memory.
+            return _pyarrow().parquet.ParquetFile(self._path, pre_buffer=False)
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None]:
+    """Errors of a damaged file, whenever they are met, with its name and a remedy."""
+    try:
+        yield
+    except (OSError, _pyarrow().ArrowException) as e:
+        said = " ".join(str(e).split())
+        raise RecordError(f"{path} is no readable Parquet file ({said}); write or fetch it again") from e
 
 
 def _binary_columns(file: Any) -> set[str]:

@@ -193,3 +193,15 @@ def test_a_run_that_was_stopped_says_so(synth_run: Path, tmp_path: Path):
     (run / "trajectories.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:100])
     assert export(run, tmp_path / "out", form="sharegpt") == 5
     assert "5 trajectories of 16 wanted" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_no_path_of_the_machine_is_on_the_card(synth_run: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(synth_run, run)
+    by_source = {"/home/ann/a/seeds.jsonl": 3, "/home/ann/b/seeds.jsonl": 4, "star": 9}
+    (run / "summary.json").write_text(json.dumps({"by_source": by_source}))
+    export(run, tmp_path / "out", form="sharegpt")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "/home" not in text
+    assert "| seeds.jsonl | 7 |" in text
+    assert "- **seeds.jsonl**" in text

@@ -204,3 +204,13 @@ def test_a_question_may_speak_of_guidelines(tmp_path: Path):
     first = message("user", "Which Guidelines: are these?" + GUIDELINE, "images/a.png")
     [y], _ = read(tmp_path, row("g", "\\boxed{A}", first=first))
     assert y.task.question == "Which Guidelines: are these?"
+
+
+@pytest.mark.parametrize("content", [5, 0.5, True, {"text": "Q"}])
+@pytest.mark.parametrize("at", [-2, -1])
+def test_a_content_of_another_form_is_counted(tmp_path: Path, content: object, at: int):
+    odd = row("odd", "\\boxed{B}")
+    odd["message_list"][at]["content"] = content
+    made, found = read(tmp_path, odd, row("good", "\\boxed{B}"))
+    assert [t.task.id for t in made] == ["good"]
+    assert found.report.unusable == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixelreasoner.core.errors import RecordError
 from pixelreasoner.tasks.datasets.star import read, star
 from seed_files import COLOURS, SECONDS, make_star
 
@@ -71,3 +72,33 @@ def test_choices_in_an_order_that_a_seed_decides(tmp_path: Path):
     tasks = star(split="train", path=str(tmp_path), choices_seed=1).take(0, 2)
     assert [t.answers[0] for t in tasks] == letters(1, rows[:2])
     assert [r.answer for r in made] == [r["answer"] for r in rows]
+
+
+def with_stretches(folder: Path, *stretches: tuple[object, object]):
+    """A set whose questions have these stretches of time."""
+    make_star(folder, len(stretches))
+    path = folder / "STAR_train.json"
+    rows = json.loads(path.read_text())
+    path.write_text(
+        json.dumps([r | {"start": a, "end": b} for r, (a, b) in zip(rows, stretches, strict=True)])
+    )
+    return star(split="train", path=str(folder))
+
+
+def test_rows_without_a_stretch_of_time_are_left_out(tmp_path: Path):
+    nowhere = [(-5, -1), (float("inf"), float("inf")), (float("nan"), 3), (True, True), ("0", "1"), (3, 2)]
+    found = with_stretches(tmp_path, (0, 1), *nowhere)
+    assert found.size == 1
+    assert {reason: entry.rows for reason, entry in found.report.left_out.items()} == {
+        "no stretch of time": 6
+    }
+
+
+def test_a_stretch_beyond_the_end_of_the_video_is_no_evidence(tmp_path: Path):
+    """The frame nearest to it, the last one, does not show what is asked about."""
+    found = with_stretches(tmp_path, (SECONDS + 0.5, SECONDS + 2), (SECONDS + 30, SECONDS + 40))
+    (rounded,) = found.take(0, 1)
+    assert rounded.cue is not None
+    assert rounded.cue.frames == (16,)
+    with pytest.raises(RecordError, match="beyond the end of the video"):
+        list(found.take(1, 1))

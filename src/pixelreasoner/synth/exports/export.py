@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -107,7 +108,7 @@ def _facts(run: Path, config: SynthConfig) -> dict[str, Any]:
         summary = {}
     facts: dict[str, Any] = {
         "wanted": config.n,
-        "checkpoint": _model_name(config.checkpoint),
+        "checkpoint": _public_name(config.checkpoint),
         "seed": config.seed,
         "models": {
             section.removesuffix(".server").removeprefix("chat_"): _model_name(server.model)
@@ -117,12 +118,18 @@ def _facts(run: Path, config: SynthConfig) -> dict[str, Any]:
     }
     recipe = config.model_dump(mode="json")
     facts.setdefault("sources", _sources(recipe.get("seeds") or recipe["tasks"]))
+    facts["sources"] = [_public_name(name) for name in facts["sources"]]
+    if isinstance(by_source := facts.get("by_source"), dict):
+        counts = Counter[str]()
+        for name, count in cast(dict[str, int], by_source).items():
+            counts[_public_name(name)] += count
+        facts["by_source"] = dict(counts)
     return facts
 
 
-def _model_name(checkpoint: str) -> str:
-    """What the model is called; of a folder its last name, since paths are nobody else's business."""
-    return Path(checkpoint).absolute().name if Path(checkpoint).exists() else checkpoint
+def _public_name(name: str) -> str:
+    """What a model or a source is called; of a path its last name, since paths are nobody else's business."""
+    return Path(name).absolute().name if Path(name).is_absolute() or Path(name).exists() else name
 
 
 def _sources(value: Any) -> list[str]:

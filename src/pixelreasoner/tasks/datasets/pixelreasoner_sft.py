@@ -170,7 +170,7 @@ class SftTrajectories:
         try:
             values = self._media.filled(fields)["images"]
             return tuple(read_image(v, self._media.folder, n) for v, n in zip(values, names, strict=True))
-        except RecordError as e:
+        except (RecordError, MediaError) as e:
             raise UnusableError("an image cannot be read", str(e)) from e
 
     def _video(self, names: Sequence[str], times: object) -> Video:
@@ -206,7 +206,7 @@ def _messages(values: Any) -> list[_Message]:
 def _message(values: Any) -> _Message:
     table: Mapping[str, Any] = cast(Mapping[str, Any], values) if isinstance(values, Mapping) else {}
     content = table.get("content")
-    parts = [{"text": content}] if isinstance(content, str) else cast(Sequence[Any], content or ())
+    parts = [{"text": content}] if isinstance(content, str) else _listed(content)
     texts: list[str] = []
     images: list[str] = []
     video: list[str] = []
@@ -222,6 +222,11 @@ def _message(values: Any) -> _Message:
                 v for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, str)
             ]
     return _Message(str(table.get("role")), "".join(texts), tuple(images), tuple(video))
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """A list of a row; an empty one where it holds something else."""
+    return cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else ()
 
 
 def _recorded_mask(value: Any, turns: Sequence[Turn]) -> list[Span | None] | None:

@@ -26,10 +26,11 @@ no answers. Nothing is fetched: give the folder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 from zlib import crc32
 
 import numpy as np
@@ -42,6 +43,9 @@ from pixelreasoner.tasks.datasets.answers import plain_question, read_answers
 from pixelreasoner.tasks.datasets.reader import DatasetReader, DatasetTasks, NormalRow, normal_row
 from pixelreasoner.tasks.datasets.report import UnusableError
 
+SLACK_S = 1.0
+"""By which a stretch may begin behind the end of its video: annotations and containers round."""
+
 
 def read(row: Mapping[str, Any], *, choices_seed: int | None = None) -> NormalRow:
     """What a row means."""
@@ -53,7 +57,7 @@ def read(row: Mapping[str, Any], *, choices_seed: int | None = None) -> NormalRo
         rng.shuffle(choices)
     options = [str(c.get("choice", "")).strip() for c in choices]
     start, end = row.get("start"), row.get("end")
-    if not (isinstance(start, (int, float)) and isinstance(end, (int, float)) and start <= end):
+    if not (_is_time(start) and _is_time(end) and max(start, 0) <= end):
         raise UnusableError("no stretch of time", f"start {start!r}, end {end!r}")
     video = row.get("video_id")
     return normal_row(
@@ -67,10 +71,25 @@ def read(row: Mapping[str, Any], *, choices_seed: int | None = None) -> NormalRo
     )
 
 
+def _is_time(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def with_cue(task: Task, row: Mapping[str, Any]) -> Task:
-    """The task with the frames of its evidence, whose times are known now."""
+    """The task with the frames of its evidence, whose times are known now.
+
+    Raises:
+        UnusableError: the evidence is beyond the end of the video, which is cut short or another one.
+    """
     (video,) = task.media
     assert isinstance(video, Video)
+    # Frames are from the middles of equal stretches.
+    end_s = video.times_s[0] + video.times_s[-1]
+    if row["start"] > end_s + SLACK_S:
+        raise UnusableError(
+            "the stretch of time is beyond the end of the video",
+            f"{row['start']:g} to {row['end']:g} s, of {end_s:.1f} s",
+        )
     return replace(task, cue=Cue(frames=evidence(video.times_s, row["start"], row["end"])))
 
 
