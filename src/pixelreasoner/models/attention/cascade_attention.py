@@ -49,7 +49,7 @@ class Piece:
 class AttentionPlan(Protocol):
     """Says who attends to whom in a pass of a sampler, and stores keys and values."""
 
-    def attend(self, module: Any, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(self, module: Any, q: Tensor, k: Tensor, v: Tensor, scale: float, /) -> Tensor:
         """Output [B, T, H, D] of a layer: queries [B, H, T, D], keys and values [B, K, T, D]."""
         ...
 

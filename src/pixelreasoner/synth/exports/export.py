@@ -111,7 +111,7 @@ def _facts(run: Path, config: SynthConfig) -> dict[str, Any]:
         "checkpoint": _public_name(config.checkpoint),
         "seed": config.seed,
         "models": {
-            section.removesuffix(".server").removeprefix("chat_"): _model_name(server.model)
+            section.removesuffix(".server").removeprefix("chat_"): _public_name(server.model)
             for section, server in server_sections(config).items()
         },
         **(summary if isinstance(summary, dict) else {}),
