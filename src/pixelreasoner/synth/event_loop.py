@@ -32,6 +32,8 @@ PICTURE_BYTES = 2**30
 """Of the pictures of all slots under way, as pixels; a single slot may have more."""
 THREADS = min(4, os.cpu_count() or 1)
 """That cut, encode and check. They share the interpreter: more of them only take memory."""
+READERS = 2
+"""Threads that read tasks; each opens the sources for itself."""
 
 
 def in_event_loop(
@@ -132,7 +134,7 @@ class _Crew:
 class EventLoopWorkplace:
     """Where slots are made in an event loop: a `synth.pipeline.Workplace`.
 
-    One thread reads tasks, some cut, encode and check; pictures have a limit in common.
+    A few threads read tasks, others cut, encode and check; pictures have a limit in common.
     """
 
     def __init__(self, counts: StageCounts, most_bytes: int = PICTURE_BYTES) -> None:
@@ -143,7 +145,7 @@ class EventLoopWorkplace:
             most_bytes: of the pictures under way, as pixels.
         """
         self._counts, self._most = counts, most_bytes
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="tasks")
+        self._reader = ThreadPoolExecutor(READERS, thread_name_prefix="tasks")
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slots")
         self._taken, self._freed = 0, asyncio.Event()
 

@@ -13,17 +13,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from pixelreasoner.core.errors import MediaError, RecordError
+from pixelreasoner.core.errors import MediaError
 from pixelreasoner.core.task import Task
 from pixelreasoner.core.trajectory import Trajectory
 from pixelreasoner.rewards.scorers import Scorer, build_scorer
 from pixelreasoner.synth.compose import compose, verify
-from pixelreasoner.synth.config import SynthConfig, build_seeds
+from pixelreasoner.synth.config import SynthConfig
 from pixelreasoner.synth.fit import fits, with_cue
 from pixelreasoner.synth.made import Made, Rejection
 from pixelreasoner.synth.mix import Template
@@ -32,11 +31,11 @@ from pixelreasoner.synth.outline import Outline, outline
 from pixelreasoner.synth.readable import damaged_tasks
 from pixelreasoner.synth.regions import SynthesisError
 from pixelreasoner.synth.rejection import RejectedError, Stage
+from pixelreasoner.synth.seed_reader import SeedReader
 from pixelreasoner.synth.servers import Servers
 from pixelreasoner.synth.slots import Seeds, Slot
 from pixelreasoner.synth.taught import Taught
 from pixelreasoner.synth.teacher import Teacher, TrajectoryTexts, build_teacher
-from pixelreasoner.tasks.source import TaskSource
 
 T = TypeVar("T")
 REGIONS, WORDS, QUESTIONS, SAMPLES, SWAPS = range(5)
@@ -49,7 +48,7 @@ class Workplace(Protocol):
     """Where a slot is made: what does the work of the processor, and how much may be under way."""
 
     async def read(self, function: Callable[[], T]) -> T:
-        """The result of a function that reads from the disk; one at a time."""
+        """The result of a function that reads from the disk, a few at a time."""
         ...
 
     async def compute(self, function: Callable[[], T]) -> T:
@@ -125,9 +124,8 @@ class Pipeline:
             place: where the work is done; None for here and now.
         """
         self.config = config
-        self._given_seeds, self._given_taught = seeds, taught
+        self._given_taught, self._reader = taught, SeedReader(config, seeds)
         self._servers, self._place = servers or Servers(), place or InPlace()
-        self._selected: dict[tuple[int, str, bool | None], TaskSource] = {}
 
     async def make(self, number: int, slot: Slot) -> Made:
         """What slot `number`, which is what `slot` says, comes to.
@@ -138,12 +136,12 @@ class Pipeline:
             RequestFailedError: a server gave no reply.
         """
         rejections: list[Rejection] = []
-        source, tried = self._source(slot), 0
+        tried = 0
         for attempt, index in enumerate(slot.chain(MOST_UNFIT * self.config.tries)):
             if tried == self.config.tries:
                 break
             try:
-                task = await self._place.read(lambda at=index: _task_at(source, at))
+                task = await self._place.read(lambda at=index: self._reader.task(slot, at))
             except RejectedError as e:
                 self._place.reject(number, e.stage)
                 rejections.append(Rejection.of(e, index, "", None))
@@ -260,17 +258,6 @@ class Pipeline:
         attempt = (draft.attempt,) if draft.attempt else ()
         return np.random.default_rng([self.config.seed, draft.number, stream, *attempt])
 
-    def _source(self, slot: Slot) -> TaskSource:
-        key = slot.source, slot.kind, slot.needs_operation
-        if key not in self._selected:
-            tasks = self._seeds[slot.source].tasks
-            self._selected[key] = tasks.select(kind=slot.kind, needs_operation=slot.needs_operation)
-        return self._selected[key]
-
-    @cached_property
-    def _seeds(self) -> Sequence[Seeds]:
-        return self._given_seeds or build_seeds(self.config)
-
     @cached_property
     def _teacher(self) -> Teacher:
         return self._servers.teacher or build_teacher(self.config.teacher)
@@ -286,13 +273,3 @@ class Pipeline:
     @cached_property
     def _taught(self) -> Taught:
         return self._given_taught or Taught.load(self.config)
-
-
-def _task_at(source: TaskSource, index: int) -> Task | None:
-    """A task of a source; None beyond its end.
-
-    Raises:
-        RejectedError: it is damaged.
-    """
-    with damaged_tasks(RecordError, MediaError):
-        return next(islice(source.take(index, 1), 1), None)
