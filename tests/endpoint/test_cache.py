@@ -154,7 +154,7 @@ def test_a_full_disk_is_an_error_and_what_was_put_stays(tmp_path: Path):
     with SqliteCache(tmp_path / "c") as cache:
         cache.put("a", REPLY, "write")
         cache._file.execute("pragma max_page_count = 8")
-        with pytest.raises(RecordError, match="cannot be used .database or disk is full.; see that"):
+        with pytest.raises(RecordError, match=r"cannot be used [(]database or disk is full[)]; see that"):
             cache.put("b", CachedReply("x" * 100_000, "stop", 1, 1, 0.0, "m"), "write")
         assert cache.get("b") is None
         assert cache.totals()["write"].requests == 1

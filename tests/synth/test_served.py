@@ -134,11 +134,11 @@ def test_a_server_that_does_not_answer_leaves_its_trajectories_undone_and_the_ot
     server.script = one_fails
     changes = {**PAGES, "chat_teacher": one_by_one(server.url)}
     out, given = tmp_path / "out", config(tmp_path / "out", checkpoint, pages, server.url, **changes)
-    with pytest.raises(EndpointError, match=r"1 trajectory got no reply and is undone; trajectory 1: status"):
+    with pytest.raises(EndpointError, match=r"1 trajectory got no reply and is undone; trajectory \d: status"):
         run(given)
     assert state_of(out) == "failed"
-    assert len(list((out / "waiting").glob("*.jsonl"))) == 5
-    assert (out / "trajectories.jsonl").read_bytes() == b""
+    in_place = (out / "trajectories.jsonl").read_bytes().count(b"\n")
+    assert in_place + len(list((out / "waiting").glob("*.jsonl"))) == 5, "others are made, and wait for it"
     server.script = script
     assert sum(run(given, resume=True).values()) == 6
     assert script.counts["write"] == 6 + 1, "what was answered is not asked again"

@@ -140,9 +140,12 @@ class Asker:
                 break
             await asyncio.wait([other])
         under_way = self._under_way[key] = asyncio.get_running_loop().create_future()
+        config = self._config
         try:
+            # Before there is a place: none is taken while pictures are encoded.
+            body = await _aside(request, body_of, request, config.model, config.json_schema, config.extra)
             async with self._places:
-                reply = await self._paid(request, random.Random(key))
+                reply = await self._paid(request, body, random.Random(key))
             self._n_answered, self._n_failed = self._n_answered + 1, 0
             self._cache.put(key, reply, request.purpose)
             self._ledger.add(request.purpose, spending_of(reply))
@@ -176,20 +179,21 @@ class Asker:
                 f"go on with --resume"
             ) from error
 
-    async def _paid(self, request: ChatRequest, jitter: random.Random) -> CachedReply:
+    async def _paid(self, request: ChatRequest, body: bytes, jitter: random.Random) -> CachedReply:
         """The reply of the server, within limits and budget."""
         prompt = self._estimate.of(request)
         tokens = prompt + request.max_tokens
         reserve = await self._ledger.reserve(tokens, self._config.usd(prompt, request.max_tokens))
         try:
-            return await self._tried(request, tokens, jitter)
+            return await self._tried(request, body, tokens, jitter)
         finally:
             self._ledger.settle(reserve)
 
-    async def _tried(self, request: ChatRequest, tokens: int, jitter: random.Random) -> CachedReply:
+    async def _tried(
+        self, request: ChatRequest, body: bytes, tokens: int, jitter: random.Random
+    ) -> CachedReply:
         """The reply of the first try that gets one."""
         config = self._config
-        body = await _aside(request, body_of, request, config.model, config.json_schema, config.extra)
         for number in range(config.retries + 1):
             await self._limits.begin(tokens)
             used = 0
