@@ -263,15 +263,16 @@ def test_a_run_that_is_killed_five_times_gives_the_same_bytes(checkpoint: Path, 
     script = TeacherScript(faults=0.3, late_s=3.0, latency_s=0.05, known=known, leaks=0.1)
     with serving(script) as server:
         whole = faster(config(tmp_path / "whole", checkpoint, tmp_path / "seeds", server.url, n=40))
-        began = time.monotonic()
         run(whole)
-        seconds = time.monotonic() - began
         asked = len({json.dumps(body, sort_keys=True) for body in server.requests})
         recipe = save_resolved(whole.changed(out=tmp_path / "killed"), tmp_path / "recipe")
         killed, before = 0, len(server.requests)
         while killed < 5:
             process = started(recipe, resume=killed > 0)
-            time.sleep(4 + rng.uniform(0, seconds / 3))  # the first seconds are imports
+            # Each time after some more requests, so that it is at work and not at its end.
+            until = before + asked * (killed + rng.random()) / 6
+            while process.poll() is None and len(server.requests) < until:
+                time.sleep(0.01)
             process.kill()
             process.communicate()
             if process.returncode != -signal.SIGKILL:

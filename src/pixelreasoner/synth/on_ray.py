@@ -201,15 +201,19 @@ class RayWorkers:
             undone.fail(sent.number, sent.failed)
         if sent.error is not None:
             name, text, machine = sent.error
-            if name not in ENDING:
-                raise PixelReasonerError(
-                    f"{text} (on the machine {machine}; each one of the cluster needs the packages, the "
-                    f"sources and the checkpoint of the run, and the variables of keys)"
+            if name in ENDING:
+                undone.end(ENDING[name](text))
+            else:
+                undone.end(
+                    PixelReasonerError(
+                        f"{text} (on the machine {machine}; each one of the cluster needs the packages, the "
+                        f"sources and the checkpoint of the run, and the variables of keys)"
+                    )
                 )
-            undone.end(ENDING[name](text))
         if undone.over and not self._stopped:
             self._stopped = True
-            self._books.stop.remote()
+            if self._served:
+                self._books.stop.remote()
         if time.monotonic() - self._asked >= STATE_S:
             self._ask_state()
 

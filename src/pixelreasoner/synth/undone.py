@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pixelreasoner.core.errors import PixelReasonerError
 from pixelreasoner.core.terminal import visible
 from pixelreasoner.endpoint.failures import EndpointError
-from pixelreasoner.endpoint.ledger import OutOfBudgetError
 
 SHOWN_FAILURES = 3
 """Failures that are named as they happen; the others are counted."""
@@ -24,7 +24,7 @@ class Undone:
         """
         self._max_failures, self._say = max_failures, say
         self._failures: dict[int, str] = {}
-        self._ending: EndpointError | OutOfBudgetError | None = None
+        self._ending: PixelReasonerError | None = None
         """Why no other slot is begun, where it is no number of failures."""
 
     @property
@@ -38,7 +38,7 @@ class Undone:
         if len(self._failures) <= SHOWN_FAILURES:
             self._say(f"{self._failures[number]}; it stays undone")
 
-    def end(self, error: EndpointError | OutOfBudgetError) -> None:
+    def end(self, error: PixelReasonerError) -> None:
         """Every further slot would meet this error; the first one counts."""
         self._ending = self._ending or error
 
@@ -47,7 +47,7 @@ class Undone:
 
         Raises:
             EndpointError: a server gave no reply for some slots, or refuses all requests.
-            OutOfBudgetError: the budget is spent.
+            PixelReasonerError: the one that every further slot would meet, such as a spent budget.
         """
         if self._ending is not None:
             raise self._ending
