@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
+
+from benchmarks import size_commands
+from benchmarks.records import Out, finish
 
 if TYPE_CHECKING:
     from benchmarks.rollout import RolloutPlan
     from benchmarks.train import TrainPlan
 
     Plan = TypeVar("Plan", RolloutPlan, TrainPlan)
-
-Out = Annotated[Path | None, tyro.conf.arg(metavar="FILE.jsonl")]
 
 
 def bench_train(
@@ -43,7 +44,7 @@ def bench_train(
 
     plan = _only(model, train.QUICK if quick else train.TrainPlan(), also=(RECURRENT,))
     records = train.run(replace(plan, settings=Settings(frozen=frozen, rows=rows)))
-    _finish(records, out, "train", quick=quick, model=model, frozen=frozen, rows=rows)
+    finish(records, out, "train", quick=quick, model=model, frozen=frozen, rows=rows)
 
 
 def bench_rollout(
@@ -66,7 +67,7 @@ def bench_rollout(
         if not chosen:
             raise ConfigError(f"no case plays {tasks} tasks together; --tasks is 1 or 4, without --quick")
         plan = replace(plan, cases=chosen)
-    _finish(rollout.run(plan), out, "rollout", quick=quick, model=model, tasks=tasks)
+    finish(rollout.run(plan), out, "rollout", quick=quick, model=model, tasks=tasks)
 
 
 def bench_step(*, quick: bool = False, model: str | None = None, out: Out = None) -> None:
@@ -80,7 +81,7 @@ def bench_step(*, quick: bool = False, model: str | None = None, out: Out = None
     from benchmarks import step
 
     plan = _only(model, step.QUICK if quick else step.PLAN)
-    _finish(step.run(plan), out, "step", quick=quick, model=model)
+    finish(step.run(plan), out, "step", quick=quick, model=model)
 
 
 def bench_gpu(
@@ -103,7 +104,7 @@ def bench_gpu(
 
     settings = Settings(frozen=frozen, rows=1, recompute=True)
     plan = gpu.GpuPlan(model=model, minutes=minutes, settings=settings)
-    _finish(gpu.run(plan), out, "gpu", model=model, minutes=minutes, frozen=frozen)
+    finish(gpu.run(plan), out, "gpu", model=model, minutes=minutes, frozen=frozen)
 
 
 def bench_gpu_checks(
@@ -157,193 +158,6 @@ def bench_gpu_checks(
         raise PixelReasonerError(f"{len(failed)} failed: {'; '.join(failed)}")
 
 
-def bench_overlap(*, quick: bool = False, out: Out = None) -> None:
-    """The check for overlap: copies of pictures that are found, others that are taken for copies, its time.
-
-    Args:
-        quick: 20 pictures instead of 200.
-        out: Where the measurements go, a JSON object per line.
-    """
-    from benchmarks import overlap
-
-    _write_lines(overlap.run(20 if quick else 200), out)
-
-
-def bench_ocr(*, quick: bool = False, pages: int = 300, out: Out = None) -> None:
-    """The check that a crop shows its answer: boxes off the answer that are found, good ones turned down.
-
-    Args:
-        quick: 10 pages.
-        pages: Drawn; seven crops of each are read.
-        out: Where the measurements go, a JSON object per line.
-    """
-    from benchmarks import ocr
-
-    _write_lines(ocr.run(10 if quick else pages), out)
-
-
-def bench_regions(*, quick: bool = False, n: int = 200, out: Out = None) -> None:
-    """The check that a crop is the part of its picture that its box names: shifts seen, copies refused.
-
-    Args:
-        quick: 10 regions of each kind of picture.
-        n: Regions of each kind of picture.
-        out: Where the measurements go, a JSON object per line.
-    """
-    from benchmarks import regions
-
-    _write_lines(regions.run(10 if quick else n), out)
-
-
-def bench_memory(
-    *,
-    quick: bool = False,
-    rows: int = 10_000,
-    read: int = 256,
-    groups: int = 512,
-    batch: int = 32,
-    steps: int = 300,
-    out: Out = None,
-) -> None:
-    """Host memory: SFT data, a replay buffer, an RL batch of 12-megapixel JPEGs; a few hundred steps of RL.
-
-    Args:
-        quick: 200 rows, 8 groups and 20 steps, a minute instead of an hour.
-        rows: Of the SFT file; 0 leaves the part out. 10,000 take 10 GB of disk.
-        read: Of them, laid out for training.
-        groups: In the replay buffer; 0 leaves the part out.
-        batch: Groups of 8 rollouts that are learned from in one step; 0 leaves the part out.
-        steps: Of RL; 0 leaves the part out.
-        out: Where the measurements go, a JSON object per line.
-    """
-    from benchmarks import host
-
-    if quick:
-        rows, read, groups = min(rows, 200), min(read, 16), min(groups, 8)
-        batch, steps = min(batch, 2), min(steps, 20)
-    every = max(1, steps // 6)
-    records = host.run(rows=rows, read=read, groups=groups, batch=batch, steps=steps, state_every=every)
-    sizes = {"rows": rows, "read": read, "groups": groups, "batch": batch, "steps": steps}
-    _finish(records, out, "memory", quick=quick, **sizes)
-
-
-def bench_eval_scale(*, quick: bool = False, videos: int = 4000, images: int = 191, out: Out = None) -> None:
-    """An evaluation of full size with a scripted policy: memory, and rows per second.
-
-    Args:
-        quick: 40 rows of frames and 4 of images.
-        videos: Rows of 16 small frames, as of MVBench; 0 leaves the part out. 4,000 take 2 GB of disk.
-        images: Rows of an image of 4 megapixels, as of V*; 0 leaves the part out.
-        out: Where the measurements go, a JSON object per line.
-    """
-    from benchmarks import eval_scale
-
-    if quick:
-        videos, images = min(videos, 40), min(images, 4)
-    records = eval_scale.measure_all(videos=videos, images=images)
-    _finish(records, out, "eval-scale", quick=quick, videos=videos, images=images)
-
-
-def bench_synth(
-    *,
-    quick: bool = False,
-    items: int = 4000,
-    concurrency: int = 64,
-    latency: float = 1.0,
-    sizes: tuple[int, ...] = (1_000, 10_000, 100_000),
-    out: Out = None,
-) -> None:
-    """Synthesis with a scripted teacher on a server: throughput against the ideal, and memory by size.
-
-    Args:
-        quick: 64 trajectories of each part.
-        items: Trajectories whose making is timed; 0 leaves the part out.
-        concurrency: Requests under way together.
-        latency: Seconds of each reply.
-        sizes: Numbers of trajectories whose memory is measured, with a server that answers at once.
-        out: Where the measurements go, a JSON object per line.
-    """
-    from benchmarks import synth_scale
-
-    if quick:
-        items, latency, sizes = min(items, 64), min(latency, 0.2), (64,)
-    records = synth_scale.measure_all(items=items, concurrency=concurrency, latency_s=latency, sizes=sizes)
-    given = {"items": items, "concurrency": concurrency, "latency": latency}
-    _finish(records, out, "synth", quick=quick, **given, sizes=" ".join(map(str, sizes)) or None)
-
-
-def bench_hostile_media(*, changed: int = 16, seed: int = 0, only: str = "", out: Out = None) -> None:
-    """Load over a thousand damaged, disguised and far too large files, each in a process with budgets.
-
-    Args:
-        changed: How many changed files are made of each seed file, of which there are some sixty.
-        seed: Of the changes.
-        only: Only files whose group and name contain this, such as bombs or .png.
-        out: Where the outcomes go, a JSON object per line.
-    """
-    from rich.console import Console
-
-    from benchmarks import hostile
-    from pixelreasoner.core.errors import ConfigError
-
-    outcomes: list[hostile.Outcome] = []
-    console = Console(stderr=True)
-    with console.status("loading") as status:
-        for outcome in hostile.run(changed, seed, only):
-            outcomes.append(outcome)
-            status.update(f"{len(outcomes)} files, {outcome.group}")
-            if outcome.faults:
-                console.print(f"{', '.join(outcome.faults)}: {outcome}", markup=False)
-    if not outcomes:
-        raise ConfigError(f"no file's group and name contain {only!r}")
-    if out is not None:
-        hostile.write(outcomes, out)
-    sys.stdout.write(f"{hostile.table(outcomes)}\n")
-
-
-def bench_kills(
-    commands: tuple[str, ...] = ("synth", "sft", "rl", "eval", "demo"),
-    *,
-    moments: int = 20,
-    every: int = 1,
-    in_a_row: int = 1,
-    skip_full_disks: bool = False,
-    seed: int = 0,
-    out: Out = None,
-) -> None:
-    """SIGKILL at random moments and at every point of the disk; the same command goes on to the same bytes.
-
-    Exit code 2 when one did not.
-
-    Args:
-        commands: Which ones.
-        moments: Kills at random moments, for each command.
-        every: A kill at every point at which the run touches its disk (1), or at every second one (2), ...
-        in_a_row: Kills of one run at random, before it goes on to its end.
-        skip_full_disks: Kill only; refuse no file for its size.
-        seed: Of the moments.
-        out: Where the results go, a JSON object per line.
-    """
-    from benchmarks import kills
-    from pixelreasoner.core.errors import ConfigError, PixelReasonerError
-
-    if unknown := [name for name in commands if name not in kills.COMMANDS]:
-        raise ConfigError(f"{', '.join(unknown)}: there are {', '.join(kills.COMMANDS)}")
-    records = list(
-        kills.run(
-            commands=commands,
-            moments=moments,
-            every=every,
-            in_a_row=in_a_row,
-            skip_full_disks=skip_full_disks,
-            seed=seed,
-            out=out,
-        )
-    )
-    if failures := [line for record in records for line in record["failures"]]:
-        raise PixelReasonerError("\n".join(failures))
-
-
 def bench_report(
     files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILE.jsonl ...")],
     *,
@@ -390,58 +204,20 @@ def _only(model: str | None, plan: Plan, also: tuple[str, ...] = ()) -> Plan:
     return replace(plan, models=(model,))
 
 
-def _finish(records: Iterator[dict[str, Any]], out: Path | None, what: str, **options: object) -> None:
-    """Write what is measured while it is, then show all of it."""
-    from rich.console import Console
-
-    from benchmarks import report
-
-    kept: list[dict[str, Any]] = []
-    with Console(stderr=True).status("measuring") as status:
-        for record in records:
-            if record["kind"] == "machine":
-                record["command"] = _command(what, options)
-            kept.append(record)
-            status.update(f"{len(kept)} measurements")
-            if out is not None:
-                # After each, so that an interruption loses nothing.
-                report.write(out, kept)
-    report.show(Console(), kept)
-
-
-def _write_lines(records: Iterator[dict[str, Any]], out: Path | None) -> None:
-    """Print records as they come, a JSON object per line, and keep them in a file."""
-    import json
-
-    lines: list[str] = []
-    for record in records:
-        lines.append(f"{json.dumps(record)}\n")
-        sys.stdout.write(lines[-1])
-        sys.stdout.flush()
-    if out is not None:
-        out.write_text("".join(lines), encoding="utf-8")
-
-
-def _command(what: str, options: Mapping[str, object]) -> str:
-    """How the command is given; options that are off are left out."""
-    chosen = (f"--{k}" if v is True else f"--{k} {v}" for k, v in options.items() if v not in (False, None))
-    return " ".join(["python -m benchmarks", what, *chosen])
-
-
 COMMANDS = {
     "train": bench_train,
     "rollout": bench_rollout,
     "step": bench_step,
     "gpu": bench_gpu,
     "gpu-checks": bench_gpu_checks,
-    "memory": bench_memory,
-    "eval-scale": bench_eval_scale,
-    "synth": bench_synth,
-    "hostile-media": bench_hostile_media,
-    "kills": bench_kills,
-    "overlap": bench_overlap,
-    "ocr": bench_ocr,
-    "regions": bench_regions,
+    "memory": size_commands.bench_memory,
+    "eval-scale": size_commands.bench_eval_scale,
+    "synth": size_commands.bench_synth,
+    "hostile-media": size_commands.bench_hostile_media,
+    "kills": size_commands.bench_kills,
+    "overlap": size_commands.bench_overlap,
+    "ocr": size_commands.bench_ocr,
+    "regions": size_commands.bench_regions,
     "report": bench_report,
 }
 
