@@ -17,6 +17,7 @@ It writes its address as a line, and serves until it is ended.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
@@ -269,7 +270,9 @@ def _json(content: Mapping[str, Any]) -> Answer:
 
 
 if __name__ == "__main__":
-    stays = ChatServer(TeacherScript(**json.loads(sys.argv[1] if len(sys.argv) > 1 else "{}")))
+    parser = argparse.ArgumentParser(description="Serve a scripted teacher until the process is ended.")
+    parser.add_argument("script", nargs="?", default="{}", help="fields of TeacherScript, as JSON")
+    stays = ChatServer(TeacherScript(**json.loads(parser.parse_args().script)))
     sys.stdout.write(f"{stays.url}\n")
     sys.stdout.flush()
     stays.server.serve_forever()

@@ -46,6 +46,18 @@ def test_an_empty_account_is_no_busy_server():
     assert isinstance(refusal(429, "slow down", code="rate_limit_exceeded"), TryAgainError)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["openai/gpt-4o requires moderation. Your input was flagged for \"violence\".",
+     "The request was rejected by the content filter", "blocked by our content policy",
+     "stopped by the safety system"],
+)  # fmt: skip
+def test_a_single_picture_that_is_forbidden_does_not_end_the_run(text: str):
+    assert type(refusal(403, text)) is RejectedRequestError
+    assert isinstance(refusal(403, "this key may not use the model"), EndpointError)
+    assert isinstance(refusal(401, text), EndpointError)
+
+
 def test_what_every_request_gets_names_the_section_to_mend():
     assert "no key (judge.server.api_key_env names none)" in str(refusal(401))
     assert "mend the section judge.server of the recipe" in str(refusal(404))

@@ -157,6 +157,14 @@ def test_stages_count_slots_that_are_past_them():
     assert rows == {"propose": (12, "1 now"), "write": (11, "1 now"), "judge": (11, "1 rejected")}
 
 
+def test_stages_remember_what_they_turned_down_before_the_run_was_interrupted():
+    counts = StageCounts(10, {"ocr": 3, "judge": 1})
+    counts.enter(10, "judge")
+    counts.reject(10, "judge")
+    rows = {row.label: (row.done, row.text) for row in counts.rows()}
+    assert rows == {"ocr": (10, "3 rejected"), "judge": (10, "2 rejected")}
+
+
 @pytest.mark.parametrize("interrupt", [Terminated, KeyboardInterrupt])
 def test_a_signal_within_a_slot_ends_all_of_them_without_a_word(
     caplog: pytest.LogCaptureFixture, interrupt: type[KeyboardInterrupt]

@@ -73,6 +73,15 @@ def test_what_is_written_is_in_order_and_counted(tmp_path: Path):
     assert not list((tmp_path / "waiting").iterdir())
 
 
+def test_rejections_are_counted_by_stage_also_those_of_slots_that_wait(tmp_path: Path):
+    write(tmp_path, 1, 3)
+    journal = Journal(RunFolder(tmp_path))
+    assert (journal.slots, journal.rejected()) == (0, {"write": 2, "judge": 1})
+    journal.put(finished(slot(0), tmp_path))
+    assert (journal.slots, journal.rejected()) == (2, {"write": 3, "judge": 1})
+    journal.close()
+
+
 @pytest.mark.parametrize(
     "name", ["trajectories.jsonl", "rejections.jsonl", "rejected/trajectories.jsonl", "journal.jsonl"]
 )

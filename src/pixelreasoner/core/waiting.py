@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -43,6 +43,9 @@ class Waiting(Generic[T]):
 
     def __contains__(self, number: int) -> bool:
         return number in self._numbers
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._numbers))
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -18,6 +18,9 @@ RETRIED = (408, 409, 425, 429)
 """Statuses after which a request is tried again, beside those from 500 on."""
 NO_QUOTA = "insufficient_quota"
 """The code of a status 429 that no waiting mends."""
+FORBIDDEN = 403
+MODERATED = re.compile(r"moderat|flagged|content[ _-](?:polic|filter)|safety", re.IGNORECASE)
+"""In the words of a server that forbids this one request, not all that come with the key."""
 TOO_LONG = re.compile(r"context[ _]length|context window", re.IGNORECASE)
 """In the words of a server whose model cannot read so long a conversation."""
 MOST_ASKED_S = 600.0
@@ -114,6 +117,8 @@ def one_line(text: str) -> str:
 def _refusal(error: APIStatusError, config: ServerConfig, section: str) -> Exception:
     status = error.status_code
     text = one_line(error.message).removeprefix(f"Error code: {status} - ")
+    if status == FORBIDDEN and MODERATED.search(text):
+        return RejectedRequestError(f"status {status}: {text}")
     if status in REFUSED or (status == 429 and _code(error) == NO_QUOTA):
         key = config.api_key_env
         sent = f"the key in {key}" if key else f"no key ({section}.api_key_env names none)"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from pixelreasoner.core.rejections import REJECTED_FOLDER, REJECTIONS_FILE
 from pixelreasoner.core.run_folder import RunFolder
 from pixelreasoner.core.waiting import Waiting
 from pixelreasoner.synth.made import Made
+from pixelreasoner.synth.rejection import Stage
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,14 @@ class Journal:
     def rejections(self) -> int:
         """Tasks that were rejected, of the slots in their place."""
         return self._entry.rejected
+
+    def rejected(self) -> Counter[Stage]:
+        """Tasks that were rejected, of the slots that are made, by the stage that turned them down."""
+        with self._paths[2].open("rb") as file:
+            stages = Counter[Stage](json.loads(line)["stage"] for line in file)
+        for number in self.waiting:
+            stages.update(row["stage"] for row, _ in self.waiting.get(number).rejections)
+        return stages
 
     def put(self, slot: Finished) -> None:
         """Write a slot to its place, and those after it that waited for it; or let it wait.

@@ -98,7 +98,7 @@ class _Making:
                 line.update(self.journal.done, {"rejected": str(rejected)} if rejected else {})
 
     def _with_servers(self) -> None:
-        counts = StageCounts(self.journal.done)
+        counts = StageCounts(self.journal.done, self.journal.rejected())
         with (
             closing(SqliteCache(replies_file(self.folder.path))) as cache,
             self._line(rows=counts.rows) as line,
@@ -113,7 +113,7 @@ class _Making:
         numbers = [number for number, _ in self._missing()]
         if not numbers:
             return
-        counts = StageCounts(self.journal.done)
+        counts = StageCounts(self.journal.done, self.journal.rejected())
         with cluster(address), self._line(rows=counts.rows) as line:
             workers = RayWorkers(self.config, self.planned, self.folder.path, counts)
             with closing(workers.make(numbers, line)) as made:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pixelreasoner.core.progress_line import Row
@@ -33,20 +33,21 @@ class StageFacts:
 class StageCounts:
     """Counts of the slots that are made by one event loop."""
 
-    def __init__(self, done: int) -> None:
+    def __init__(self, done: int, rejected: Mapping[Stage, int] | None = None) -> None:
         """Counts.
 
         Args:
             done: slots that were made before.
+            rejected: tasks that were rejected before, by stage.
         """
         self.done = done
         """Slots that are made."""
-        self.rejected: Counter[Stage] = Counter()
-        """Tasks, by the stage that turned them down; of this process."""
+        self.rejected: Counter[Stage] = Counter(rejected or {})
+        """Tasks, by the stage that turned them down; of this process and of those before it."""
         self.elsewhere = StageFacts()
         """What other processes have told."""
         self._at: dict[int, Stage] = {}
-        self._entered: set[Stage] = set()
+        self._entered: set[Stage] = set(self.rejected)
 
     def enter(self, number: int, stage: Stage) -> None:
         """Slot `number` comes to a stage."""
