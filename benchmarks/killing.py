@@ -27,6 +27,8 @@ class DiskPoints:
         self._folder, self._kill_at = str(folder.resolve()), kill_at
         self._lock = Lock()
         self.count = 0
+        self.own: list[int] = []
+        """The points at the folder itself and at what lies directly in it."""
 
     def install(self) -> None:
         """Count from now on, until the process ends."""
@@ -53,10 +55,13 @@ class DiskPoints:
             self._reached(os.fsdecode(arguments[0]))
 
     def _reached(self, path: str, first: Callable[[], object] | None = None) -> None:
-        if not os.path.realpath(path).startswith(self._folder):
+        place = os.path.realpath(path)
+        if not place.startswith(self._folder):
             return
         with self._lock:
             self.count += 1
+            if self._folder in (place, os.path.dirname(place)):
+                self.own.append(self.count)
             if self.count == self._kill_at:
                 if first is not None:
                     first()

@@ -70,6 +70,8 @@ class Ended:
     """Its exit code; minus the number of the signal that killed it."""
     points: int
     """Points of the disk that it reached; 0 of one that was killed."""
+    own: Sequence[int]
+    """Those at its folder itself and at what lies directly in it."""
     seconds: float
     said: str
     """What it wrote to its outputs."""
@@ -81,6 +83,7 @@ def run(
     moments: int,
     every: int,
     seed: int,
+    own: bool = False,
     in_a_row: int = 1,
     skip_full_disks: bool = False,
     out: Path | None = None,
@@ -92,6 +95,7 @@ def run(
         moments: kills at random moments, for each command.
         every: a kill at every point of the disk (1), or at every second, third, ... of them.
         seed: of the moments.
+        own: of the points, those alone at the run's folder and at what lies directly in it.
         in_a_row: kills of one run at random, before it goes on to its end.
         skip_full_disks: kill only.
         out: a file that takes the records, too.
@@ -108,7 +112,7 @@ def run(
             rng = random.Random(f"{seed}/{command}")
             urls = {"{url}": url, "{teacher}": teacher_url}
             record = Trials(Path(name) / command, command, rng, urls).run(
-                moments, every, in_a_row, full_disks=not skip_full_disks
+                moments, every, in_a_row, own=own, full_disks=not skip_full_disks
             )
             line = json.dumps(record) + "\n"
             sys.stdout.write(line)
@@ -126,14 +130,15 @@ class Trials:
         self.folder, self.command, self._rng, self._urls = folder, command, rng, urls
         self.failures: list[str] = []
 
-    def run(self, moments: int, every: int, in_a_row: int, *, full_disks: bool) -> dict[str, Any]:
+    def run(self, moments: int, every: int, in_a_row: int, *, own: bool, full_disks: bool) -> dict[str, Any]:
         """All kills; what is to be reported of them."""
         began = time.monotonic()
         whole = self._new_folder("whole")
         reference = self._run(whole, None, again=False)
         assert reference.code == 0, f"{self.command} fails without a kill: {reference.said}"
         wanted = comparable(whole / OUT)
-        at_points = range(1, reference.points + 1, every)
+        points = reference.own if own else range(1, reference.points + 1)
+        at_points = points[::every]
         killed: list[int] = []
         for k in at_points:
             killed.append(self._trial(f"point-{k}", [(k, None)], wanted))
@@ -144,7 +149,7 @@ class Trials:
         rooms = _rooms(whole / OUT) if full_disks else []
         refused = [self._full(f"room-{room}", room, wanted) for room in rooms]
         return {
-            "command": self.command, "points": reference.points,
+            "command": self.command, "points": len(points),
             "killed_at_points": sum(killed[: len(at_points)]),
             "killed_at_moments": sum(killed[len(at_points) :]), "moments": moments,
             "full_disks": len(rooms), "refused_by_a_full_disk": sum(refused), "files": len(wanted),
@@ -282,9 +287,10 @@ def _forked(
         time.sleep(after_s)
         os.kill(child, signal.SIGKILL)  # one that has ended is there until it is waited for
     with os.fdopen(output, "rb") as file:
-        said, _, points = file.read().decode(errors="replace").partition(POINTS)
+        said, _, counted = file.read().decode(errors="replace").partition(POINTS)
     _, status = os.waitpid(child, 0)
-    return Ended(os.waitstatus_to_exitcode(status), int(points or 0), time.monotonic() - began, said)
+    points, own = json.loads(counted or "[0, []]")
+    return Ended(os.waitstatus_to_exitcode(status), points, own, time.monotonic() - began, said)
 
 
 def _child(folder: Path, args: list[str], kill_at: int | None, room: int | None, given: int) -> None:
@@ -301,7 +307,7 @@ def _child(folder: Path, args: list[str], kill_at: int | None, room: int | None,
         from pixelreasoner.cli.main import main
 
         code = main(args)
-        sys.stderr.write(f"{POINTS}{counted.count}")
+        sys.stderr.write(f"{POINTS}{json.dumps([counted.count, counted.own])}")
     except BaseException:
         traceback.print_exc()
     finally:

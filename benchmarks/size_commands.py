@@ -156,6 +156,7 @@ def bench_kills(
     *,
     moments: int = 20,
     every: int = 1,
+    own: bool = False,
     in_a_row: int = 1,
     skip_full_disks: bool = False,
     seed: int = 0,
@@ -169,6 +170,7 @@ def bench_kills(
         commands: Which ones.
         moments: Kills at random moments, for each command.
         every: A kill at every point at which the run touches its disk (1), or at every second one (2), ...
+        own: Of these points, those alone at the run's folder and at what lies directly in it.
         in_a_row: Kills of one run at random, before it goes on to its end.
         skip_full_disks: Kill only; refuse no file for its size.
         seed: Of the moments.
@@ -184,6 +186,7 @@ def bench_kills(
             commands=commands,
             moments=moments,
             every=every,
+            own=own,
             in_a_row=in_a_row,
             skip_full_disks=skip_full_disks,
             seed=seed,
