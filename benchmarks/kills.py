@@ -85,7 +85,7 @@ def run(
     seed: int,
     own: bool = False,
     in_a_row: int = 1,
-    skip_full_disks: bool = False,
+    full_disks: int | None = None,
     out: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A record per command, shown as it comes.
@@ -97,7 +97,7 @@ def run(
         seed: of the moments.
         own: of the points, those alone at the run's folder and at what lies directly in it.
         in_a_row: kills of one run at random, before it goes on to its end.
-        skip_full_disks: kill only.
+        full_disks: sizes of files that a full disk refuses, for each command; None tries all there are.
         out: a file that takes the records, too.
     """
     _import_everything()
@@ -112,7 +112,7 @@ def run(
             rng = random.Random(f"{seed}/{command}")
             urls = {"{url}": url, "{teacher}": teacher_url}
             record = Trials(Path(name) / command, command, rng, urls).run(
-                moments, every, in_a_row, own=own, full_disks=not skip_full_disks
+                moments, every, in_a_row, own=own, full_disks=full_disks
             )
             line = json.dumps(record) + "\n"
             sys.stdout.write(line)
@@ -130,7 +130,9 @@ class Trials:
         self.folder, self.command, self._rng, self._urls = folder, command, rng, urls
         self.failures: list[str] = []
 
-    def run(self, moments: int, every: int, in_a_row: int, *, own: bool, full_disks: bool) -> dict[str, Any]:
+    def run(
+        self, moments: int, every: int, in_a_row: int, *, own: bool, full_disks: int | None
+    ) -> dict[str, Any]:
         """All kills; what is to be reported of them."""
         began = time.monotonic()
         whole = self._new_folder("whole")
@@ -146,7 +148,7 @@ class Trials:
         for i in range(moments):
             killed.append(self._trial(f"moment-{i}", self._moments(reference, in_a_row), wanted))
             sys.stderr.write(f"\r{self.command}: {i + 1} of {moments} moments ")
-        rooms = _rooms(whole / OUT) if full_disks else []
+        rooms = _spread(_rooms(whole / OUT), full_disks)
         refused = [self._full(f"room-{room}", room, wanted) for room in rooms]
         return {
             "command": self.command, "points": len(points),
@@ -265,6 +267,13 @@ def _rooms(folder: Path) -> list[int]:
     """Limits for the size of a file: none at all, then one that each file of a run just does not fit in."""
     sizes = {path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     return [0, *sorted(size - 1 for size in sizes if size > 1)]
+
+
+def _spread(rooms: Sequence[int], most: int | None) -> Sequence[int]:
+    """At most so many of them, from the first to the last."""
+    if most is None or most >= len(rooms):
+        return rooms
+    return [rooms[i * (len(rooms) - 1) // max(most - 1, 1)] for i in range(most)]
 
 
 def _forked(

@@ -158,7 +158,7 @@ def bench_kills(
     every: int = 1,
     own: bool = False,
     in_a_row: int = 1,
-    skip_full_disks: bool = False,
+    full_disks: int | None = None,
     seed: int = 0,
     out: Out = None,
 ) -> None:
@@ -172,7 +172,7 @@ def bench_kills(
         every: A kill at every point at which the run touches its disk (1), or at every second one (2), ...
         own: Of these points, those alone at the run's folder and at what lies directly in it.
         in_a_row: Kills of one run at random, before it goes on to its end.
-        skip_full_disks: Kill only; refuse no file for its size.
+        full_disks: Sizes of files that a full disk refuses, spread over all there are; all when left out.
         seed: Of the moments.
         out: Where the results go, a JSON object per line.
     """
@@ -188,7 +188,7 @@ def bench_kills(
             every=every,
             own=own,
             in_a_row=in_a_row,
-            skip_full_disks=skip_full_disks,
+            full_disks=full_disks,
             seed=seed,
             out=out,
         )

@@ -28,6 +28,14 @@ def test_times_are_not_compared_and_all_else_is(tmp_path: Path):
     assert comparable(tmp_path / "b") != a, "what is left behind is seen"
 
 
+@pytest.mark.parametrize(("most", "found"), [(None, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4]), (3, [0, 2, 4]),
+                                             (1, [0]), (0, [])])  # fmt: skip
+def test_full_disks_are_spread_over_the_sizes(most: int | None, found: list[int]):
+    from benchmarks.kills import _spread
+
+    assert list(_spread(range(5), most)) == found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "every"), [("synth", 6), ("sft", 14), ("rl", 30), ("eval", 15), ("demo", 200)]
@@ -37,7 +45,7 @@ def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path: Path, command: str
     done = subprocess.run(
         [
             sys.executable, "-m", "benchmarks", "kills", "--commands", command, "--moments", "2",
-            "--every", str(every), "--out", str(out),
+            "--every", str(every), "--full-disks", "12", "--out", str(out),
         ],
         capture_output=True, text=True, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"},
@@ -61,7 +69,7 @@ def test_an_evaluation_that_is_killed_five_times_at_random_gives_the_same_bytes(
     done = subprocess.run(
         [
             sys.executable, "-m", "benchmarks", "kills", "--commands", command, "--moments", "2",
-            "--in-a-row", "5", "--skip-full-disks", "--every", str(every), "--out", str(out),
+            "--in-a-row", "5", "--full-disks", "0", "--every", str(every), "--out", str(out),
         ],
         capture_output=True, text=True, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{os.environ.get('PYTHONPATH', '')}",
