@@ -119,11 +119,18 @@ def _resuming(args: Sequence[str]) -> str:
     return f" Go on with: {shlex.join(['pixelreasoner', *args, *resume])}"
 
 
+OTHERS = (
+    "transformers", "torch", "torch.utils._pytree", "torchao", "huggingface_hub", "peft", "matplotlib",
+)  # fmt: skip
+"""Packages whose log lines say nothing to the user of a command."""
+
+
 def _quiet_others() -> None:
     """Keep warnings and log lines of other packages off the terminal; `--debug` lets them pass."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    for name in ("transformers", "torch", "huggingface_hub", "peft", "matplotlib"):
+    # torch gives its own logger a level when it is imported, and leaves those below it alone.
+    for name in OTHERS:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
