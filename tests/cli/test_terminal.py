@@ -19,7 +19,7 @@ OURS = (
     r"(synth|sft|eval|reading data) .*\d+/\d+  .*left.*",
     r"\d+/\d+  (\d\d:\d\d|\?) left",
     r"shared-prefix attention: .*",
-    r" *held-out tasks, %.*|.*the operation\).*",
+    r" *held-out tasks, % \(where needed\)",
     r"[┏┡└┃│].*",
     r"(Trajectories|Model|Metrics|Summary|Look|Next): +\S.*",
     r"cpu, \w+, heads of width \d+",  # the line above where it is too long for the terminal

@@ -14,7 +14,7 @@ from pixelreasoner.evals.metrics import Summary
 
 def summary_table(summaries: Mapping[str, Summary]) -> Table:
     """One column per model, by name; shares in percent, in brackets over tasks that need the operation."""
-    table = Table(title="held-out tasks, % (of those that need the operation)")
+    table = Table(title="held-out tasks, % (where needed)")
     table.add_column("")
     for name in summaries:
         table.add_column(Text(visible_line(name), overflow="fold"), justify="right", overflow="fold")
