@@ -119,10 +119,10 @@ def _resuming(args: Sequence[str]) -> str:
     return f" Go on with: {shlex.join(['pixelreasoner', *args, *resume])}"
 
 
-OTHERS = (
+QUIETED = (
     "transformers", "torch", "torch.utils._pytree", "torchao", "huggingface_hub", "peft", "matplotlib",
 )  # fmt: skip
-"""Packages whose log lines say nothing to the user of a command."""
+"""Loggers of packages whose lines say nothing to the user of a command."""
 
 
 def _quiet_others() -> None:
@@ -130,7 +130,7 @@ def _quiet_others() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     # torch gives its own logger a level when it is imported, and leaves those below it alone.
-    for name in OTHERS:
+    for name in QUIETED:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
